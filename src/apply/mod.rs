@@ -1,0 +1,1 @@
+//! Runs a plan: order, concurrency, cancel, events. Decides nothing.

@@ -1,0 +1,1 @@
+//! Any engine behind a Docker API socket, through bollard.

@@ -1,0 +1,93 @@
+//! What is wanted of an engine: complete, with nothing left to choose.
+
+use bollard_stubs::models;
+use serde::Serialize;
+
+/// A container to create.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct ContainerSpec {
+    /// Its name.
+    pub name: String,
+    /// Platform, empty is the engine's own.
+    pub platform: String,
+    /// The body of the API's create call.
+    pub body: models::ContainerCreateBody,
+    /// Files to put into the container before each start: secrets and configs without a file on the host
+    /// (behaviours.md B171).
+    pub files: Vec<FileSpec>,
+}
+
+/// A file to put into a container.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct FileSpec {
+    /// Absolute path in the container.
+    pub path: String,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Content, never printed.
+    #[serde(skip)]
+    pub content: Vec<u8>,
+}
+
+impl std::fmt::Debug for FileSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileSpec")
+            .field("path", &self.path)
+            .field("uid", &self.uid)
+            .field("gid", &self.gid)
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A network to create.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct NetworkSpec {
+    /// The body of the API's create call, name included.
+    pub body: models::NetworkCreateRequest,
+}
+
+/// A volume to create.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct VolumeSpec {
+    /// The body of the API's create call, name included.
+    pub body: models::VolumeCreateRequest,
+}
+
+/// A command to run in a container.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the API's own independent switches"
+)]
+pub struct ExecSpec {
+    /// Command.
+    pub command: Vec<String>,
+    /// Environment, `KEY=value`.
+    pub env: Vec<String>,
+    /// User, empty is the container's.
+    pub user: String,
+    /// Working directory, empty is the container's.
+    pub working_dir: String,
+    /// With a terminal.
+    pub tty: bool,
+    /// With standard input.
+    pub stdin: bool,
+    /// With standard output and error.
+    pub output: bool,
+    /// With every capability.
+    pub privileged: bool,
+}
+
+/// How a container is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct RemoveContainer {
+    /// Even while it runs.
+    pub force: bool,
+    /// With its anonymous volumes.
+    pub volumes: bool,
+}

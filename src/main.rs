@@ -1,0 +1,6 @@
+//! The `hoist` binary.
+
+mod cli;
+mod ui;
+
+fn main() {}

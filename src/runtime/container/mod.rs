@@ -1,0 +1,1 @@
+//! One container: request, set-up list, the child that performs it.

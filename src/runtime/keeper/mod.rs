@@ -1,0 +1,1 @@
+//! The small process that is the parent of all containers.

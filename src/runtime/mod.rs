@@ -1,0 +1,9 @@
+//! The container engine built into the binary. Knows no Compose.
+
+pub mod container;
+pub mod image;
+pub mod keeper;
+pub mod network;
+pub mod supervise;
+pub mod sys;
+pub mod volume;

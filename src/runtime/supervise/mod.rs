@@ -1,0 +1,1 @@
+//! Keeps containers as they should be: restarts, health, exits.
