@@ -9,7 +9,9 @@ const MAX_LINES: usize = 800;
 
 /// Lines of a source before its inline tests.
 fn product_lines(text: &str) -> usize {
-    text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count()
+    text.lines()
+        .take_while(|line| !line.starts_with("#[cfg(test)]"))
+        .count()
 }
 
 /// Modules over the hard stop.
@@ -31,21 +33,32 @@ fn files_stay_below_the_hard_stop() -> io::Result<()> {
 #[test]
 fn a_planted_long_file_is_found() {
     let (module, text) = ("plan/long".to_owned(), "//\n".repeat(MAX_LINES + 1));
-    assert_eq!(oversized([(&module, &text)].into_iter()), ["plan/long: 801 lines"]);
+    assert_eq!(
+        oversized([(&module, &text)].into_iter()),
+        ["plan/long: 801 lines"]
+    );
 }
 
 #[test]
 fn every_module_opens_with_its_purpose() -> io::Result<()> {
-    let silent: Vec<_> = sources()?.into_iter().filter(|(_, text)| !text.starts_with("//!")).map(|(m, _)| m).collect();
+    let silent: Vec<_> = sources()?
+        .into_iter()
+        .filter(|(_, text)| !text.starts_with("//!"))
+        .map(|(m, _)| m)
+        .collect();
     assert!(silent.is_empty(), "without a module doc: {silent:#?}");
     Ok(())
 }
 
 #[test]
 fn no_module_has_a_name_that_says_nothing() -> io::Result<()> {
-    const NOTHING: [&str; 7] = ["utils", "helpers", "common", "misc", "manager", "handler", "data"];
-    let vague: Vec<_> =
-        sources()?.into_keys().filter(|module| module.split('/').any(|part| NOTHING.contains(&part))).collect();
+    const NOTHING: [&str; 7] = [
+        "utils", "helpers", "common", "misc", "manager", "handler", "data",
+    ];
+    let vague: Vec<_> = sources()?
+        .into_keys()
+        .filter(|module| module.split('/').any(|part| NOTHING.contains(&part)))
+        .collect();
     assert!(vague.is_empty(), "{vague:#?}");
     Ok(())
 }
@@ -55,12 +68,20 @@ fn forgotten(dir: &Path, parent: &Path, found: &mut Vec<String>) -> io::Result<(
     let declared = fs::read_to_string(parent)?;
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let is_module = path.join("mod.rs").exists() || path.extension().is_some_and(|extension| extension == "rs");
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let is_module = path.join("mod.rs").exists()
+            || path.extension().is_some_and(|extension| extension == "rs");
         if !is_module || name == "mod" || path == parent {
             continue;
         }
-        if !declared.lines().any(|line| line.trim_end().ends_with(&format!("mod {name};"))) {
+        if !declared
+            .lines()
+            .any(|line| line.trim_end().ends_with(&format!("mod {name};")))
+        {
             found.push(path.display().to_string());
         }
         if path.is_dir() {
@@ -89,10 +110,20 @@ fn every_example_loads() -> io::Result<()> {
             continue;
         }
         let output = Command::new(env!("CARGO_BIN_EXE_hoist"))
-            .args(["-f".as_ref(), file.as_os_str(), "config".as_ref(), "-q".as_ref()])
+            .args([
+                "-f".as_ref(),
+                file.as_os_str(),
+                "config".as_ref(),
+                "-q".as_ref(),
+            ])
             .env("SECRET_KEY", "for-the-example")
             .output()?;
-        assert!(output.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}: {}",
+            file.display(),
+            String::from_utf8_lossy(&output.stderr)
+        );
         count += 1;
     }
     assert!(count > 0, "there are no examples");

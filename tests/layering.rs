@@ -13,7 +13,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("load", &["model"]),
     ("graph", &["model"]),
     ("engine", &["model"]),
-    ("engine/connect", &["model", "engine/docker", "engine/swarm"]),
+    (
+        "engine/connect",
+        &["model", "engine/docker", "engine/swarm"],
+    ),
     ("engine/docker", &["model", "engine"]),
     ("engine/swarm", &["model", "engine"]),
     ("plan", &["model", "graph", "engine"]),
@@ -23,10 +26,26 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("ui", &["model", "load", "graph", "engine", "plan", "apply"]),
     (
         "cli",
-        &["ui", "model", "load", "graph", "engine", "engine/connect", "plan", "apply", "runtime", "api"],
+        &[
+            "ui",
+            "model",
+            "load",
+            "graph",
+            "engine",
+            "engine/connect",
+            "plan",
+            "apply",
+            "runtime",
+            "api",
+        ],
     ),
     ("main", &["cli", "ui", "runtime"]),
-    ("lib", &["api", "apply", "engine", "graph", "load", "model", "plan", "runtime"]),
+    (
+        "lib",
+        &[
+            "api", "apply", "engine", "graph", "load", "model", "plan", "runtime",
+        ],
+    ),
 ];
 
 /// One import that the table does not allow, or a form that this test cannot read.
@@ -41,7 +60,12 @@ fn layer_of(path: &str) -> Option<&'static str> {
     MAY_IMPORT
         .iter()
         .map(|(layer, _)| *layer)
-        .filter(|layer| path == *layer || path.strip_prefix(layer).is_some_and(|rest| rest.starts_with('/')))
+        .filter(|layer| {
+            path == *layer
+                || path
+                    .strip_prefix(layer)
+                    .is_some_and(|rest| rest.starts_with('/'))
+        })
         .max_by_key(|layer| layer.len())
 }
 
@@ -50,7 +74,10 @@ fn imported_paths(line: &str) -> Vec<String> {
     let mut paths = Vec::new();
     for root in ["crate::", "hoist::"] {
         for (at, _) in line.match_indices(root) {
-            let inside_word = line[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_');
+            let inside_word = line[..at]
+                .chars()
+                .next_back()
+                .is_some_and(|c| c.is_alphanumeric() || c == '_');
             if inside_word {
                 continue;
             }
@@ -68,15 +95,24 @@ fn imported_paths(line: &str) -> Vec<String> {
 fn check_text(module: &str, text: &str) -> Vec<Violation> {
     let mut violations = Vec::new();
     let Some(own) = layer_of(module) else {
-        return vec![Violation { place: module.to_owned(), reason: "belongs to no layer of the table".to_owned() }];
+        return vec![Violation {
+            place: module.to_owned(),
+            reason: "belongs to no layer of the table".to_owned(),
+        }];
     };
-    let allowed = MAY_IMPORT.iter().find(|(layer, _)| *layer == own).map_or(&[][..], |(_, allowed)| allowed);
+    let allowed = MAY_IMPORT
+        .iter()
+        .find(|(layer, _)| *layer == own)
+        .map_or(&[][..], |(_, allowed)| allowed);
     for (number, line) in text.lines().enumerate() {
         if line.trim_start().starts_with("//") {
             continue;
         }
         let mut violation = |reason: String| {
-            violations.push(Violation { place: format!("src/{module}.rs:{}", number + 1), reason });
+            violations.push(Violation {
+                place: format!("src/{module}.rs:{}", number + 1),
+                reason,
+            });
         };
         if line.contains("use crate::{") || line.contains("use hoist::{") {
             violation("name each layer in a `use` of its own".to_owned());
@@ -85,7 +121,9 @@ fn check_text(module: &str, text: &str) -> Vec<Violation> {
             violation("`super::super::` hides which layer is meant".to_owned());
         }
         for path in imported_paths(line) {
-            let Some(target) = layer_of(&path) else { continue };
+            let Some(target) = layer_of(&path) else {
+                continue;
+            };
             if target != own && !allowed.contains(&target) {
                 violation(format!("`{own}` may not use `{target}`"));
             }
@@ -115,7 +153,10 @@ pub(crate) fn sources() -> io::Result<BTreeMap<String, String>> {
     let mut sources = BTreeMap::new();
     for file in files {
         let relative = file.strip_prefix(&root).unwrap_or(&file).with_extension("");
-        let module = relative.to_string_lossy().trim_end_matches("/mod").to_owned();
+        let module = relative
+            .to_string_lossy()
+            .trim_end_matches("/mod")
+            .to_owned();
         sources.insert(module, fs::read_to_string(&file)?);
     }
     Ok(sources)
@@ -123,7 +164,10 @@ pub(crate) fn sources() -> io::Result<BTreeMap<String, String>> {
 
 #[test]
 fn layers_import_only_what_the_table_allows() -> io::Result<()> {
-    let violations: Vec<_> = sources()?.iter().flat_map(|(module, text)| check_text(module, text)).collect();
+    let violations: Vec<_> = sources()?
+        .iter()
+        .flat_map(|(module, text)| check_text(module, text))
+        .collect();
     assert!(violations.is_empty(), "{violations:#?}");
     Ok(())
 }
@@ -133,8 +177,18 @@ fn a_planted_violation_is_found() {
     let found = check_text("plan/network", "use crate::apply::apply;\n");
     assert_eq!(found[0].place, "src/plan/network.rs:1");
     assert_eq!(found[0].reason, "`plan` may not use `apply`");
-    assert_eq!(check_text("runtime/keeper/client", "let x = crate::model::Project::default();").len(), 1);
-    assert_eq!(check_text("engine/docker/image", "use crate::engine::swarm::service;").len(), 1);
+    assert_eq!(
+        check_text(
+            "runtime/keeper/client",
+            "let x = crate::model::Project::default();"
+        )
+        .len(),
+        1
+    );
+    assert_eq!(
+        check_text("engine/docker/image", "use crate::engine::swarm::service;").len(),
+        1
+    );
     assert_eq!(check_text("load/merge", "use super::super::plan;").len(), 1);
 }
 
