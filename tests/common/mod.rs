@@ -5,6 +5,7 @@ use std::env;
 /// Says whether a test that needs root can run, and why not where it cannot.
 ///
 /// With `HOIST_TEST_REQUIRE=root` (as in CI) a missing root is a failure instead of a skipped test.
+#[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
 pub(crate) fn has_root(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
