@@ -5,9 +5,7 @@ use std::path::PathBuf;
 
 use bollard_stubs::models::{ContainerConfig, ExecConfig, HostConfig, ImageConfig};
 
-use super::request::{
-    ContainerRequest, ExecRequest, ExtraFile, LogFile, Mount, Namespace, Rootfs,
-};
+use super::request::{ContainerRequest, ExecRequest, ExtraFile, LogFile, Mount, Namespace, Rootfs};
 
 /// What the engine knows about a container that is about to start.
 #[derive(Debug)]

@@ -109,7 +109,11 @@ impl KeeperClient {
     /// # Errors
     /// When it is not running.
     pub async fn kill(&self, id: &str, signal: i32) -> Result<(), KeeperError> {
-        self.done(&Request::Kill { id: id.to_owned(), signal }).await
+        self.done(&Request::Kill {
+            id: id.to_owned(),
+            signal,
+        })
+        .await
     }
 
     /// Sets the size of a terminal.
@@ -117,7 +121,11 @@ impl KeeperClient {
     /// # Errors
     /// When it is not running.
     pub async fn resize(&self, id: &str, size: TerminalSize) -> Result<(), KeeperError> {
-        self.done(&Request::Resize { id: id.to_owned(), size }).await
+        self.done(&Request::Resize {
+            id: id.to_owned(),
+            size,
+        })
+        .await
     }
 
     /// Closes the standard input of a container.
@@ -244,7 +252,10 @@ pub struct Session {
 impl Session {
     fn new(stream: UnixStream) -> Self {
         let (read, write) = stream.into_split();
-        Self { input: Input(write), output: Output(read) }
+        Self {
+            input: Input(write),
+            output: Output(read),
+        }
     }
 }
 
@@ -300,13 +311,17 @@ impl Output {
         let [kind, _, _, _, a, b, c, d] = header;
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         let mut body = vec![0; length.min(MAX_FRAME)];
-        self.0.read_exact(&mut body).await.map_err(KeeperError::Connection)?;
+        self.0
+            .read_exact(&mut body)
+            .await
+            .map_err(KeeperError::Connection)?;
         match kind {
             FRAME_STDOUT => Ok(Some(OutputItem::Stdout(body.into()))),
             FRAME_STDERR => Ok(Some(OutputItem::Stderr(body.into()))),
-            FRAME_EXIT => {
-                serde_json::from_slice(&body).map(OutputItem::Exit).map(Some).map_err(KeeperError::Answer)
-            }
+            FRAME_EXIT => serde_json::from_slice(&body)
+                .map(OutputItem::Exit)
+                .map(Some)
+                .map_err(KeeperError::Answer),
             _ => Err(KeeperError::Unexpected),
         }
     }
@@ -327,7 +342,10 @@ async fn send(stream: &mut UnixStream, request: &Request) -> Result<(), KeeperEr
     let mut frame = Vec::with_capacity(body.len() + 4);
     frame.extend_from_slice(&length.to_be_bytes());
     frame.extend_from_slice(&body);
-    stream.write_all(&frame).await.map_err(KeeperError::Connection)
+    stream
+        .write_all(&frame)
+        .await
+        .map_err(KeeperError::Connection)
 }
 
 async fn receive(stream: &mut UnixStream) -> Result<Reply, KeeperError> {
@@ -336,6 +354,9 @@ async fn receive(stream: &mut UnixStream) -> Result<Reply, KeeperError> {
         return Err(KeeperError::Unexpected);
     }
     let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.map_err(KeeperError::Connection)?;
+    stream
+        .read_exact(&mut body)
+        .await
+        .map_err(KeeperError::Connection)?;
     serde_json::from_slice(&body).map_err(KeeperError::Answer)
 }

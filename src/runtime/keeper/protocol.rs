@@ -31,7 +31,9 @@ impl KeeperPaths {
     /// Paths below a run directory.
     #[must_use]
     pub fn new(run_dir: &Path) -> Self {
-        Self { run_dir: run_dir.to_owned() }
+        Self {
+            run_dir: run_dir.to_owned(),
+        }
     }
 
     /// The control socket.
