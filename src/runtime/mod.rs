@@ -1,5 +1,6 @@
 //! The container engine built into the binary. Knows no Compose.
 
+pub mod archive;
 pub mod container;
 pub mod image;
 pub mod keeper;

@@ -1,1 +1,14 @@
-//! Named and anonymous volumes.
+//! Named and anonymous volumes of the `local` driver.
+//!
+//! Owned: `<root>/volumes/<name>/{volume.json,_data}`, and the mounts on `_data` of volumes with driver options. Which
+//! container uses which volume is the caller's knowledge and comes in with each call.
+//!
+//! ```text
+//! create -> (mount: first user) -> in use -> (unmount: last user) -> remove
+//! ```
+
+mod error;
+mod store;
+
+pub use error::{ErrorKind, VolumeError};
+pub use store::{VolumeStore, VolumeUse};
