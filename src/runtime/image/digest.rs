@@ -19,10 +19,14 @@ impl Digest {
     /// # Errors
     /// When the text is not such a digest.
     pub fn parse(text: &str) -> Result<Self, ImageError> {
-        let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64 && hex.bytes().all(is_lower_hex));
+        let hex = text
+            .strip_prefix("sha256:")
+            .filter(|hex| hex.len() == 64 && hex.bytes().all(is_lower_hex));
         match hex {
             Some(hex) => Ok(Self(hex.to_owned())),
-            None => Err(ImageError::invalid(format!("`{text}` is not a sha256 digest"))),
+            None => Err(ImageError::invalid(format!(
+                "`{text}` is not a sha256 digest"
+            ))),
         }
     }
 
@@ -79,7 +83,11 @@ pub struct Hashing<S> {
 impl<S> Hashing<S> {
     /// Starts with nothing hashed.
     pub fn new(inner: S) -> Self {
-        Self { inner, hash: Sha256::new(), count: 0 }
+        Self {
+            inner,
+            hash: Sha256::new(),
+            count: 0,
+        }
     }
 
     /// The digest and the number of bytes that passed.
@@ -118,7 +126,14 @@ mod tests {
     fn only_sha256_in_lower_case_is_a_digest() {
         let good = format!("sha256:{}", "a1".repeat(32));
         assert!(Digest::parse(&good).is_ok());
-        for bad in ["sha256:", "sha256:xyz", "sha512:aa", &good[..70], &good.to_uppercase(), "sha256:../../etc/passwd"] {
+        for bad in [
+            "sha256:",
+            "sha256:xyz",
+            "sha512:aa",
+            &good[..70],
+            &good.to_uppercase(),
+            "sha256:../../etc/passwd",
+        ] {
             assert!(Digest::parse(bad).is_err(), "{bad}");
         }
     }

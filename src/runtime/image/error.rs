@@ -166,13 +166,21 @@ impl ImageError {
 
     /// The not-found error for a reference, with `:latest` added as Docker does.
     pub(crate) fn not_found(reference: &str) -> Self {
-        let plain = !reference.contains('@') && !reference.rsplit('/').next().is_some_and(|last| last.contains(':'));
+        let plain = !reference.contains('@')
+            && !reference
+                .rsplit('/')
+                .next()
+                .is_some_and(|last| last.contains(':'));
         let hexadecimal = reference.len() == 64 && reference.bytes().all(|b| b.is_ascii_hexdigit());
         let suffix = if plain && !hexadecimal { ":latest" } else { "" };
-        Self::NotFound { reference: format!("{reference}{suffix}") }
+        Self::NotFound {
+            reference: format!("{reference}{suffix}"),
+        }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Self::InvalidImage { message: message.into() }
+        Self::InvalidImage {
+            message: message.into(),
+        }
     }
 }

@@ -21,8 +21,8 @@ mod store;
 pub use digest::{Digest, Hashing};
 pub use error::{ErrorKind, ImageError};
 pub use record::{
-    CommitRequest, Filters, ImageRecord, ImageSource, ImageUse, ImportRequest, ListRequest, ListScope, LoadProgress, Parents, Removal,
-    SharedSize, UseState,
+    CommitRequest, Filters, ImageRecord, ImageSource, ImageUse, ImportRequest, ListRequest,
+    ListScope, LoadProgress, Parents, Removal, SharedSize, UseState,
 };
 pub use reference::Reference;
 pub use store::ImageStore;

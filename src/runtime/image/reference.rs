@@ -25,7 +25,9 @@ impl Reference {
     /// When it is no reference: upper case, forbidden characters, a bare 64-digit id.
     pub fn parse_bare(text: &str) -> Result<Self, ImageError> {
         if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(refused(&format!(": cannot specify 64-byte hexadecimal strings ({text})")));
+            return Err(refused(&format!(
+                ": cannot specify 64-byte hexadecimal strings ({text})"
+            )));
         }
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(Digest::parse(digest).map_err(|_| refused(""))?)),
@@ -39,12 +41,22 @@ impl Reference {
         }
         let (domain, path) = split_domain(name);
         if path.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(refused(&format!(": repository name ({path}) must be lowercase")));
+            return Err(refused(&format!(
+                ": repository name ({path}) must be lowercase"
+            )));
         }
-        if !is_domain(&domain) || !path.split('/').all(is_component) || domain.len() + path.len() + 1 > NAME_MAX {
+        if !is_domain(&domain)
+            || !path.split('/').all(is_component)
+            || domain.len() + path.len() + 1 > NAME_MAX
+        {
             return Err(refused(""));
         }
-        Ok(Self { domain, path, tag: tag.map(str::to_owned), digest })
+        Ok(Self {
+            domain,
+            path,
+            tag: tag.map(str::to_owned),
+            digest,
+        })
     }
 
     /// Parses a name; without tag and digest the tag is `latest`.
@@ -67,13 +79,21 @@ impl Reference {
         if !is_tag(tag) {
             return Err(refused(""));
         }
-        Ok(Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
+        Ok(Self {
+            tag: Some(tag.to_owned()),
+            digest: None,
+            ..self.clone()
+        })
     }
 
     /// The same repository by digest, without a tag.
     #[must_use]
     pub fn with_digest(&self, digest: Digest) -> Self {
-        Self { tag: None, digest: Some(digest), ..self.clone() }
+        Self {
+            tag: None,
+            digest: Some(digest),
+            ..self.clone()
+        }
     }
 
     /// The registry, `docker.io` by default.
@@ -144,7 +164,9 @@ impl fmt::Display for Reference {
 }
 
 fn refused(detail: &str) -> ImageError {
-    ImageError::InvalidReference { detail: detail.to_owned() }
+    ImageError::InvalidReference {
+        detail: detail.to_owned(),
+    }
 }
 
 /// A colon after the last slash starts a tag; one before is a port.
@@ -157,12 +179,25 @@ fn split_tag(text: &str) -> (&str, Option<&str>) {
 
 fn split_domain(name: &str) -> (String, String) {
     let (domain, path) = match name.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase()) => (first, rest),
+        Some((first, rest))
+            if first.contains(['.', ':'])
+                || first == "localhost"
+                || first.bytes().any(|b| b.is_ascii_uppercase()) =>
+        {
+            (first, rest)
+        }
         _ => (DEFAULT_DOMAIN, name),
     };
-    let domain = if domain == "index.docker.io" { DEFAULT_DOMAIN } else { domain };
+    let domain = if domain == "index.docker.io" {
+        DEFAULT_DOMAIN
+    } else {
+        domain
+    };
     let official = domain == DEFAULT_DOMAIN && !path.contains('/');
-    (domain.to_owned(), format!("{}{path}", if official { OFFICIAL_PREFIX } else { "" }))
+    (
+        domain.to_owned(),
+        format!("{}{path}", if official { OFFICIAL_PREFIX } else { "" }),
+    )
 }
 
 fn is_domain(domain: &str) -> bool {
@@ -180,23 +215,34 @@ fn is_domain(domain: &str) -> bool {
 }
 
 fn is_label(label: &str) -> bool {
-    !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    !label.is_empty()
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 /// Lower-case runs with `.`, `_`, `__` or dashes between them.
 fn is_component(component: &str) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = component.as_bytes();
-    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
+        return false;
+    };
     if !alphanumeric(*first) || !alphanumeric(*last) {
         return false;
     }
-    bytes.split(|b| alphanumeric(*b)).all(|between| matches!(between, b"" | b"." | b"_" | b"__") || between.iter().all(|b| *b == b'-'))
+    bytes.split(|b| alphanumeric(*b)).all(|between| {
+        matches!(between, b"" | b"." | b"_" | b"__") || between.iter().all(|b| *b == b'-')
+    })
 }
 
 fn is_tag(tag: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    tag.len() <= 128 && tag.bytes().next().is_some_and(word) && tag.bytes().all(|b| word(b) || b == b'.' || b == b'-')
+    tag.len() <= 128
+        && tag.bytes().next().is_some_and(word)
+        && tag.bytes().all(|b| word(b) || b == b'.' || b == b'-')
 }
 
 #[cfg(test)]
@@ -206,17 +252,36 @@ mod tests {
     #[test]
     fn short_names_get_what_docker_adds() -> Result<(), Box<dyn std::error::Error>> {
         let table = [
-            ("busybox", "docker.io/library/busybox:latest", "busybox:latest"),
+            (
+                "busybox",
+                "docker.io/library/busybox:latest",
+                "busybox:latest",
+            ),
             ("user/app:1", "docker.io/user/app:1", "user/app:1"),
-            ("docker.io/library/x", "docker.io/library/x:latest", "x:latest"),
-            ("index.docker.io/x", "docker.io/library/x:latest", "x:latest"),
+            (
+                "docker.io/library/x",
+                "docker.io/library/x:latest",
+                "x:latest",
+            ),
+            (
+                "index.docker.io/x",
+                "docker.io/library/x:latest",
+                "x:latest",
+            ),
             ("localhost/x", "localhost/x:latest", "localhost/x:latest"),
-            ("127.0.0.1:5000/a/b__c:v-1", "127.0.0.1:5000/a/b__c:v-1", "127.0.0.1:5000/a/b__c:v-1"),
+            (
+                "127.0.0.1:5000/a/b__c:v-1",
+                "127.0.0.1:5000/a/b__c:v-1",
+                "127.0.0.1:5000/a/b__c:v-1",
+            ),
             ("[::1]:5000/a", "[::1]:5000/a:latest", "[::1]:5000/a:latest"),
         ];
         for (text, whole, familiar) in table {
             let parsed = Reference::parse(text)?;
-            assert_eq!((parsed.to_string().as_str(), parsed.familiar().as_str()), (whole, familiar));
+            assert_eq!(
+                (parsed.to_string().as_str(), parsed.familiar().as_str()),
+                (whole, familiar)
+            );
         }
         Ok(())
     }
@@ -224,7 +289,22 @@ mod tests {
     #[test]
     fn what_docker_refuses_is_refused() {
         let hex = "a".repeat(64);
-        for text in ["", "UPPER", "a b", "a:", "a:bad tag", "a//b", "/a", "a/", "-a", "a-", "a..b", "a@sha256:12", "../x", &hex] {
+        for text in [
+            "",
+            "UPPER",
+            "a b",
+            "a:",
+            "a:bad tag",
+            "a//b",
+            "/a",
+            "a/",
+            "-a",
+            "a-",
+            "a..b",
+            "a@sha256:12",
+            "../x",
+            &hex,
+        ] {
             assert!(Reference::parse(text).is_err(), "{text}");
         }
     }

@@ -3,10 +3,14 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use bollard_stubs::models::{ImageDeleteResponseItem, ImageHistoryResponseItem, ImageInspect, ImagePruneResponse, ImageSummary};
+use bollard_stubs::models::{
+    ImageDeleteResponseItem, ImageHistoryResponseItem, ImageInspect, ImagePruneResponse,
+    ImageSummary,
+};
 
 use super::{
-    CommitRequest, Digest, Filters, ImageError, ImageRecord, ImageUse, ImportRequest, ListRequest, LoadProgress, Parents, Removal,
+    CommitRequest, Digest, Filters, ImageError, ImageRecord, ImageUse, ImportRequest, ListRequest,
+    LoadProgress, Parents, Removal,
 };
 
 /// The images below one state root. Cheap to clone; safe with other threads and processes.
@@ -21,7 +25,9 @@ impl ImageStore {
     /// # Errors
     /// When a directory cannot be made.
     pub fn open(root: &Path) -> Result<Self, ImageError> {
-        Ok(Self { root: root.to_owned() })
+        Ok(Self {
+            root: root.to_owned(),
+        })
     }
 
     /// Finds an image by name, id, unique prefix of an id, name with digest, or `rootfs:/PATH`.
@@ -35,14 +41,23 @@ impl ImageStore {
     /// The directories of the image's layers for an overlay mount, **highest first** as `lowerdir=` wants them.
     #[must_use]
     pub fn lower_dirs(&self, image: &ImageRecord) -> Vec<PathBuf> {
-        image.layers.iter().rev().map(|chain| self.root.join("layers").join(chain.hex()).join("diff")).collect()
+        image
+            .layers
+            .iter()
+            .rev()
+            .map(|chain| self.root.join("layers").join(chain.hex()).join("diff"))
+            .collect()
     }
 
     /// Loads a docker-archive or OCI layout (plain, gzip, zstd, bzip2, xz).
     ///
     /// # Errors
     /// When the archive is refused; nothing is left in that case.
-    pub fn load(&self, _archive: impl Read, _progress: &mut dyn FnMut(LoadProgress)) -> Result<Vec<Digest>, ImageError> {
+    pub fn load(
+        &self,
+        _archive: impl Read,
+        _progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Vec<Digest>, ImageError> {
         Err(ImageError::invalid("load"))
     }
 
@@ -50,7 +65,11 @@ impl ImageStore {
     ///
     /// # Errors
     /// When the archive, the name or a change is refused.
-    pub fn import(&self, _archive: impl Read, _request: &ImportRequest) -> Result<Digest, ImageError> {
+    pub fn import(
+        &self,
+        _archive: impl Read,
+        _request: &ImportRequest,
+    ) -> Result<Digest, ImageError> {
         Err(ImageError::invalid("import"))
     }
 
@@ -74,7 +93,11 @@ impl ImageStore {
     ///
     /// # Errors
     /// An unknown filter.
-    pub fn list(&self, _request: &ListRequest, _uses: &[ImageUse]) -> Result<Vec<ImageSummary>, ImageError> {
+    pub fn list(
+        &self,
+        _request: &ListRequest,
+        _uses: &[ImageUse],
+    ) -> Result<Vec<ImageSummary>, ImageError> {
         Ok(Vec::new())
     }
 
@@ -98,7 +121,12 @@ impl ImageStore {
     ///
     /// # Errors
     /// When it is unknown or the name is refused.
-    pub fn tag(&self, reference: &str, _repository: &str, _tag: &str) -> Result<(Digest, String), ImageError> {
+    pub fn tag(
+        &self,
+        reference: &str,
+        _repository: &str,
+        _tag: &str,
+    ) -> Result<(Digest, String), ImageError> {
         Err(ImageError::not_found(reference))
     }
 
@@ -120,7 +148,11 @@ impl ImageStore {
     ///
     /// # Errors
     /// An unknown filter.
-    pub fn prune(&self, _filters: &Filters, _uses: &[ImageUse]) -> Result<ImagePruneResponse, ImageError> {
+    pub fn prune(
+        &self,
+        _filters: &Filters,
+        _uses: &[ImageUse],
+    ) -> Result<ImagePruneResponse, ImageError> {
         Ok(ImagePruneResponse::default())
     }
 }

@@ -36,13 +36,17 @@ pub enum VolumeError {
         name: String,
     },
     /// A one-letter name.
-    #[error("create {name}: volume name is too short, names should be at least two alphanumeric characters")]
+    #[error(
+        "create {name}: volume name is too short, names should be at least two alphanumeric characters"
+    )]
     ShortName {
         /// The name.
         name: String,
     },
     /// A driver other than `local`.
-    #[error("create {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found")]
+    #[error(
+        "create {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+    )]
     UnknownDriver {
         /// Name of the volume.
         name: String,
@@ -141,7 +145,9 @@ impl VolumeError {
             | Self::IncompleteOptions { .. }
             | Self::InvalidFilter { .. } => ErrorKind::Invalid,
             Self::InUse { .. } => ErrorKind::Conflict,
-            Self::Subpath { .. } | Self::Mount { .. } | Self::CopyUp { .. } | Self::File { .. } => ErrorKind::Internal,
+            Self::Subpath { .. } | Self::Mount { .. } | Self::CopyUp { .. } | Self::File { .. } => {
+                ErrorKind::Internal
+            }
         }
     }
 }

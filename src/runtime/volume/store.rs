@@ -28,7 +28,9 @@ impl VolumeStore {
     /// # Errors
     /// When its directory cannot be made.
     pub fn open(root: &Path) -> Result<Self, VolumeError> {
-        Ok(Self { volumes: root.join("volumes") })
+        Ok(Self {
+            volumes: root.join("volumes"),
+        })
     }
 
     /// Makes a volume; the same name again gives the existing one. Without a name it is anonymous: 64 hex digits and
@@ -45,14 +47,20 @@ impl VolumeStore {
     /// # Errors
     /// When there is none of that name.
     pub fn inspect(&self, name: &str) -> Result<Volume, VolumeError> {
-        Err(VolumeError::NotFound { name: name.to_owned() })
+        Err(VolumeError::NotFound {
+            name: name.to_owned(),
+        })
     }
 
     /// The volumes that the filters let through, by name: `name`, `label`, `label!`, `driver`, `dangling`.
     ///
     /// # Errors
     /// An unknown filter.
-    pub fn list(&self, _filters: &HashMap<String, Vec<String>>, _uses: &[VolumeUse]) -> Result<VolumeListResponse, VolumeError> {
+    pub fn list(
+        &self,
+        _filters: &HashMap<String, Vec<String>>,
+        _uses: &[VolumeUse],
+    ) -> Result<VolumeListResponse, VolumeError> {
         Ok(VolumeListResponse::default())
     }
 
@@ -61,14 +69,20 @@ impl VolumeStore {
     /// # Errors
     /// When it is in use or unknown.
     pub fn remove(&self, name: &str, _uses: &[VolumeUse]) -> Result<(), VolumeError> {
-        Err(VolumeError::NotFound { name: name.to_owned() })
+        Err(VolumeError::NotFound {
+            name: name.to_owned(),
+        })
     }
 
     /// Removes unused anonymous volumes, with the filter `all` named ones too.
     ///
     /// # Errors
     /// An unknown filter.
-    pub fn prune(&self, _filters: &HashMap<String, Vec<String>>, _uses: &[VolumeUse]) -> Result<VolumePruneResponse, VolumeError> {
+    pub fn prune(
+        &self,
+        _filters: &HashMap<String, Vec<String>>,
+        _uses: &[VolumeUse],
+    ) -> Result<VolumePruneResponse, VolumeError> {
         Ok(VolumePruneResponse::default())
     }
 
@@ -103,8 +117,14 @@ impl VolumeStore {
     ///
     /// # Errors
     /// When it is not there, or leads out.
-    pub fn open_subpath(&self, name: &str, subpath: &str) -> Result<std::os::fd::OwnedFd, VolumeError> {
-        Err(VolumeError::NotFound { name: format!("{name}/{subpath}") })
+    pub fn open_subpath(
+        &self,
+        name: &str,
+        subpath: &str,
+    ) -> Result<std::os::fd::OwnedFd, VolumeError> {
+        Err(VolumeError::NotFound {
+            name: format!("{name}/{subpath}"),
+        })
     }
 
     /// First use: an empty volume gets what the image has at `path`, with owners, modes, links and extended
@@ -113,7 +133,12 @@ impl VolumeStore {
     ///
     /// # Errors
     /// When the files cannot be copied.
-    pub fn copy_up(&self, name: &str, _lower_dirs: &[PathBuf], _path: &str) -> Result<(), VolumeError> {
+    pub fn copy_up(
+        &self,
+        name: &str,
+        _lower_dirs: &[PathBuf],
+        _path: &str,
+    ) -> Result<(), VolumeError> {
         self.path(name).map(drop)
     }
 }
