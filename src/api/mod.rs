@@ -1,1 +1,21 @@
 //! The Docker Engine API as a server, onto `runtime`.
+//!
+//! ```text
+//! socket -> server (one task per connection) -> version (prefix, headers) -> router (method + path) -> a file per
+//!           resource: container, exec, image, network, volume, system, build -> reply / stream / hijack
+//! ```
+//!
+//! Called by `cli::engine`, which binds the socket. A route reads its parameters, calls the supervisor, and shapes the
+//! answer; it decides nothing about containers. Failures are `RuntimeError`s, turned into `{"message": …}` with Docker's
+//! status codes in one place (`reply`).
+
+mod call;
+mod filter;
+mod reply;
+mod router;
+mod server;
+mod system;
+mod version;
+
+pub use server::{ServeError, bind, serve};
+pub use version::{API_VERSION, MIN_API_VERSION};

@@ -2,8 +2,11 @@
 
 pub mod archive;
 pub mod container;
+pub mod error;
 pub mod image;
 pub mod keeper;
+pub mod launch;
+pub mod layout;
 pub mod network;
 pub mod supervise;
 pub mod sys;

@@ -1,0 +1,29 @@
+//! Method and path to a function: one table per resource, by the first segment.
+
+use std::sync::Arc;
+
+use hyper::{Method, StatusCode};
+use serde_json::json;
+
+use super::call::Call;
+use super::reply::{RouteResult, json_with};
+use super::system;
+use crate::runtime::supervise::Supervisor;
+
+/// Answers a call.
+pub(crate) async fn route(engine: &Arc<Supervisor>, call: Call) -> RouteResult {
+    let path = call.path.clone();
+    let segments: Vec<&str> = path.iter().map(String::as_str).collect();
+    let method = match call.method {
+        Method::HEAD if segments.last() != Some(&"archive") => Method::GET,
+        ref other => other.clone(),
+    };
+    match segments.as_slice() {
+        _ => system::route(engine, method, &segments, call).await,
+    }
+}
+
+/// 404 for a path that nobody knows.
+pub(crate) fn page_not_found() -> RouteResult {
+    json_with(StatusCode::NOT_FOUND, &json!({ "message": "page not found" }))
+}

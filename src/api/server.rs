@@ -1,0 +1,123 @@
+//! Accepts connections on the Unix socket and answers each in a task of its own.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::header::{HeaderValue, SERVER};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::net::{UnixListener, UnixStream};
+
+use super::call::Call;
+use super::reply::{Reply, failure};
+use super::router::route;
+use super::version::API_VERSION;
+use crate::runtime::supervise::{Shutdown, Supervisor};
+
+/// Why the API cannot be served.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The socket cannot be made.
+    #[error("cannot listen on `{}`", path.display())]
+    Bind {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The socket does not take connections any more.
+    #[error("cannot accept a connection")]
+    Accept(#[source] io::Error),
+}
+
+/// Binds the socket, in place of one that a killed engine left. The caller holds the root's lock.
+///
+/// # Errors
+/// When the socket cannot be made.
+pub fn bind(path: &Path) -> Result<UnixListener, ServeError> {
+    let failed = |source| ServeError::Bind {
+        path: path.to_owned(),
+        source,
+    };
+    match fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Serves until the supervisor says that it is over.
+///
+/// # Errors
+/// When the socket fails.
+pub async fn serve(listener: &UnixListener, supervisor: &Arc<Supervisor>) -> Result<(), ServeError> {
+    let mut shutdown = supervisor.shutdown();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = Shutdown::requested(&mut shutdown) => return Ok(()),
+        };
+        let (stream, _) = accepted.map_err(ServeError::Accept)?;
+        tokio::spawn(connection(stream, Arc::clone(supervisor)));
+    }
+}
+
+async fn connection(stream: UnixStream, supervisor: Arc<Supervisor>) {
+    let presence = supervisor.client_present();
+    let service = service_fn(|request| answer(request, Arc::clone(&supervisor)));
+    let served = http1::Builder::new()
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a client left");
+    }
+    drop(presence);
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    supervisor: Arc<Supervisor>,
+) -> Result<Reply, Infallible> {
+    let is_head = request.method() == Method::HEAD;
+    let line = format!("{} {}", request.method(), request.uri());
+    let result = match Call::parse(request) {
+        Ok(call) => route(&supervisor, call).await,
+        Err(error) => Err(error),
+    };
+    let mut reply = result.unwrap_or_else(|error| {
+        tracing::debug!(request = line, error = error.chain(), "refused");
+        failure(&error)
+    });
+    if is_head {
+        *reply.body_mut() = super::reply::full(Vec::new());
+    }
+    add_headers(&mut reply);
+    Ok(reply)
+}
+
+fn add_headers(reply: &mut Reply) {
+    let headers = reply.headers_mut();
+    let version = API_VERSION.to_string();
+    if let Ok(value) = HeaderValue::from_str(&version) {
+        headers.insert("Api-Version", value);
+    }
+    headers.insert("Docker-Experimental", HeaderValue::from_static("false"));
+    headers.insert("Ostype", HeaderValue::from_static("linux"));
+    headers.insert(
+        SERVER,
+        HeaderValue::from_static(concat!("hoist/", env!("CARGO_PKG_VERSION"), " (linux)")),
+    );
+}

@@ -1,0 +1,118 @@
+//! Finds the built-in engine of a layout, or starts one: for clients.
+//!
+//! ```text
+//! client: lock launch.lock -> connect? yes: done
+//!                             no: spawn `hoist engine --detached`, read its stdout until it names its socket
+//! engine: setsid -> lock -> bind -> re-adopt -> "unix://PATH\n" on stdout, stdout to /dev/null
+//! ```
+//!
+//! No sleeping and no polling: the child's standard output is the readiness pipe, its end of file is its failure.
+
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use thiserror::Error;
+
+use super::layout::{Layout, LayoutError, open_lock};
+
+/// Why there is no engine to talk to.
+#[derive(Debug, Error)]
+pub enum LaunchError {
+    /// The folders cannot be used.
+    #[error("cannot prepare the built-in engine's folders")]
+    Layout(#[from] LayoutError),
+    /// The engine's program cannot be started.
+    #[error("cannot start the built-in engine `{}`", program.display())]
+    Spawn {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The engine ended before it was ready.
+    #[error("the built-in engine did not start: {said}")]
+    Died {
+        /// The end of its log.
+        said: String,
+    },
+}
+
+/// The socket of a running engine, if one answers.
+#[must_use]
+pub fn find(layout: &Layout) -> Option<PathBuf> {
+    let socket = layout.engine_socket();
+    UnixStream::connect(&socket).ok().map(|_| socket)
+}
+
+/// The socket of the layout's engine; starts `program engine --detached` where none answers. Blocks until it is ready.
+///
+/// # Errors
+/// When the engine does not come up: with what it wrote.
+pub fn find_or_spawn(layout: &Layout, program: &Path) -> Result<PathBuf, LaunchError> {
+    if let Some(socket) = find(layout) {
+        return Ok(socket);
+    }
+    layout.prepare()?;
+    let path = layout.launch_lock();
+    let lock = open_lock(&path)?;
+    lock.lock()
+        .map_err(|source| LayoutError::Lock { path, source })?;
+    match find(layout) {
+        Some(socket) => Ok(socket),
+        None => spawn(layout, program),
+    }
+}
+
+fn spawn(layout: &Layout, program: &Path) -> Result<PathBuf, LaunchError> {
+    let failed = |source| LaunchError::Spawn {
+        program: program.to_owned(),
+        source,
+    };
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(layout.engine_log())
+        .map_err(failed)?;
+    let logged = log.metadata().map_or(0, |meta| meta.len());
+    let mut child = Command::new(program)
+        .args(["engine", "--detached"])
+        .env("HOIST_ROOT", layout.root())
+        .env("HOIST_RUN_DIR", layout.run())
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .map_err(failed)?;
+    if says_ready(&mut child) {
+        return Ok(layout.engine_socket());
+    }
+    let _ended = child.wait();
+    Err(LaunchError::Died {
+        said: end_of_log(&layout.engine_log(), logged),
+    })
+}
+
+fn says_ready(child: &mut Child) -> bool {
+    let Some(stdout) = child.stdout.take() else {
+        return false;
+    };
+    let mut line = String::new();
+    let read = BufReader::new(stdout).read_line(&mut line);
+    read.is_ok() && line.starts_with("unix://")
+}
+
+fn end_of_log(path: &Path, from: u64) -> String {
+    let mut text = String::new();
+    let read = std::fs::File::open(path).and_then(|mut file| {
+        io::Seek::seek(&mut file, io::SeekFrom::Start(from))?;
+        file.read_to_string(&mut text)
+    });
+    match read {
+        Ok(_) if !text.trim().is_empty() => text.trim().replace('\n', "; "),
+        _ => format!("it left no message in `{}`", path.display()),
+    }
+}
