@@ -92,10 +92,7 @@ mod tests {
     #[test]
     fn both_forms_are_read() -> RuntimeResult<()> {
         for text in [r#"{"name":["a"]}"#, r#"{"name":{"a":true}}"#] {
-            assert_eq!(
-                Filters::parse(Some(text), &["name"])?.values("name"),
-                ["a"]
-            );
+            assert_eq!(Filters::parse(Some(text), &["name"])?.values("name"), ["a"]);
         }
         Ok(())
     }

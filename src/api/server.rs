@@ -61,7 +61,10 @@ pub fn bind(path: &Path) -> Result<UnixListener, ServeError> {
 ///
 /// # Errors
 /// When the socket fails.
-pub async fn serve(listener: &UnixListener, supervisor: &Arc<Supervisor>) -> Result<(), ServeError> {
+pub async fn serve(
+    listener: &UnixListener,
+    supervisor: &Arc<Supervisor>,
+) -> Result<(), ServeError> {
     let mut shutdown = supervisor.shutdown();
     loop {
         let accepted = tokio::select! {

@@ -35,7 +35,13 @@ pub(crate) async fn route(
             engine.request_shutdown();
             no_content()
         }
-        (_, ["services" | "nodes" | "tasks" | "secrets" | "configs" | "swarm", ..]) => Err(swarm_is_off()),
+        (
+            _,
+            [
+                "services" | "nodes" | "tasks" | "secrets" | "configs" | "swarm",
+                ..,
+            ],
+        ) => Err(swarm_is_off()),
         _ => page_not_found(),
     }
 }
@@ -97,8 +103,20 @@ async fn info(engine: &Arc<Supervisor>) -> Value {
 }
 
 const EVENT_FILTERS: &[&str] = &[
-    "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret",
-    "service", "type", "volume",
+    "config",
+    "container",
+    "daemon",
+    "event",
+    "image",
+    "label",
+    "network",
+    "node",
+    "plugin",
+    "scope",
+    "secret",
+    "service",
+    "type",
+    "volume",
 ];
 
 fn events(engine: &Arc<Supervisor>, call: &Call) -> RouteResult {
@@ -125,7 +143,10 @@ fn event_matches(event: &Event, filters: &Filters) -> bool {
     let of_kind = |kind: &str| {
         filters.any(kind, |wanted| {
             let name = event.attribute("name").unwrap_or_default();
-            event.kind == kind && (event.id == wanted || name == wanted || (wanted.len() >= 12 && event.id.starts_with(wanted)))
+            event.kind == kind
+                && (event.id == wanted
+                    || name == wanted
+                    || (wanted.len() >= 12 && event.id.starts_with(wanted)))
         })
     };
     let action = filters.any("event", |wanted| {
@@ -136,7 +157,9 @@ fn event_matches(event: &Event, filters: &Filters) -> bool {
         && filters.any("scope", |wanted| wanted == "local")
         && filters.labels(|key| event.attribute(key))
         && filters.any("image", |wanted| image_matches(event, wanted))
-        && ["container", "network", "volume", "daemon", "plugin"].into_iter().all(of_kind)
+        && ["container", "network", "volume", "daemon", "plugin"]
+            .into_iter()
+            .all(of_kind)
 }
 
 fn image_matches(event: &Event, wanted: &str) -> bool {
@@ -144,7 +167,10 @@ fn image_matches(event: &Event, wanted: &str) -> bool {
         "image" => event.attribute("name").unwrap_or(&event.id),
         _ => event.attribute("image").unwrap_or_default(),
     };
-    let without_tag = |name: &str| name.rsplit_once(':').map_or(name.to_owned(), |(repo, _)| repo.to_owned());
+    let without_tag = |name: &str| {
+        name.rsplit_once(':')
+            .map_or(name.to_owned(), |(repo, _)| repo.to_owned())
+    };
     named == wanted || without_tag(named) == wanted || (event.kind == "image" && event.id == wanted)
 }
 
