@@ -1,1 +1,33 @@
-//! Bridges, addresses, ports, names.
+//! Networks of the built-in engine: bridges, addresses, ports, names.
+//!
+//! Called by the API and the supervisor through [`NetworkService`], which owns all state. Life of a container's
+//! network side:
+//!
+//! ```text
+//! new_namespace ──> attach (once per network) ──> publish ──> container runs
+//!                     ^                             │
+//!                     └── detach / attach while it runs
+//!                                                   v
+//!                                    release: ports, endpoints, names, namespace
+//! ```
+//!
+//! Nothing here depends on the `ip`, `nft` or `iptables` programs: links, addresses and routes are made by route
+//! netlink, rules by nftables netlink in one table of our own, names are answered by a server of our own.
+
+mod create;
+mod error;
+mod ipam;
+mod record;
+mod request;
+mod service;
+mod store;
+mod subnet;
+
+pub use error::{NetworkError, NetworkErrorKind};
+pub use record::{Driver, Protocol};
+pub use request::{
+    AttachRequest, ContainerNames, HostsRequest, LiveContainer, NameService, NetworkPaths,
+    ResolvRequest,
+};
+pub use service::{Created, NetworkService};
+pub use subnet::{Family, NotASubnet, Subnet};
