@@ -52,14 +52,25 @@ fn plain_record(
     request: &NetworkCreateRequest,
     origin: &Origin,
 ) -> Result<NetworkRecord, NetworkError> {
-    let name = request.driver.as_deref().filter(|name| !name.is_empty()).unwrap_or("bridge");
+    let name = request
+        .driver
+        .as_deref()
+        .filter(|name| !name.is_empty())
+        .unwrap_or("bridge");
     let driver = Driver::find(name)
         .ok_or_else(|| NetworkError::Invalid(format!("could not find a network driver named `{name}`: this engine has bridge, host, none, macvlan, ipvlan and overlay")))?;
-    let options: BTreeMap<_, _> =
-        request.options.clone().unwrap_or_default().into_iter().collect();
-    let default_ipv6 = options.get("com.docker.network.enable_ipv6").is_some_and(|v| is_true(v));
-    let default_ipv4 =
-        options.get("com.docker.network.enable_ipv4").is_none_or(|value| is_true(value));
+    let options: BTreeMap<_, _> = request
+        .options
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
+    let default_ipv6 = options
+        .get("com.docker.network.enable_ipv6")
+        .is_some_and(|v| is_true(v));
+    let default_ipv4 = options
+        .get("com.docker.network.enable_ipv4")
+        .is_none_or(|value| is_true(value));
     Ok(NetworkRecord {
         id: origin.id.clone(),
         name: request.name.clone(),
@@ -89,7 +100,11 @@ fn borrow(
             lender.name
         )));
     }
-    let has_own = request.ipam.as_ref().and_then(|ipam| ipam.config.as_ref()).is_some_and(|c| !c.is_empty());
+    let has_own = request
+        .ipam
+        .as_ref()
+        .and_then(|ipam| ipam.config.as_ref())
+        .is_some_and(|c| !c.is_empty());
     if has_own || !record.options.is_empty() {
         return Err(NetworkError::Forbidden(
             "user specified configurations are not supported if the network depends on a configuration network"
@@ -107,30 +122,40 @@ fn borrow(
 
 fn check_driver(record: &NetworkRecord) -> Result<(), NetworkError> {
     if !record.enable_ipv4 && !record.enable_ipv6 {
-        return Err(NetworkError::Invalid("IPv4 or IPv6 must be enabled".to_owned()));
+        return Err(NetworkError::Invalid(
+            "IPv4 or IPv6 must be enabled".to_owned(),
+        ));
     }
     let bridge = record.bridge_name();
-    if record.driver.has_bridge() && (bridge.is_empty() || bridge.len() > 15 || bridge.contains(['/', ' '])) {
-        return Err(NetworkError::Invalid(format!("invalid bridge name: {bridge}")));
+    if record.driver.has_bridge()
+        && (bridge.is_empty() || bridge.len() > 15 || bridge.contains(['/', ' ']))
+    {
+        return Err(NetworkError::Invalid(format!(
+            "invalid bridge name: {bridge}"
+        )));
     }
     for key in ["com.docker.network.driver.mtu", "mtu"] {
         if let Some(text) = record.options.get(key)
             && text.parse::<u32>().is_err()
         {
-            return Err(NetworkError::Invalid(format!("invalid value for {key}: {text}")));
+            return Err(NetworkError::Invalid(format!(
+                "invalid value for {key}: {text}"
+            )));
         }
     }
     Ok(())
 }
 
-fn user_pools(
-    request: &NetworkCreateRequest,
-    taken: &Taken,
-) -> Result<Vec<Pool>, NetworkError> {
-    let configs = request.ipam.iter().flat_map(|ipam| ipam.config.iter().flatten());
+fn user_pools(request: &NetworkCreateRequest, taken: &Taken) -> Result<Vec<Pool>, NetworkError> {
+    let configs = request
+        .ipam
+        .iter()
+        .flat_map(|ipam| ipam.config.iter().flatten());
     let mut pools: Vec<Pool> = Vec::new();
     for config in configs {
-        let Some(pool) = user_pool(config)? else { continue };
+        let Some(pool) = user_pool(config)? else {
+            continue;
+        };
         let mut taken = taken.clone();
         taken.networks.extend(pools.iter().map(|pool| pool.subnet));
         if !request.config_only.unwrap_or(false) {
@@ -152,7 +177,9 @@ fn user_pool(config: &IpamConfig) -> Result<Option<Pool>, NetworkError> {
         };
     };
     let invalid = |text: String| NetworkError::Invalid(format!("invalid network config:\n{text}"));
-    let subnet: Subnet = subnet.parse().map_err(|error| invalid(format!("{error}")))?;
+    let subnet: Subnet = subnet
+        .parse()
+        .map_err(|error| invalid(format!("{error}")))?;
     let range = text(&config.ip_range)
         .map(|text| inside_range(&text, &subnet))
         .transpose()
@@ -166,7 +193,13 @@ fn user_pool(config: &IpamConfig) -> Result<Option<Pool>, NetworkError> {
         let address = inside_address("auxiliary address", address, &subnet).map_err(&invalid)?;
         reserved.insert(name.clone(), address);
     }
-    Ok(Some(Pool { subnet, range, gateway, reserved, origin: PoolOrigin::User }))
+    Ok(Some(Pool {
+        subnet,
+        range,
+        gateway,
+        reserved,
+        origin: PoolOrigin::User,
+    }))
 }
 
 fn inside_range(text: &str, subnet: &Subnet) -> Result<Subnet, String> {
@@ -174,22 +207,32 @@ fn inside_range(text: &str, subnet: &Subnet) -> Result<Subnet, String> {
         .parse()
         .map_err(|_| format!("invalid ip-range {text}: invalid CIDR block notation"))?;
     if range.prefix() < subnet.prefix() || !subnet.overlaps(&range) {
-        return Err(format!("invalid ip-range {text}: parent subnet {subnet} doesn't contain ip-range"));
+        return Err(format!(
+            "invalid ip-range {text}: parent subnet {subnet} doesn't contain ip-range"
+        ));
     }
     Ok(range)
 }
 
 fn inside_address(what: &str, text: &str, subnet: &Subnet) -> Result<IpAddr, String> {
     let plain = text.split('/').next().unwrap_or(text);
-    let address: IpAddr = plain.parse().map_err(|_| format!("invalid {what} {text}: invalid address"))?;
+    let address: IpAddr = plain
+        .parse()
+        .map_err(|_| format!("invalid {what} {text}: invalid address"))?;
     if !subnet.contains(address) {
-        return Err(format!("invalid {what} {text}: parent subnet {subnet} doesn't contain this address"));
+        return Err(format!(
+            "invalid {what} {text}: parent subnet {subnet} doesn't contain this address"
+        ));
     }
     Ok(address)
 }
 
 /// Gives each enabled family a block and each block a gateway.
-fn fill_pools(record: &mut NetworkRecord, site: [u8; 5], taken: &Taken) -> Result<(), NetworkError> {
+fn fill_pools(
+    record: &mut NetworkRecord,
+    site: [u8; 5],
+    taken: &Taken,
+) -> Result<(), NetworkError> {
     let add = |record: &mut NetworkRecord, subnet| {
         record.pools.push(Pool {
             subnet,

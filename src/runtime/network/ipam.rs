@@ -22,17 +22,23 @@ pub struct Taken {
 
 impl Taken {
     fn is_free(&self, block: &Subnet) -> bool {
-        !self.networks.iter().chain(&self.routes).any(|taken| taken.overlaps(block))
+        !self
+            .networks
+            .iter()
+            .chain(&self.routes)
+            .any(|taken| taken.overlaps(block))
     }
 }
 
 /// The first free default block of IPv4.
 pub(crate) fn default_ipv4(taken: &Taken) -> Result<Subnet, NetworkError> {
-    default_blocks().find(|block| taken.is_free(block)).ok_or_else(|| {
-        NetworkError::Forbidden(
-            "all predefined address pools have been fully subnetted".to_owned(),
-        )
-    })
+    default_blocks()
+        .find(|block| taken.is_free(block))
+        .ok_or_else(|| {
+            NetworkError::Forbidden(
+                "all predefined address pools have been fully subnetted".to_owned(),
+            )
+        })
 }
 
 fn default_blocks() -> impl Iterator<Item = Subnet> {
@@ -50,7 +56,9 @@ pub(crate) fn default_ipv6(site: [u8; 5], taken: &Taken) -> Result<Subnet, Netwo
     Subnet::around(IpAddr::V6(base), 48)
         .split(64)
         .find(|block| taken.is_free(block))
-        .ok_or_else(|| NetworkError::Forbidden("all IPv6 blocks of this engine are in use".to_owned()))
+        .ok_or_else(|| {
+            NetworkError::Forbidden("all IPv6 blocks of this engine are in use".to_owned())
+        })
 }
 
 /// Refuses a block of the user's that a network of this engine has already.
@@ -73,7 +81,11 @@ pub(crate) fn allocate(
     if let Some(address) = wish {
         check_wish(network, pool, address)?;
         let taken = used.contains(&address) || pool.gateway == Some(address);
-        return if taken { Err(NetworkError::AddressInUse) } else { Ok(address) };
+        return if taken {
+            Err(NetworkError::AddressInUse)
+        } else {
+            Ok(address)
+        };
     }
     first_free(pool, used).ok_or_else(|| NetworkError::Exhausted {
         family: pool.subnet.family().name(),
@@ -191,8 +203,10 @@ mod tests {
 
     #[test]
     fn default_blocks_avoid_routes_of_the_host() -> TestResult {
-        let taken =
-            Taken { networks: Vec::new(), routes: vec!["172.16.0.0/12".parse()?] };
+        let taken = Taken {
+            networks: Vec::new(),
+            routes: vec!["172.16.0.0/12".parse()?],
+        };
         assert_eq!(default_ipv4(&taken)?.to_string(), "192.168.0.0/20");
         Ok(())
     }
@@ -215,7 +229,9 @@ mod tests {
     fn range_gateway_and_reserved_addresses_are_obeyed() -> TestResult {
         let mut network = network("10.9.0.0/24")?;
         network.pools[0].range = Some("10.9.0.128/25".parse()?);
-        network.pools[0].reserved.insert("x".to_owned(), "10.9.0.128".parse()?);
+        network.pools[0]
+            .reserved
+            .insert("x".to_owned(), "10.9.0.128".parse()?);
         let address = allocate(&network, &network.pools[0], None, &HashSet::new())?;
         assert_eq!(address.to_string(), "10.9.0.129");
         Ok(())

@@ -48,9 +48,16 @@ impl Driver {
     /// The driver of this name.
     #[must_use]
     pub fn find(name: &str) -> Option<Self> {
-        [Self::Bridge, Self::Host, Self::Null, Self::Macvlan, Self::Ipvlan, Self::Overlay]
-            .into_iter()
-            .find(|driver| driver.name() == name)
+        [
+            Self::Bridge,
+            Self::Host,
+            Self::Null,
+            Self::Macvlan,
+            Self::Ipvlan,
+            Self::Overlay,
+        ]
+        .into_iter()
+        .find(|driver| driver.name() == name)
     }
 
     /// Whether members hang on a bridge of this host.
@@ -122,7 +129,9 @@ impl NetworkRecord {
     /// The first pool of a family.
     #[must_use]
     pub fn pool(&self, family: Family) -> Option<&Pool> {
-        self.pools.iter().find(|pool| pool.subnet.family() == family)
+        self.pools
+            .iter()
+            .find(|pool| pool.subnet.family() == family)
     }
 
     /// The gateway of a family.
@@ -242,7 +251,9 @@ impl Protocol {
     /// The protocol of this name.
     #[must_use]
     pub fn find(name: &str) -> Option<Self> {
-        [Self::Tcp, Self::Udp, Self::Sctp].into_iter().find(|protocol| protocol.name() == name)
+        [Self::Tcp, Self::Udp, Self::Sctp]
+            .into_iter()
+            .find(|protocol| protocol.name() == name)
     }
 }
 

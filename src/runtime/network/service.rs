@@ -15,9 +15,7 @@ use super::create::{self, Origin};
 use super::error::NetworkError;
 use super::ipam::Taken;
 use super::record::{ContainerRecord, Driver, NetworkRecord, inspect, is_predefined};
-use super::request::{
-    AttachRequest, HostsRequest, LiveContainer, NetworkPaths, ResolvRequest,
-};
+use super::request::{AttachRequest, HostsRequest, LiveContainer, NetworkPaths, ResolvRequest};
 use super::store;
 
 /// The outcome of a creation.
@@ -50,7 +48,10 @@ impl NetworkService {
     /// # Errors
     /// When the state cannot be read.
     pub fn open(paths: NetworkPaths) -> Result<Self, NetworkError> {
-        let service = Self { paths, state: Mutex::default() };
+        let service = Self {
+            paths,
+            state: Mutex::default(),
+        };
         service.load()?;
         Ok(service)
     }
@@ -61,7 +62,9 @@ impl NetworkService {
     /// When the request is wrong, or its name or addresses are taken.
     pub fn create(&self, request: &NetworkCreateRequest) -> Result<Created, NetworkError> {
         let _ = request;
-        Err(NetworkError::Invalid("networks cannot be made yet".to_owned()))
+        Err(NetworkError::Invalid(
+            "networks cannot be made yet".to_owned(),
+        ))
     }
 
     /// Removes a network that nobody uses.
@@ -90,7 +93,11 @@ impl NetworkService {
     #[must_use]
     pub fn list(&self) -> Vec<NetworkInspect> {
         let state = self.lock();
-        state.networks.values().map(|record| inspect(record, members(&state, &record.id))).collect()
+        state
+            .networks
+            .values()
+            .map(|record| inspect(record, members(&state, &record.id)))
+            .collect()
     }
 
     /// Removes networks that nobody uses and that `wanted` picks; gives back their names. Networks that only stopped
@@ -112,13 +119,18 @@ impl NetworkService {
     /// # Errors
     /// When the kernel refuses.
     pub fn new_namespace(&self, container: &str) -> Result<PathBuf, NetworkError> {
-        Err(NetworkError::Invalid(format!("no namespace for {container} yet")))
+        Err(NetworkError::Invalid(format!(
+            "no namespace for {container} yet"
+        )))
     }
 
     /// The pinned namespace of a container, for another that shares it (`container:ID`).
     #[must_use]
     pub fn namespace_of(&self, container: &str) -> Option<PathBuf> {
-        self.lock().containers.get(container).map(|record| record.namespace.clone())
+        self.lock()
+            .containers
+            .get(container)
+            .map(|record| record.namespace.clone())
     }
 
     /// Connects a container that has a namespace to a network; gives back the settings as shown to clients.
@@ -231,17 +243,25 @@ impl NetworkService {
 }
 
 /// A network by name, id or prefix of an id.
-pub(crate) fn find<'a>(state: &'a State, reference: &str) -> Result<&'a NetworkRecord, NetworkError> {
+pub(crate) fn find<'a>(
+    state: &'a State,
+    reference: &str,
+) -> Result<&'a NetworkRecord, NetworkError> {
     let unknown = || NetworkError::UnknownNetwork(reference.to_owned());
     if let Some(record) = state.networks.get(reference) {
         return Ok(record);
     }
-    if let Some(record) = state.networks.values().find(|record| record.name == reference) {
+    if let Some(record) = state
+        .networks
+        .values()
+        .find(|record| record.name == reference)
+    {
         return Ok(record);
     }
-    let mut matches = state.networks.values().filter(|record| {
-        !reference.is_empty() && record.id.starts_with(reference)
-    });
+    let mut matches = state
+        .networks
+        .values()
+        .filter(|record| !reference.is_empty() && record.id.starts_with(reference));
     match (matches.next(), matches.next()) {
         (Some(record), None) => Ok(record),
         (Some(_), Some(_)) => Err(NetworkError::Ambiguous(reference.to_owned())),
@@ -253,22 +273,31 @@ pub(crate) fn find<'a>(state: &'a State, reference: &str) -> Result<&'a NetworkR
 pub(crate) fn members(state: &State, network: &str) -> HashMap<String, EndpointResource> {
     let mut members = HashMap::new();
     for (id, container) in &state.containers {
-        for endpoint in container.endpoints.iter().filter(|endpoint| endpoint.network == network) {
+        for endpoint in container
+            .endpoints
+            .iter()
+            .filter(|endpoint| endpoint.network == network)
+        {
             let settings = &endpoint.settings;
             let address = |address: &Option<String>, prefix: Option<i64>| {
                 let address = address.as_deref().filter(|text| !text.is_empty());
-                address.map_or_else(String::new, |text| format!("{text}/{}", prefix.unwrap_or(0)))
+                address.map_or_else(String::new, |text| {
+                    format!("{text}/{}", prefix.unwrap_or(0))
+                })
             };
-            members.insert(id.clone(), EndpointResource {
-                name: Some(container.names.name.clone()),
-                endpoint_id: Some(endpoint.id.clone()),
-                mac_address: settings.mac_address.clone(),
-                ipv4_address: Some(address(&settings.ip_address, settings.ip_prefix_len)),
-                ipv6_address: Some(address(
-                    &settings.global_ipv6_address,
-                    settings.global_ipv6_prefix_len,
-                )),
-            });
+            members.insert(
+                id.clone(),
+                EndpointResource {
+                    name: Some(container.names.name.clone()),
+                    endpoint_id: Some(endpoint.id.clone()),
+                    mac_address: settings.mac_address.clone(),
+                    ipv4_address: Some(address(&settings.ip_address, settings.ip_prefix_len)),
+                    ipv6_address: Some(address(
+                        &settings.global_ipv6_address,
+                        settings.global_ipv6_prefix_len,
+                    )),
+                },
+            );
         }
     }
     members

@@ -17,7 +17,11 @@ impl Family {
     /// The family of an address.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
-        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+        if address.is_ipv4() {
+            Self::V4
+        } else {
+            Self::V6
+        }
     }
 
     /// `IPv4` or `IPv6`.
@@ -57,7 +61,10 @@ impl Subnet {
     pub fn around(address: IpAddr, prefix: u8) -> Self {
         let prefix = prefix.min(Family::of(address).bits());
         let base = number(address) & !host_mask(Family::of(address), prefix);
-        Self { base: address_of(Family::of(address), base), prefix }
+        Self {
+            base: address_of(Family::of(address), base),
+            prefix,
+        }
     }
 
     /// The first address, which names the block.
@@ -102,8 +109,7 @@ impl Subnet {
     /// Whether two blocks share an address.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
-        self.family() == other.family()
-            && (self.contains(other.base) || other.contains(self.base))
+        self.family() == other.family() && (self.contains(other.base) || other.contains(self.base))
     }
 
     /// Whether an address can be given to an interface: inside, and neither the block's own name nor its broadcast.
@@ -178,7 +184,11 @@ fn address_of(family: Family, number: u128) -> IpAddr {
 
 fn host_mask(family: Family, prefix: u8) -> u128 {
     let free = family.bits() - prefix;
-    if free == 128 { u128::MAX } else { (1u128 << free) - 1 }
+    if free == 128 {
+        u128::MAX
+    } else {
+        (1u128 << free) - 1
+    }
 }
 
 #[cfg(test)]
@@ -213,8 +223,11 @@ mod tests {
 
     #[test]
     fn a_block_splits_into_all_its_parts() -> TestResult {
-        let parts: Vec<String> =
-            "192.168.0.0/16".parse::<Subnet>()?.split(20).map(|part| part.to_string()).collect();
+        let parts: Vec<String> = "192.168.0.0/16"
+            .parse::<Subnet>()?
+            .split(20)
+            .map(|part| part.to_string())
+            .collect();
         assert_eq!(parts.len(), 16);
         assert_eq!(parts.last().map(String::as_str), Some("192.168.240.0/20"));
         Ok(())
