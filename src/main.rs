@@ -1,4 +1,4 @@
-//! The `hoist` binary.
+//! The `hoist` binary: argument and terminal side. Everything that a second front end would need is in the library.
 
 mod cli;
 mod ui;
@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // The keeper is a process without threads: it must not come after anything that starts one.
-    let argv: Vec<_> = std::env::args_os().collect();
-    if let Some(code) = hoist::runtime::keeper::run_if_requested(&argv) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = hoist::runtime::keeper::run_if_requested(&arguments) {
         return ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX));
     }
-    ExitCode::SUCCESS
+    cli::main(arguments)
 }

@@ -1,1 +1,143 @@
-//! The command line: one file per command.
+//! The command line: the argument root, and one file per command.
+//!
+//! Called by `main` with the arguments; answers the exit code. A command is a `clap` argument struct and a function
+//! `cmd_x(&Ui, &Context, &XArgs) -> CommandResult`; to add one, add its `mod` line and its row in `commands!`.
+//!
+//! ```text
+//! arguments --clap--> Root --> Ui, Context --dispatch--> cmd_x --> ExitStatus | CommandError --> exit code
+//! ```
+
+mod context;
+mod error;
+mod global;
+mod interrupt;
+mod version;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub(crate) use context::Context;
+pub(crate) use error::{CommandError, CommandResult, ExitStatus};
+pub(crate) use global::GlobalArgs;
+
+use crate::ui::Ui;
+
+/// Declares the subcommands: one row `Variant(arguments) => function` each.
+macro_rules! commands {
+    ($($(#[$meta:meta])* $variant:ident($args:ty) => $run:path,)*) => {
+        /// The subcommands.
+        #[derive(Debug, Subcommand)]
+        enum Command {
+            $($(#[$meta])* $variant($args),)*
+        }
+
+        impl Command {
+            fn name(&self) -> &'static str {
+                match self {
+                    $(Command::$variant(_) => stringify!($variant),)*
+                }
+            }
+        }
+
+        /// Runs the chosen command.
+        async fn dispatch(ui: &Ui, context: &Context, command: &Command) -> CommandResult {
+            match command {
+                $(Command::$variant(args) => $run(ui, context, args).await,)*
+            }
+        }
+    };
+}
+
+commands! {
+    /// Show the version
+    Version(version::VersionArgs) => version::cmd_version,
+}
+
+/// Define and run multi-container applications
+#[derive(Debug, Parser)]
+#[command(
+    name = "hoist",
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+struct Root {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Parses the arguments, runs the command and answers the exit code of the process.
+pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
+    let context = Context::from_process(&arguments);
+    let root = match parse(arguments) {
+        Ok(root) => root,
+        Err(failure) => return report_usage(&failure),
+    };
+    let context = context.with_global(root.global);
+    let ui = match Ui::new(&context.ui_settings()) {
+        Ok(ui) => ui,
+        Err(error) => return report(&Ui::plain(), &CommandError::user(error)),
+    };
+    let Some(command) = root.command else {
+        return no_command(&ui, &context);
+    };
+    match run(&ui, &context, &command) {
+        Ok(status) => status.into(),
+        Err(error) => report(&ui, &error),
+    }
+}
+
+fn parse(arguments: Vec<OsString>) -> Result<Root, clap::Error> {
+    let matches = Root::command().try_get_matches_from(arguments)?;
+    Root::from_arg_matches(&matches)
+}
+
+fn no_command(ui: &Ui, context: &Context) -> ExitCode {
+    let shown = if context.global().version {
+        version::print_text(ui)
+    } else {
+        ui.print(Root::command().render_help())
+    };
+    match shown {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(ui, &CommandError::from(error)),
+    }
+}
+
+fn run(ui: &Ui, context: &Context, command: &Command) -> CommandResult {
+    let runtime = match command.name() {
+        "Engine" => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    }
+    .enable_all()
+    .build()?;
+    runtime.block_on(async {
+        if interrupt::OWN_SIGNALS.contains(&command.name()) {
+            return dispatch(ui, context, command).await;
+        }
+        tokio::select! {
+            result = dispatch(ui, context, command) => result,
+            () = interrupt::interrupted() => Err(CommandError::cancelled()),
+        }
+    })
+}
+
+/// Prints a failure with its causes and hints, and maps it to the exit code.
+fn report(ui: &Ui, error: &CommandError) -> ExitCode {
+    error.print(ui);
+    error.exit_status().into()
+}
+
+/// Prints what clap found wrong. docker compose answers 1 for every usage error, and help is no error.
+fn report_usage(failure: &clap::Error) -> ExitCode {
+    let printed = failure.print();
+    if failure.use_stderr() || printed.is_err() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}

@@ -9,6 +9,7 @@
 //! Implementations: `docker` (any engine behind a Docker API socket), `fake` (tests), `dry_run` (answers reads
 //! from an engine and acts on nothing).
 
+pub mod connect;
 pub mod docker;
 pub mod error;
 pub mod label;

@@ -1,0 +1,141 @@
+//! What commands share: the global flags, the process environment, and the engine.
+//!
+//! Made once by `cli::main`; the engine is connected at its first use, so that commands that need none touch none.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use tokio::sync::OnceCell;
+
+use hoist::engine::Engine;
+use hoist::engine::connect::{self, Choice, InvokedAs};
+use hoist::runtime::launch;
+use hoist::runtime::layout::Layout;
+
+use crate::cli::{CommandError, GlobalArgs};
+use crate::ui::UiSettings;
+
+/// What commands share.
+#[derive(Debug)]
+pub(crate) struct Context {
+    global: GlobalArgs,
+    environment: IndexMap<String, String>,
+    current_dir: PathBuf,
+    invoked_as: InvokedAs,
+    engine: OnceCell<Arc<dyn Engine>>,
+}
+
+impl Context {
+    /// Takes what the process was started with.
+    pub(super) fn from_process(arguments: &[OsString]) -> Self {
+        let program = arguments.first().map(PathBuf::from).unwrap_or_default();
+        let name = program.file_stem().unwrap_or_default().to_string_lossy();
+        Self {
+            global: GlobalArgs::default(),
+            environment: std::env::vars_os()
+                .filter_map(|(key, value)| {
+                    Some((key.into_string().ok()?, value.into_string().ok()?))
+                })
+                .collect(),
+            current_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+            invoked_as: match name.as_ref() {
+                "docker-compose" => InvokedAs::DockerCompose,
+                _ => InvokedAs::Hoist,
+            },
+            engine: OnceCell::new(),
+        }
+    }
+
+    /// Adds the parsed global flags.
+    pub(super) fn with_global(self, global: GlobalArgs) -> Self {
+        Self { global, ..self }
+    }
+
+    /// The global flags.
+    pub(crate) fn global(&self) -> &GlobalArgs {
+        &self.global
+    }
+
+    /// A variable of the process environment; empty counts as unset.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.environment
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The process environment.
+    pub(crate) fn environment(&self) -> &IndexMap<String, String> {
+        &self.environment
+    }
+
+    /// The directory that relative paths on the command line start from.
+    pub(crate) fn current_dir(&self) -> &std::path::Path {
+        &self.current_dir
+    }
+
+    /// What the user asked the terminal side for.
+    pub(super) fn ui_settings(&self) -> UiSettings {
+        let choose = |flag: Option<&String>, variable: &str| {
+            flag.map(String::as_str)
+                .or_else(|| self.variable(variable))
+                .unwrap_or_default()
+                .to_owned()
+        };
+        UiSettings {
+            ansi: match self.global.no_ansi {
+                true => "never".to_owned(),
+                false => choose(self.global.ansi.as_ref(), "COMPOSE_ANSI"),
+            },
+            progress: choose(self.global.progress.as_ref(), "COMPOSE_PROGRESS"),
+            no_color: self.variable("NO_COLOR").is_some(),
+            status_on_stdout: self.variable("COMPOSE_STATUS_STDOUT").is_some_and(is_true),
+        }
+    }
+
+    /// Which engine the user chose.
+    pub(crate) fn engine_choice(&self) -> Result<Choice, CommandError> {
+        let flag = self.global.engine.as_deref();
+        Ok(connect::choose(flag, &self.environment, self.invoked_as)?)
+    }
+
+    /// The engine, connected at the first call; with `--dry-run`, one that acts on nothing.
+    pub(crate) async fn engine(&self) -> Result<Arc<dyn Engine>, CommandError> {
+        let engine = self.engine.get_or_try_init(|| self.connect()).await?;
+        Ok(Arc::clone(engine))
+    }
+
+    async fn connect(&self) -> Result<Arc<dyn Engine>, CommandError> {
+        let address = match self.engine_choice()? {
+            Choice::Address(address) => address,
+            Choice::BuiltIn => built_in_address().await?,
+        };
+        Ok(connect::connect(&address).await?)
+    }
+}
+
+/// The address of the built-in engine, started where none answers.
+async fn built_in_address() -> Result<String, CommandError> {
+    let program = std::env::current_exe()?;
+    let found = tokio::task::spawn_blocking(move || {
+        launch::find_or_spawn(&Layout::of_process(), &program)
+    });
+    let socket = found
+        .await
+        .map_err(CommandError::system)?
+        .map_err(|error| {
+            CommandError::system(error)
+                .hinted("name another engine with --engine docker, --engine podman or DOCKER_HOST")
+        })?;
+    Ok(format!("unix://{}", socket.display()))
+}
+
+/// Reads a boolean variable as docker compose does (behaviours.md B040).
+pub(crate) fn is_true(text: &str) -> bool {
+    matches!(
+        text.to_ascii_lowercase().as_str(),
+        "1" | "t" | "true" | "y" | "yes"
+    )
+}

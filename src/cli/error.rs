@@ -1,0 +1,143 @@
+//! What a command ends with: an exit status, or an error with its kind, causes and hints.
+//!
+//! The only place that maps failures to exit codes (behaviours.md B293): 0, 1, 130 after Ctrl-C, or the code of a
+//! container that the command ran.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use hoist::engine::EngineError;
+
+use crate::ui::Ui;
+
+/// What a command answers.
+pub(crate) type CommandResult = Result<ExitStatus, CommandError>;
+
+/// The exit status of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ExitStatus(u8);
+
+impl ExitStatus {
+    /// All went well.
+    pub(crate) const SUCCESS: Self = Self(0);
+
+    /// The exit code of a container or of a command in it.
+    pub(crate) fn of_container(code: i64) -> Self {
+        Self(u8::try_from(code & 0xff).expect("masked to a byte"))
+    }
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status.0)
+    }
+}
+
+/// Whose failure it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommandErrorKind {
+    /// The request cannot be met: wrong arguments, unknown service, nothing found.
+    User,
+    /// The engine failed or refused.
+    Engine,
+    /// Ctrl-C, SIGTERM, or a declined prompt.
+    Cancelled,
+    /// The reader of our output went away.
+    BrokenPipe,
+    /// Anything else of the system: files, terminals.
+    System,
+}
+
+/// A command that failed.
+#[derive(Debug)]
+pub(crate) struct CommandError {
+    kind: CommandErrorKind,
+    error: Box<dyn Error + Send + Sync>,
+    hints: Vec<String>,
+}
+
+impl CommandError {
+    fn new(kind: CommandErrorKind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind,
+            error: error.into(),
+            hints: Vec::new(),
+        }
+    }
+
+    /// A request that cannot be met.
+    pub(crate) fn user(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(CommandErrorKind::User, error)
+    }
+
+    /// A failure of the system.
+    pub(crate) fn system(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(CommandErrorKind::System, error)
+    }
+
+    /// The user ended the command.
+    pub(crate) fn cancelled() -> Self {
+        Self::new(CommandErrorKind::Cancelled, "canceled")
+    }
+
+    /// Adds a way out, shown below the error.
+    #[must_use]
+    pub(crate) fn hinted(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// What the process ends with.
+    pub(crate) fn exit_status(&self) -> ExitStatus {
+        match self.kind {
+            CommandErrorKind::User | CommandErrorKind::Engine | CommandErrorKind::System => {
+                ExitStatus(1)
+            }
+            CommandErrorKind::Cancelled => ExitStatus(130),
+            CommandErrorKind::BrokenPipe => ExitStatus::SUCCESS,
+        }
+    }
+
+    /// The error and its causes on one line, as docker compose prints them.
+    pub(crate) fn message(&self) -> String {
+        chain(self.error.as_ref())
+    }
+
+    /// Prints the error, its causes and its hints.
+    pub(crate) fn print(&self, ui: &Ui) {
+        match self.kind {
+            CommandErrorKind::BrokenPipe | CommandErrorKind::Cancelled => {}
+            CommandErrorKind::User | CommandErrorKind::Engine | CommandErrorKind::System => {
+                ui.error(&self.message(), &self.hints);
+            }
+        }
+    }
+}
+
+/// Writes an error and its causes, outermost first.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        write!(text, ": {error}").expect("writing to a string never fails");
+        cause = error.source();
+    }
+    text
+}
+
+impl From<EngineError> for CommandError {
+    fn from(error: EngineError) -> Self {
+        Self::new(CommandErrorKind::Engine, error)
+    }
+}
+
+impl From<std::io::Error> for CommandError {
+    fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            Self::new(CommandErrorKind::BrokenPipe, error)
+        } else {
+            Self::system(error)
+        }
+    }
+}

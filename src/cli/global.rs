@@ -1,0 +1,65 @@
+//! The flags before the command: docker compose's, and `--engine`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Flags that every command shares. They stand before the command, because `-f` and `-p` mean other things after it.
+#[derive(Debug, Clone, Default, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent command line switches"
+)]
+pub(crate) struct GlobalArgs {
+    /// Include all resources, even those not used by services
+    #[arg(long)]
+    pub(crate) all_resources: bool,
+    /// Control when to print ANSI control characters (never|always|auto)
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) ansi: Option<String>,
+    /// Run in backward compatibility mode
+    #[arg(long)]
+    pub(crate) compatibility: bool,
+    /// Show what would be done, and do nothing
+    #[arg(long, global = true)]
+    pub(crate) dry_run: bool,
+    /// Use this engine: docker, podman, hoist, or an address (unix://, tcp://, http://)
+    #[arg(long, value_name = "NAME|URL")]
+    pub(crate) engine: Option<String>,
+    /// Read an environment file instead of .env
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// Read this Compose file; later ones override
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Vec<PathBuf>,
+    /// Control the number of parallel engine calls, -1 for unlimited
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) parallel: Option<i64>,
+    /// Enable a profile
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Vec<String>,
+    /// Choose how progress is shown (auto|tty|plain|json|quiet)
+    #[arg(long, value_name = "STYLE")]
+    pub(crate) progress: Option<String>,
+    /// Resolve relative paths from this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) project_directory: Option<PathBuf>,
+    /// Name the project
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) project_name: Option<String>,
+    /// Show more output
+    #[arg(long, hide = true)]
+    pub(crate) verbose: bool,
+    /// Show the version
+    #[arg(short = 'v', long, hide = true)]
+    pub(crate) version: bool,
+    /// Never print ANSI control characters
+    #[arg(long, hide = true)]
+    pub(crate) no_ansi: bool,
+    /// Old name of --project-directory
+    #[arg(long, hide = true, conflicts_with = "project_directory")]
+    pub(crate) workdir: Option<PathBuf>,
+    /// Use a registry without TLS
+    #[arg(long, hide = true)]
+    pub(crate) insecure_registry: Vec<String>,
+}

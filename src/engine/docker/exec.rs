@@ -1,0 +1,192 @@
+//! Streams of containers: logs, attached terminals, commands.
+
+use bollard::Docker;
+use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
+use bollard::query_parameters as query;
+use bollard_stubs::models::ExecConfig;
+
+use super::convert::{already, failed, log_stream};
+use crate::engine::{
+    AttachOptions, EngineError, EngineErrorKind, EngineResult, ExecSession, ExecSpec, LogOptions,
+    LogStream,
+};
+
+pub(super) fn logs(client: &Docker, id: &str, options: &LogOptions) -> EngineResult<LogStream> {
+    let time = |text: &Option<String>| text.as_deref().map_or(Ok(0), |text| to_seconds(id, text));
+    let request = query::LogsOptions {
+        follow: options.follow,
+        stdout: true,
+        stderr: true,
+        since: time(&options.since)?,
+        until: time(&options.until)?,
+        timestamps: options.timestamps,
+        tail: options
+            .tail
+            .map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
+    };
+    Ok(log_stream(
+        "read log of container",
+        id,
+        client.logs(id, Some(request)),
+    ))
+}
+
+/// A point in time in seconds since the epoch, which is all that bollard passes on: RFC 3339, a date, seconds, or a Go
+/// duration before now.
+fn to_seconds(id: &str, text: &str) -> EngineResult<i32> {
+    let seconds = parse_time(text).ok_or_else(|| {
+        EngineError::new(
+            "read log of container",
+            id,
+            EngineErrorKind::Invalid,
+            format!(
+                "`{text}` is neither a time such as 2024-01-02T13:23:37Z nor a duration such as 42m"
+            ),
+        )
+    })?;
+    Ok(i32::try_from(seconds).unwrap_or(i32::MAX))
+}
+
+fn parse_time(text: &str) -> Option<i64> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "saturates, and times are far below the limit"
+        )]
+        return Some(seconds as i64);
+    }
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Some(time.as_second());
+    }
+    if let Ok(time) = text.parse::<jiff::civil::DateTime>() {
+        let zoned = jiff::tz::TimeZone::system()
+            .to_ambiguous_zoned_datetime(time)
+            .compatible()
+            .ok()?;
+        return Some(zoned.timestamp().as_second());
+    }
+    let ago = text.parse::<jiff::SignedDuration>().ok()?;
+    Some(jiff::Timestamp::now().checked_sub(ago).ok()?.as_second())
+}
+
+pub(super) async fn attach(
+    client: &Docker,
+    id: &str,
+    options: &AttachOptions,
+) -> EngineResult<ExecSession> {
+    let request = query::AttachContainerOptions {
+        detach_keys: None,
+        logs: options.logs,
+        stream: true,
+        stdin: options.stdin,
+        stdout: options.output,
+        stderr: options.output,
+    };
+    let attached = client
+        .attach_container(id, Some(request))
+        .await
+        .map_err(failed("attach to container", id))?;
+    Ok(ExecSession {
+        output: log_stream("attach to container", id, attached.output),
+        input: attached.input,
+    })
+}
+
+pub(super) async fn create(client: &Docker, id: &str, spec: &ExecSpec) -> EngineResult<String> {
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let config = ExecConfig {
+        attach_stdin: Some(spec.stdin),
+        attach_stdout: Some(spec.output),
+        attach_stderr: Some(spec.output),
+        tty: Some(spec.tty),
+        env: Some(spec.env.clone()),
+        cmd: Some(spec.command.clone()),
+        privileged: Some(spec.privileged),
+        user: some(&spec.user),
+        working_dir: some(&spec.working_dir),
+        ..ExecConfig::default()
+    };
+    let created = client
+        .create_exec(id, config)
+        .await
+        .map_err(failed("prepare command in container", id))?;
+    Ok(created.id)
+}
+
+pub(super) async fn start(
+    client: &Docker,
+    exec: &str,
+    spec: &ExecSpec,
+) -> EngineResult<ExecSession> {
+    let options = StartExecOptions {
+        detach: false,
+        tty: spec.tty,
+        output_capacity: None,
+    };
+    let started = client
+        .start_exec(exec, Some(options))
+        .await
+        .map_err(failed("start command", exec))?;
+    match started {
+        StartExecResults::Attached { output, input } => Ok(ExecSession {
+            output: log_stream("read output of command", exec, output),
+            input,
+        }),
+        StartExecResults::Detached => Err(EngineError::new(
+            "start command",
+            exec,
+            EngineErrorKind::Failed,
+            "the engine did not attach its streams",
+        )),
+    }
+}
+
+pub(super) async fn start_detached(client: &Docker, exec: &str) -> EngineResult<()> {
+    let options = StartExecOptions {
+        detach: true,
+        tty: false,
+        output_capacity: None,
+    };
+    let started = client.start_exec(exec, Some(options)).await;
+    started.map(drop).map_err(failed("start command", exec))
+}
+
+pub(super) async fn inspect(client: &Docker, exec: &str) -> EngineResult<(bool, i64)> {
+    let state = client
+        .inspect_exec(exec)
+        .await
+        .map_err(failed("inspect command", exec))?;
+    Ok((
+        state.running.unwrap_or_default(),
+        state.exit_code.unwrap_or_default(),
+    ))
+}
+
+pub(super) async fn resize(
+    client: &Docker,
+    exec: &str,
+    columns: u16,
+    rows: u16,
+) -> EngineResult<()> {
+    let options = ResizeExecOptions {
+        height: rows,
+        width: columns,
+    };
+    let result = client.resize_exec(exec, options).await;
+    already(result, &[]).map_err(failed("resize terminal of command", exec))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_time;
+
+    #[test]
+    fn times_are_absolute_or_before_now() {
+        assert_eq!(parse_time("1700000000.5"), Some(1_700_000_000));
+        assert_eq!(parse_time("2023-11-14T22:13:20Z"), Some(1_700_000_000));
+        assert_eq!(parse_time("yesterday"), None);
+        let hour_ago = jiff::Timestamp::now().as_second() - 3600;
+        let parsed = parse_time("1h0m").unwrap_or_default();
+        assert!((parsed - hour_ago).abs() < 5);
+    }
+}
