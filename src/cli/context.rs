@@ -119,9 +119,8 @@ impl Context {
 /// The address of the built-in engine, started where none answers.
 async fn built_in_address() -> Result<String, CommandError> {
     let program = std::env::current_exe()?;
-    let found = tokio::task::spawn_blocking(move || {
-        launch::find_or_spawn(&Layout::of_process(), &program)
-    });
+    let found =
+        tokio::task::spawn_blocking(move || launch::find_or_spawn(&Layout::of_process(), &program));
     let socket = found
         .await
         .map_err(CommandError::system)?
