@@ -9,6 +9,7 @@
 mod build;
 mod deploy;
 mod file_object;
+mod hash;
 mod healthcheck;
 mod hook;
 mod mount;
@@ -25,6 +26,7 @@ pub use deploy::{
     Resources, RestartPolicy, UpdateConfig,
 };
 pub use file_object::{FileObject, FileReference};
+pub use hash::{config_hash, network_hash, volume_hash};
 pub use healthcheck::Healthcheck;
 pub use hook::{Develop, Hook, WatchExec, WatchRule};
 pub use mount::{BindOptions, ImageMountOptions, Mount, MountKind, TmpfsOptions, VolumeOptions};

@@ -1,0 +1,201 @@
+//! The tree that every phase works on: YAML values that know where they came from.
+
+use indexmap::IndexMap;
+
+/// A mapping, in the order of the file.
+pub type Map = IndexMap<String, Node>;
+
+/// Bytes of one of the sources of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// Index of the source; [`Span::NOWHERE`] for values that no file holds.
+    pub source: u32,
+    /// First byte.
+    pub start: u32,
+    /// Byte after the last.
+    pub end: u32,
+}
+
+impl Span {
+    /// The place of values that the loader itself made up.
+    pub const NOWHERE: Self = Self {
+        source: u32::MAX,
+        start: 0,
+        end: 0,
+    };
+}
+
+/// A merge instruction on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instruction {
+    /// `!reset`: what earlier files say at this path is removed, and nothing is put there.
+    Reset,
+    /// `!override`: what earlier files say at this path is removed before this is merged.
+    Override,
+}
+
+/// A value.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Value {
+    /// Nothing.
+    #[default]
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// Text.
+    Text(String),
+    /// A sequence.
+    List(Vec<Node>),
+    /// A mapping with text keys.
+    Map(Map),
+}
+
+/// A value with its place.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Node {
+    /// The value.
+    pub value: Value,
+    /// Where it stands.
+    pub span: Span,
+    /// Where its key stands; the value's own place for elements of sequences.
+    pub key: Span,
+    /// A merge instruction, until the `reset` phase takes it.
+    pub instruction: Option<Instruction>,
+}
+
+impl Node {
+    /// Makes a node at a place.
+    #[must_use]
+    pub fn new(value: Value, span: Span) -> Self {
+        Self {
+            value,
+            span,
+            key: span,
+            instruction: None,
+        }
+    }
+
+    /// Makes a text node at a place.
+    #[must_use]
+    pub fn text(text: impl Into<String>, span: Span) -> Self {
+        Self::new(Value::Text(text.into()), span)
+    }
+
+    /// Sets the place of the key.
+    #[must_use]
+    pub fn keyed(mut self, key: Span) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// Returns the text, where it is one.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Returns the mapping, where it is one.
+    #[must_use]
+    pub fn as_map(&self) -> Option<&Map> {
+        match &self.value {
+            Value::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// Returns the mapping, where it is one.
+    pub fn as_map_mut(&mut self) -> Option<&mut Map> {
+        match &mut self.value {
+            Value::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// Returns the sequence, where it is one.
+    #[must_use]
+    pub fn as_list(&self) -> Option<&[Self]> {
+        match &self.value {
+            Value::List(list) => Some(list),
+            _ => None,
+        }
+    }
+
+    /// Returns a child of a mapping.
+    #[must_use]
+    pub fn find(&self, key: &str) -> Option<&Self> {
+        self.as_map().and_then(|map| map.get(key))
+    }
+
+    /// Says whether it is nothing.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        self.value == Value::Null
+    }
+
+    /// Names its kind as people do.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match &self.value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Int(_) | Value::Float(_) => "number",
+            Value::Text(_) => "string",
+            Value::List(_) => "list",
+            Value::Map(_) => "mapping",
+        }
+    }
+
+    /// Writes a scalar as text, as Go's `fmt.Sprint` does; `None` for lists and mappings.
+    #[must_use]
+    pub fn scalar_text(&self) -> Option<String> {
+        match &self.value {
+            Value::Null => Some(String::new()),
+            Value::Bool(flag) => Some(flag.to_string()),
+            Value::Int(number) => Some(number.to_string()),
+            Value::Float(number) => Some(float_text(*number)),
+            Value::Text(text) => Some(text.clone()),
+            Value::List(_) | Value::Map(_) => None,
+        }
+    }
+}
+
+/// Writes a float as Go's `%v` does: exponents below -4 and from 21 on.
+#[must_use]
+pub fn float_text(number: f64) -> String {
+    if number.is_infinite() {
+        return if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    if number.is_nan() {
+        return "NaN".to_owned();
+    }
+    let magnitude = number.abs();
+    if number == 0.0 || (1e-4..1e21).contains(&magnitude) {
+        return number.to_string();
+    }
+    let text = format!("{number:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, exponent) = exponent
+        .strip_prefix('-')
+        .map_or(('+', exponent), |rest| ('-', rest));
+    format!("{digits}e{sign}{exponent:0>2}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_floats_as_go_does() {
+        assert_eq!(float_text(1.5), "1.5");
+        assert_eq!(float_text(2.0), "2");
+        assert_eq!(float_text(1e21), "1e+21");
+        assert_eq!(float_text(0.000_01), "1e-05");
+    }
+}
