@@ -95,6 +95,17 @@ impl Context {
         }
     }
 
+    /// A text from the docker command line's own settings, which a stand-in for docker follows.
+    pub(crate) fn docker_config(&self, key: &str) -> Option<String> {
+        let folder = match self.variable("DOCKER_CONFIG") {
+            Some(folder) => PathBuf::from(folder),
+            None => PathBuf::from(self.variable("HOME")?).join(".docker"),
+        };
+        let text = std::fs::read(folder.join("config.json")).ok()?;
+        let config: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        config.get(key)?.as_str().map(str::to_owned)
+    }
+
     /// Which engine the user chose.
     pub(crate) fn engine_choice(&self) -> Result<Choice, CommandError> {
         let flag = self.global.engine.as_deref();

@@ -11,6 +11,8 @@ mod context;
 mod error;
 mod global;
 mod interrupt;
+mod ps;
+mod target;
 mod version;
 
 use std::ffi::OsString;
@@ -51,6 +53,8 @@ macro_rules! commands {
 }
 
 commands! {
+    /// List containers
+    Ps(ps::PsArgs) => ps::cmd_ps,
     /// Show the version
     Version(version::VersionArgs) => version::cmd_version,
 }
@@ -115,7 +119,7 @@ fn run(ui: &Ui, context: &Context, command: &Command) -> CommandResult {
     }
     .enable_all()
     .build()?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         if interrupt::OWN_SIGNALS.contains(&command.name()) {
             return dispatch(ui, context, command).await;
         }
@@ -123,7 +127,10 @@ fn run(ui: &Ui, context: &Context, command: &Command) -> CommandResult {
             result = dispatch(ui, context, command) => result,
             () = interrupt::interrupted() => Err(CommandError::cancelled()),
         }
-    })
+    });
+    // A thread may still wait for standard input; nobody waits for it.
+    runtime.shutdown_background();
+    result
 }
 
 /// Prints a failure with its causes and hints, and maps it to the exit code.

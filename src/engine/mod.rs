@@ -13,6 +13,7 @@ pub mod connect;
 pub mod docker;
 pub mod error;
 pub mod label;
+pub mod member;
 pub mod observed;
 pub mod spec;
 pub mod stream;
@@ -197,7 +198,7 @@ pub struct ObserveRequest {
 }
 
 /// How to attach.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "the API's own independent switches"
@@ -211,6 +212,8 @@ pub struct AttachOptions {
     pub logs: bool,
     /// The container has a terminal, so the stream is not framed.
     pub tty: bool,
+    /// Keys that detach, empty is the engine's own (`ctrl-p,ctrl-q`).
+    pub detach_keys: String,
 }
 
 /// How to commit a container.

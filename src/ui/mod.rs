@@ -3,6 +3,12 @@
 //! Every byte that the binary prints goes through [`Ui`]. Results go to standard output, news (progress, warnings,
 //! errors) to standard error (behaviours.md B284). Never calls an engine.
 
+pub(crate) mod log_mux;
+mod style;
+pub(crate) mod table;
+pub(crate) mod template;
+pub(crate) mod unit;
+
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 

@@ -75,7 +75,7 @@ pub(super) async fn attach(
     options: &AttachOptions,
 ) -> EngineResult<ExecSession> {
     let request = query::AttachContainerOptions {
-        detach_keys: None,
+        detach_keys: Some(options.detach_keys.clone()).filter(|keys| !keys.is_empty()),
         logs: options.logs,
         stream: true,
         stdin: options.stdin,

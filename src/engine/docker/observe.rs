@@ -9,6 +9,7 @@ use futures_util::try_join;
 use indexmap::IndexMap;
 
 use super::{container, image, network, volume};
+use crate::engine::member::{Member, exit_code_of};
 use crate::engine::{
     ContainerFilter, EngineError, EngineResult, ObserveRequest, ObservedContainer, ObservedImage,
     ObservedNetwork, ObservedState, ObservedVolume, label,
@@ -54,45 +55,38 @@ async fn containers(client: &Docker, project: &str) -> EngineResult<Vec<Observed
     Ok(containers)
 }
 
-/// The list says everything but the exit code, and on older engines the health: those are asked for where they matter.
+/// The list says everything; the exit code only in a sentence, so an engine that words it otherwise is asked.
 /// A container that went away meanwhile is none.
 async fn observe_container(
     client: &Docker,
     summary: models::ContainerSummary,
 ) -> EngineResult<Option<ObservedContainer>> {
+    let told = exit_code_of(summary.status.as_deref().unwrap_or_default());
     let mut observed = to_observed(summary);
-    if observed.state == "exited" || observed.state == "dead" {
-        let details = match container::inspect(client, &observed.id).await {
-            Ok(details) => details,
+    observed.exit_code = match (told, observed.state.as_str()) {
+        (Some(code), _) => code,
+        (None, "exited" | "dead") => match container::inspect(client, &observed.id).await {
+            Ok(details) => details
+                .state
+                .and_then(|state| state.exit_code)
+                .unwrap_or_default(),
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
-        };
-        observed.exit_code = details
-            .state
-            .and_then(|state| state.exit_code)
-            .unwrap_or_default();
-    }
+        },
+        (None, _) => 0,
+    };
     Ok(Some(observed))
 }
 
 fn to_observed(summary: models::ContainerSummary) -> ObservedContainer {
-    let name = summary.names.unwrap_or_default();
-    let name = name
-        .iter()
-        // Links give a container names below other containers' names.
-        .find(|name| name.matches('/').count() == 1)
-        .or(name.first())
-        .map(|name| name.trim_start_matches('/').to_owned())
-        .unwrap_or_default();
-    let status = summary.status.unwrap_or_default();
+    let member = Member { summary };
+    let (name, state, health) = (member.name().to_owned(), member.state(), member.health());
+    let summary = member.summary;
     ObservedContainer {
         id: summary.id.unwrap_or_default(),
         name,
-        state: summary
-            .state
-            .map(|state| state.to_string())
-            .unwrap_or_default(),
-        health: health_of(&status).to_owned(),
+        state,
+        health: health.to_owned(),
         exit_code: 0,
         image: summary.image.unwrap_or_default(),
         image_id: summary.image_id.unwrap_or_default(),
@@ -109,19 +103,6 @@ fn to_observed(summary: models::ContainerSummary) -> ObservedContainer {
             .unwrap_or_default(),
         mounts: summary.mounts.unwrap_or_default(),
         created: summary.created.unwrap_or_default(),
-    }
-}
-
-/// Every engine writes the health into the status text: `Up 3 seconds (health: starting)`.
-fn health_of(status: &str) -> &'static str {
-    if status.contains("(healthy)") {
-        "healthy"
-    } else if status.contains("(unhealthy)") {
-        "unhealthy"
-    } else if status.contains("(health: starting)") || status.contains("(starting)") {
-        "starting"
-    } else {
-        ""
     }
 }
 
@@ -227,18 +208,5 @@ fn to_image(image: models::ImageInspect) -> ObservedImage {
             .unwrap_or_default(),
         volumes,
         labels: sorted(config.labels.unwrap_or_default()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::health_of;
-
-    #[test]
-    fn the_health_is_read_from_the_status_text() {
-        assert_eq!(health_of("Up 3 seconds (health: starting)"), "starting");
-        assert_eq!(health_of("Up 3 seconds (healthy)"), "healthy");
-        assert_eq!(health_of("Up 3 seconds (unhealthy)"), "unhealthy");
-        assert_eq!(health_of("Exited (0) 3 seconds ago"), "");
     }
 }
