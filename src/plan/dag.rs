@@ -1,0 +1,146 @@
+//! The plan as a value: actions with their causes, and what each comes after.
+
+use std::fmt;
+
+use petgraph::graph::{DiGraph, NodeIndex};
+use serde::Serialize;
+
+use super::{Action, Cause};
+
+/// Identity of a node within its plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct NodeId(pub usize);
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Node {
+    /// What is done.
+    #[serde(flatten)]
+    pub action: Action,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// A container that needs nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unchanged {
+    /// Service.
+    pub service: String,
+    /// Container's name.
+    pub container: String,
+    /// Its state.
+    pub state: String,
+}
+
+/// A question that only the user can answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "question", rename_all = "snake_case")]
+pub enum Decision {
+    /// A volume differs from the file; to recreate it loses its data.
+    RecreateVolume {
+        /// The volume's name.
+        volume: String,
+    },
+}
+
+/// Something the user should know that no action follows from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    /// The text.
+    pub text: String,
+}
+
+/// What must be done, in which order, and why.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    dag: DiGraph<Node, ()>,
+    /// What is left alone.
+    pub unchanged: Vec<Unchanged>,
+    /// Questions to the user; where one is answered with yes, the plan is made again with that answer.
+    pub decisions: Vec<Decision>,
+    /// What the user should know.
+    pub notices: Vec<Notice>,
+}
+
+impl Plan {
+    /// Adds an action that comes after others.
+    pub fn add(&mut self, action: Action, cause: Cause, after: &[NodeId]) -> NodeId {
+        let node = self.dag.add_node(Node { action, cause });
+        for before in after {
+            self.dag.update_edge(NodeIndex::new(before.0), node, ());
+        }
+        NodeId(node.index())
+    }
+
+    /// Adds an order between two nodes.
+    pub fn order(&mut self, before: NodeId, after: NodeId) {
+        self.dag.update_edge(NodeIndex::new(before.0), NodeIndex::new(after.0), ());
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.dag.node_count() == 0
+    }
+
+    /// Number of actions.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.dag.node_count()
+    }
+
+    /// The nodes in the order they were planned.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.dag.node_indices().map(|node| (NodeId(node.index()), &self.dag[node]))
+    }
+
+    /// One node.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.dag[NodeIndex::new(id.0)]
+    }
+
+    /// What a node comes directly after, sorted.
+    #[must_use]
+    pub fn before(&self, id: NodeId) -> Vec<NodeId> {
+        self.neighbours(id, petgraph::Direction::Incoming)
+    }
+
+    /// What comes directly after a node, sorted.
+    #[must_use]
+    pub fn after(&self, id: NodeId) -> Vec<NodeId> {
+        self.neighbours(id, petgraph::Direction::Outgoing)
+    }
+
+    fn neighbours(&self, id: NodeId, direction: petgraph::Direction) -> Vec<NodeId> {
+        let mut nodes: Vec<_> = self
+            .dag
+            .neighbors_directed(NodeIndex::new(id.0), direction)
+            .map(|node| NodeId(node.index()))
+            .collect();
+        nodes.sort_unstable();
+        nodes
+    }
+}
+
+/// The stable text form: a line for each action, with its cause and what it comes after.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (id, node) in self.nodes() {
+            write!(f, "{}. {} ({})", id.0 + 1, node.action, node.cause)?;
+            let before = self.before(id);
+            if !before.is_empty() {
+                let numbers: Vec<_> = before.iter().map(|id| (id.0 + 1).to_string()).collect();
+                write!(f, " after {}", numbers.join(", "))?;
+            }
+            writeln!(f)?;
+        }
+        for Decision::RecreateVolume { volume } in &self.decisions {
+            writeln!(f, "? recreate volume {volume} (its data will be lost)")?;
+        }
+        for notice in &self.notices {
+            writeln!(f, "! {}", notice.text)?;
+        }
+        Ok(())
+    }
+}

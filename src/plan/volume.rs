@@ -1,0 +1,116 @@
+//! Volumes: missing ones are made; changed ones only with the user's consent (behaviours.md B147-B151).
+
+use bollard_stubs::models::VolumeCreateRequest;
+
+use super::resolve::volume_labels;
+use super::{Action, Cause, ContainerRef, Decision, NodeId, PlanError, Planner, Shown, hash};
+use crate::engine::{ObservedVolume, VolumeSpec, label};
+use crate::model::{Project, Volume};
+
+pub(super) fn plan_volumes(planner: &mut Planner<'_>) -> Result<(), PlanError> {
+    let project = planner.project;
+    for (key, volume) in &project.volumes {
+        match planner.observed.volumes.get(&volume.name) {
+            None if volume.external => {
+                return Err(PlanError::ExternalVolumeMissing {
+                    name: volume.name.clone(),
+                });
+            }
+            Some(_) if volume.external => {}
+            None => create(planner, key, volume, Cause::Missing, &[]),
+            Some(observed) => compare(planner, key, volume, observed),
+        }
+    }
+    Ok(())
+}
+
+fn compare(planner: &mut Planner<'_>, key: &str, volume: &Volume, observed: &ObservedVolume) {
+    let find = |name: &str| observed.labels.get(name).map_or("", String::as_str);
+    let owner = find(label::PROJECT);
+    if owner != planner.project.name {
+        let text = if owner.is_empty() {
+            format!(
+                "volume \"{}\" already exists but was not created by Docker Compose. Use `external: true` to use an existing volume",
+                volume.name
+            )
+        } else {
+            format!(
+                "volume \"{}\" already exists but was created for project \"{owner}\" (expected \"{}\"). Use `external: true` to use an existing volume",
+                volume.name, planner.project.name
+            )
+        };
+        return planner.notice(text);
+    }
+    let seen = find(label::CONFIG_HASH);
+    if seen.is_empty() || seen == hash::volume_hash(volume) {
+        return;
+    }
+    if planner.options.volumes_to_recreate.contains(&volume.name) {
+        recreate(planner, key, volume);
+    } else {
+        planner.plan.decisions.push(Decision::RecreateVolume {
+            volume: volume.name.clone(),
+        });
+    }
+}
+
+/// The engine's body of a volume.
+pub(super) fn volume_spec(project: &Project, key: &str, volume: &Volume) -> VolumeSpec {
+    let labels = volume_labels(project, key, &volume.labels, &hash::volume_hash(volume));
+    VolumeSpec {
+        body: VolumeCreateRequest {
+            name: Some(volume.name.clone()),
+            driver: (!volume.driver.is_empty()).then(|| volume.driver.clone()),
+            driver_opts: (!volume.driver_opts.is_empty())
+                .then(|| volume.driver_opts.clone().into_iter().collect()),
+            labels: Some(labels),
+            ..VolumeCreateRequest::default()
+        },
+    }
+}
+
+fn create(planner: &mut Planner<'_>, key: &str, volume: &Volume, cause: Cause, after: &[NodeId]) {
+    let spec = volume_spec(planner.project, key, volume);
+    let node = planner.plan.add(Action::CreateVolume(Box::new(spec)), cause, after);
+    planner.volumes.insert(volume.name.clone(), node);
+}
+
+/// Removes the containers that use a volume, then makes it again.
+fn recreate(planner: &mut Planner<'_>, key: &str, volume: &Volume) {
+    let because = Cause::VolumeRecreated {
+        volume: volume.name.clone(),
+    };
+    let users = planner.observed.containers.iter().filter(|container| {
+        container.mounts.iter().any(|mount| mount.name.as_deref() == Some(&volume.name))
+    });
+    let mut gone = Vec::new();
+    for container in users {
+        if let Some(node) = planner.removed.get(&container.id) {
+            gone.push(*node);
+            continue;
+        }
+        let stop = Action::StopContainer {
+            container: ContainerRef::from(container),
+            timeout: planner.options.timeout,
+            shown: Shown::Yes,
+        };
+        let stopped = planner.plan.add(stop, because.clone(), &[]);
+        let remove = Action::RemoveContainer {
+            container: ContainerRef::from(container),
+            volumes: false,
+            force: true,
+            shown: Shown::Yes,
+        };
+        let removed = planner.plan.add(remove, because.clone(), &[stopped]);
+        planner.removed.insert(container.id.clone(), removed);
+        gone.push(removed);
+    }
+    let remove = Action::RemoveVolume {
+        name: volume.name.clone(),
+        shown: Shown::Yes,
+    };
+    let removed = planner.plan.add(remove, Cause::ConfigChanged { changes: Vec::new() }, &gone);
+    let cause = Cause::ConfigChanged { changes: Vec::new() };
+    create(planner, key, volume, cause, &[removed]);
+    planner.recreated_volumes.insert(volume.name.clone());
+}
