@@ -1,1 +1,103 @@
-//! Runs a plan: order, concurrency, cancel, events. Decides nothing.
+//! Runs a plan: everything that can run at once does, in the plan's order, and every step is news.
+//!
+//! Owns: order, concurrency, cancellation, events and the report. Decides nothing: an action is one engine call, or a
+//! wait that ends with an engine's event. Callers: the commands.
+//!
+//! ```text
+//! Plan ──> scheduler ──(ready nodes, at most `parallel`)──> dispatch ──> Engine
+//!             │  ^── done / failed / skipped                   └──> ApplyEvent ──> ui
+//!             └──> ApplyReport
+//! ```
+//!
+//! A failure stops only what comes after it. When cancelled, nothing new is begun except the rest of a replacement, so
+//! that no container is left under a passing name.
+
+mod build;
+mod context;
+mod dispatch;
+mod error;
+mod event;
+mod evidence;
+mod hook;
+mod hub;
+mod image;
+mod news;
+mod provider;
+mod report;
+mod scheduler;
+mod wait;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::model::{FileObject, Mapping};
+use crate::plan::Plan;
+use indexmap::IndexMap;
+
+pub use context::{ContextError, context_tar};
+pub use error::ApplyError;
+pub use event::{ApplyEvent, Progress, ResourceEvent, Status};
+pub use evidence::Evidence;
+pub use hook::files_tar;
+pub use report::{ApplyReport, Failure};
+
+/// Where news go.
+pub type EventSender = UnboundedSender<ApplyEvent>;
+
+/// Someone who must act before a container starts: `up` attaches to it.
+#[async_trait]
+pub trait StartWatcher: Send + Sync + std::fmt::Debug {
+    /// Called before each start.
+    async fn before_start(&self, service: &str, id: &str, name: &str);
+}
+
+/// How to run a plan.
+#[derive(Debug, Clone, Default)]
+pub struct ApplyOptions {
+    /// Project, for the filter of the engine's events.
+    pub project: String,
+    /// Engine calls at once; `None` takes the default.
+    pub parallel: Option<usize>,
+    /// Ends the run early.
+    pub cancel: CancellationToken,
+    /// Acts before each start.
+    pub watcher: Option<Arc<dyn StartWatcher>>,
+    /// Pulls whose failure is tolerated, because the image can be built.
+    pub optional_pulls: Vec<String>,
+    /// What a build may need: secrets by key.
+    pub secrets: IndexMap<String, FileObject>,
+    /// Environment that builds and providers see.
+    pub environment: Mapping,
+    /// Further settings of builds.
+    pub build: BuildSettings,
+}
+
+/// Settings of the `build` command.
+#[derive(Debug, Clone, Default)]
+pub struct BuildSettings {
+    /// `--build-arg`, over those of the file.
+    pub args: IndexMap<String, Option<String>>,
+    /// `--no-cache`.
+    pub no_cache: bool,
+    /// `--pull`.
+    pub pull: bool,
+    /// `--quiet`: without the builder's output.
+    pub quiet: bool,
+}
+
+/// Runs a plan to its end, to the end of what a failure leaves possible, or to its cancellation.
+pub async fn apply(
+    engine: Arc<dyn Engine>,
+    plan: Plan,
+    options: ApplyOptions,
+    events: EventSender,
+) -> ApplyReport {
+    scheduler::run(engine, plan, options, events).await
+}
+
+#[cfg(test)]
+mod tests;

@@ -45,7 +45,10 @@ pub(super) fn edges(service: &Service) -> IndexMap<String, Edge> {
             (name.clone(), edge)
         })
         .collect();
-    let links = service.links.iter().map(|link| (before_colon(link), Origin::Link));
+    let links = service
+        .links
+        .iter()
+        .map(|link| (before_colon(link), Origin::Link));
     let volumes = service
         .volumes_from
         .iter()

@@ -32,7 +32,9 @@ impl Graph {
                 open.extend(self.next(service, reach).into_iter().map(|(name, _)| name));
             }
         }
-        self.start_order().filter(|service| chosen.contains(service)).collect()
+        self.start_order()
+            .filter(|service| chosen.contains(service))
+            .collect()
     }
 
     fn next(&self, service: &str, reach: Reach) -> Vec<(&str, &Edge)> {

@@ -9,7 +9,9 @@ fn project(edges: &[(&str, &[&str])]) -> Project {
             ..Service::default()
         };
         for need in *needs {
-            service.depends_on.insert((*need).to_owned(), Dependency::default());
+            service
+                .depends_on
+                .insert((*need).to_owned(), Dependency::default());
         }
         project.services.insert((*name).to_owned(), service);
     }
@@ -18,8 +20,15 @@ fn project(edges: &[(&str, &[&str])]) -> Project {
 
 #[test]
 fn starts_what_is_needed_first() -> Result<(), GraphError> {
-    let graph = Graph::new(&project(&[("web", &["db", "job"]), ("job", &["db"]), ("db", &[])]))?;
-    assert_eq!(graph.start_order().collect::<Vec<_>>(), ["db", "job", "web"]);
+    let graph = Graph::new(&project(&[
+        ("web", &["db", "job"]),
+        ("job", &["db"]),
+        ("db", &[]),
+    ]))?;
+    assert_eq!(
+        graph.start_order().collect::<Vec<_>>(),
+        ["db", "job", "web"]
+    );
     assert_eq!(graph.stop_order().collect::<Vec<_>>(), ["web", "job", "db"]);
     Ok(())
 }
@@ -28,14 +37,23 @@ fn starts_what_is_needed_first() -> Result<(), GraphError> {
 fn reports_a_cycle_as_a_path() {
     let cyclic = project(&[("b", &["c"]), ("c", &["a"]), ("a", &["c"]), ("x", &["b"])]);
     let error = Graph::new(&cyclic).err().map(|error| error.to_string());
-    assert_eq!(error.as_deref(), Some("dependency cycle detected: a -> c -> a"));
+    assert_eq!(
+        error.as_deref(),
+        Some("dependency cycle detected: a -> c -> a")
+    );
 }
 
 #[test]
 fn selects_in_both_directions() -> Result<(), GraphError> {
     let graph = Graph::new(&project(&[("web", &["db"]), ("db", &[]), ("other", &[])]))?;
-    assert_eq!(graph.select(&["web".into()], Reach::Dependencies), ["db", "web"]);
-    assert_eq!(graph.select(&["db".into()], Reach::Dependents), ["db", "web"]);
+    assert_eq!(
+        graph.select(&["web".into()], Reach::Dependencies),
+        ["db", "web"]
+    );
+    assert_eq!(
+        graph.select(&["db".into()], Reach::Dependents),
+        ["db", "web"]
+    );
     assert_eq!(graph.select(&["web".into()], Reach::Named), ["web"]);
     assert_eq!(graph.select(&[], Reach::Named).len(), 3);
     Ok(())

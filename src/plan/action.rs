@@ -393,7 +393,9 @@ impl fmt::Display for Cause {
             Self::ImageVolumeChanged => f.write_str("an image mounted as a volume changed"),
             Self::NotAttached { network } => write!(f, "not attached to network `{network}`"),
             Self::NotMounted { volume } => write!(f, "volume `{volume}` is not mounted"),
-            Self::ParentRecreated { service } => write!(f, "shares with `{service}`, which is recreated"),
+            Self::ParentRecreated { service } => {
+                write!(f, "shares with `{service}`, which is recreated")
+            }
             Self::DependencyRestarted { service } => write!(f, "`{service}` is restarted"),
             Self::NetworkRecreated { network } => write!(f, "network `{network}` is recreated"),
             Self::VolumeRecreated { volume } => write!(f, "volume `{volume}` is recreated"),
@@ -418,28 +420,48 @@ impl fmt::Display for Action {
             Self::RemoveImage { image } => write!(f, "remove image {image}"),
             Self::CreateNetwork(spec) => write!(f, "create network {}", spec.body.name),
             Self::RemoveNetwork { name, .. } => write!(f, "remove network {name}"),
-            Self::ConnectNetwork { network, container, .. } => {
-                write!(f, "connect container {} to network {network}", container.name())
+            Self::ConnectNetwork {
+                network, container, ..
+            } => {
+                write!(
+                    f,
+                    "connect container {} to network {network}",
+                    container.name()
+                )
             }
             Self::DisconnectNetwork { network, container } => {
-                write!(f, "disconnect container {} from network {network}", container.name())
+                write!(
+                    f,
+                    "disconnect container {} from network {network}",
+                    container.name()
+                )
             }
             Self::CreateVolume(spec) => {
-                write!(f, "create volume {}", spec.body.name.as_deref().unwrap_or_default())
+                write!(
+                    f,
+                    "create volume {}",
+                    spec.body.name.as_deref().unwrap_or_default()
+                )
             }
             Self::RemoveVolume { name, .. } => write!(f, "remove volume {name}"),
             Self::CreateContainer(create) => write!(f, "create container {}", create.spec.name),
             Self::RenameContainer { name, .. } => write!(f, "rename container to {name}"),
             Self::PreStart(hook) => write!(f, "run pre_start[{}] of {}", hook.index, hook.service),
-            Self::StartContainer { container, .. } => write!(f, "start container {}", container.name()),
-            Self::StopContainer { container, .. } => write!(f, "stop container {}", container.name()),
+            Self::StartContainer { container, .. } => {
+                write!(f, "start container {}", container.name())
+            }
+            Self::StopContainer { container, .. } => {
+                write!(f, "stop container {}", container.name())
+            }
             Self::RestartContainer { container, .. } => {
                 write!(f, "restart container {}", container.name())
             }
             Self::RemoveContainer { container, .. } => {
                 write!(f, "remove container {}", container.name())
             }
-            Self::RunHook { container, kind, .. } => {
+            Self::RunHook {
+                container, kind, ..
+            } => {
                 let when = match kind {
                     HookKind::PostStart => "post_start",
                     HookKind::PreStop => "pre_stop",

@@ -13,7 +13,11 @@ use crate::model::{MountKind, Project, Service};
 /// Two services must not want one container name (behaviours.md B101).
 pub(super) fn check_names(project: &Project) -> Result<(), PlanError> {
     let mut owners: IndexMap<&str, &str> = IndexMap::new();
-    for service in project.services.values().filter(|service| !service.container_name.is_empty()) {
+    for service in project
+        .services
+        .values()
+        .filter(|service| !service.container_name.is_empty())
+    {
         if let Some(first) = owners.insert(&service.container_name, &service.name) {
             return Err(PlanError::ContainerNameTaken {
                 name: service.container_name.clone(),
@@ -28,7 +32,9 @@ pub(super) fn check_names(project: &Project) -> Result<(), PlanError> {
 pub(super) fn plan_containers(planner: &mut Planner<'_>) -> Result<(), PlanError> {
     let order: Vec<String> = planner.graph.start_order().map(str::to_owned).collect();
     for name in order {
-        let Some(service) = planner.project.services.get(&name) else { continue };
+        let Some(service) = planner.project.services.get(&name) else {
+            continue;
+        };
         if service.provider.is_none() {
             plan_service(planner, service)?;
         }
@@ -52,7 +58,11 @@ fn plan_service(planner: &mut Planner<'_>, service: &Service) -> Result<(), Plan
         .map(|container| (container, divergence(planner, &bound, container)))
         .collect();
     existing.sort_by_key(|(container, cause)| (cause.is_some(), container.number()));
-    let next = existing.iter().filter_map(|(container, _)| container.number()).max().unwrap_or(0);
+    let next = existing
+        .iter()
+        .filter_map(|(container, _)| container.number())
+        .max()
+        .unwrap_or(0);
     let surplus = existing.split_off(wanted.min(existing.len()));
     for (container, _) in &surplus {
         remove(planner, container, Cause::ScaleDown { wanted });
@@ -75,8 +85,14 @@ fn plan_service(planner: &mut Planner<'_>, service: &Service) -> Result<(), Plan
         replicas.containers.push(replica);
     }
     for number in (next + 1..).take(wanted.saturating_sub(existing.len())) {
-        let cause = if existing.is_empty() { Cause::Missing } else { Cause::ScaleUp { wanted } };
-        replicas.containers.push(create(planner, &bound, number, cause)?);
+        let cause = if existing.is_empty() {
+            Cause::Missing
+        } else {
+            Cause::ScaleUp { wanted }
+        };
+        replicas
+            .containers
+            .push(create(planner, &bound, number, cause)?);
     }
     planner.services.insert(service.name.clone(), replicas);
     Ok(())
@@ -100,7 +116,10 @@ fn bind(planner: &Planner<'_>, service: &Service) -> Result<Bound, PlanError> {
     let mut bound = service.clone();
     let mut missing = None;
     substitute(&mut bound, |what, name| {
-        let first = planner.services.get(name).and_then(|replicas| replicas.containers.first());
+        let first = planner
+            .services
+            .get(name)
+            .and_then(|replicas| replicas.containers.first());
         match first.map(|replica| &replica.container) {
             Some(ContainerRef::Existing { id, .. }) => Some(id.clone()),
             Some(planned @ ContainerRef::Planned { .. }) => {
@@ -129,9 +148,18 @@ fn bind(planner: &Planner<'_>, service: &Service) -> Result<Bound, PlanError> {
 
 /// Replaces `service:NAME` in shared namespaces and the entries of `volumes_from` by what `find` knows for
 /// (`namespace` or `volume`, name).
-pub(super) fn substitute(service: &mut Service, mut find: impl FnMut(&'static str, &str) -> Option<String>) {
-    for mode in [&mut service.network_mode, &mut service.ipc, &mut service.pid] {
-        let id = mode.strip_prefix("service:").and_then(|name| find("namespace", name));
+pub(super) fn substitute(
+    service: &mut Service,
+    mut find: impl FnMut(&'static str, &str) -> Option<String>,
+) {
+    for mode in [
+        &mut service.network_mode,
+        &mut service.ipc,
+        &mut service.pid,
+    ] {
+        let id = mode
+            .strip_prefix("service:")
+            .and_then(|name| find("namespace", name));
         if let Some(id) = id {
             *mode = format!("container:{id}");
         }
@@ -156,7 +184,9 @@ impl CreateContainer {
         let mut spec = self.spec.clone();
         let Some(late) = &self.late else { return spec };
         let mut service = late.service.clone();
-        substitute(&mut service, |_, name| late.references.get(name).and_then(&id_of));
+        substitute(&mut service, |_, name| {
+            late.references.get(name).and_then(&id_of)
+        });
         if let Some(labels) = &mut spec.body.labels {
             labels.insert(label::CONFIG_HASH.to_owned(), hash::service_hash(&service));
         }
@@ -174,7 +204,11 @@ impl CreateContainer {
 }
 
 /// Why a container must be replaced; `None` where it is as the file says (behaviours.md B134).
-fn divergence(planner: &Planner<'_>, bound: &Bound, container: &ObservedContainer) -> Option<Cause> {
+fn divergence(
+    planner: &Planner<'_>,
+    bound: &Bound,
+    container: &ObservedContainer,
+) -> Option<Cause> {
     let rule = if planner.is_named(&bound.service.name) {
         planner.options.recreate
     } else {
@@ -204,13 +238,18 @@ fn parent(bound: &Bound) -> Option<Cause> {
 
 fn config(bound: &Bound, container: &ObservedContainer) -> Option<Cause> {
     let hash = bound.hash.as_deref()?;
-    (container.config_hash() != hash).then_some(Cause::ConfigChanged { changes: Vec::new() })
+    (container.config_hash() != hash).then_some(Cause::ConfigChanged {
+        changes: Vec::new(),
+    })
 }
 
 fn image(planner: &Planner<'_>, service: &Service, container: &ObservedContainer) -> Option<Cause> {
     let name = resolve::image_name(planner.project, service, planner.separator());
     if let Some(image) = planner.observed.images.get(&name) {
-        let made_from = container.labels.get(label::IMAGE).map_or("", String::as_str);
+        let made_from = container
+            .labels
+            .get(label::IMAGE)
+            .map_or("", String::as_str);
         if made_from != image.id {
             return Some(Cause::ImageChanged { image: name });
         }
@@ -220,30 +259,52 @@ fn image(planner: &Planner<'_>, service: &Service, container: &ObservedContainer
     (made_with != Some(&wanted)).then_some(Cause::ImageVolumeChanged)
 }
 
-fn network(planner: &Planner<'_>, service: &Service, container: &ObservedContainer) -> Option<Cause> {
+fn network(
+    planner: &Planner<'_>,
+    service: &Service,
+    container: &ObservedContainer,
+) -> Option<Cause> {
     if !container.is_running() {
         return None;
     }
-    resolve::networks_by_priority(planner.project, service).into_iter().find_map(|key| {
-        let name = &planner.project.networks.get(key)?.name;
-        let attached = match (container.networks.get(name), planner.observed.networks.get(name)) {
-            (None, _) => false,
-            (Some(id), Some(observed)) => id.is_empty() || *id == observed.id,
-            (Some(_), None) => !planner.networks.contains_key(name),
-        };
-        (!attached).then(|| Cause::NotAttached { network: name.clone() })
-    })
+    resolve::networks_by_priority(planner.project, service)
+        .into_iter()
+        .find_map(|key| {
+            let name = &planner.project.networks.get(key)?.name;
+            let attached = match (
+                container.networks.get(name),
+                planner.observed.networks.get(name),
+            ) {
+                (None, _) => false,
+                (Some(id), Some(observed)) => id.is_empty() || *id == observed.id,
+                (Some(_), None) => !planner.networks.contains_key(name),
+            };
+            (!attached).then(|| Cause::NotAttached {
+                network: name.clone(),
+            })
+        })
 }
 
-fn volume(planner: &Planner<'_>, service: &Service, container: &ObservedContainer) -> Option<Cause> {
+fn volume(
+    planner: &Planner<'_>,
+    service: &Service,
+    container: &ObservedContainer,
+) -> Option<Cause> {
     service
         .volumes
         .iter()
         .filter(|mount| mount.kind == MountKind::Volume && !mount.source.is_empty())
         .filter_map(|mount| planner.project.volumes.get(&mount.source))
         .map(|volume| &volume.name)
-        .find(|name| !container.mounts.iter().any(|mount| mount.name.as_ref() == Some(name)))
-        .map(|name| Cause::NotMounted { volume: name.clone() })
+        .find(|name| {
+            !container
+                .mounts
+                .iter()
+                .any(|mount| mount.name.as_ref() == Some(name))
+        })
+        .map(|name| Cause::NotMounted {
+            volume: name.clone(),
+        })
 }
 
 /// Leaves a container as it is, to be started where it does not run.
@@ -255,7 +316,9 @@ fn keep(planner: &mut Planner<'_>, service: &Service, container: &ObservedContai
     if let Some((nodes, network)) = planner.reconnected.get(&container.id) {
         ready.extend(nodes);
         if container.is_running() {
-            start = Some(Cause::NetworkRecreated { network: network.clone() });
+            start = Some(Cause::NetworkRecreated {
+                network: network.clone(),
+            });
         }
     }
     if let Some((node, dependency)) = planner.stopped.get(&container.id) {
@@ -301,7 +364,12 @@ fn prerequisites(planner: &Planner<'_>, bound: &Bound) -> Vec<NodeId> {
         .keys()
         .filter_map(|name| planner.services.get(name)?.containers.first())
         .flat_map(|replica| &replica.ready);
-    networks.chain(volumes).chain(removed).chain(shared).copied().collect()
+    networks
+        .chain(volumes)
+        .chain(removed)
+        .chain(shared)
+        .copied()
+        .collect()
 }
 
 fn specify(
@@ -312,7 +380,8 @@ fn specify(
 ) -> Result<CreateContainer, PlanError> {
     let place = usize::try_from(number).unwrap_or(usize::MAX);
     let name = container_name(planner.project, &bound.service, place, planner.separator());
-    let inherit = replaces.filter(|_| planner.options.anonymous_volumes == AnonymousVolumes::Inherit);
+    let inherit =
+        replaces.filter(|_| planner.options.anonymous_volumes == AnonymousVolumes::Inherit);
     let mut spec = resolve::resolve(&Request {
         project: planner.project,
         service: &bound.service,
@@ -343,11 +412,18 @@ fn specify(
     })
 }
 
-fn create(planner: &mut Planner<'_>, bound: &Bound, number: u32, cause: Cause) -> Result<Replica, PlanError> {
+fn create(
+    planner: &mut Planner<'_>,
+    bound: &Bound,
+    number: u32,
+    cause: Cause,
+) -> Result<Replica, PlanError> {
     let create = specify(planner, bound, number, None)?;
     let name = create.display.clone();
     let after = prerequisites(planner, bound);
-    let node = planner.plan.add(Action::CreateContainer(Box::new(create)), cause, &after);
+    let node = planner
+        .plan
+        .add(Action::CreateContainer(Box::new(create)), cause, &after);
     Ok(Replica {
         container: ContainerRef::Planned { node, name },
         ready: vec![node],
@@ -370,7 +446,9 @@ fn recreate(
     if let Some((nodes, _)) = planner.reconnected.get(&old.id) {
         after.extend(nodes);
     }
-    let node = planner.plan.add(Action::CreateContainer(Box::new(create)), cause, &after);
+    let node = planner
+        .plan
+        .add(Action::CreateContainer(Box::new(create)), cause, &after);
     let stop = Action::StopContainer {
         container: ContainerRef::from(old),
         timeout: planner.options.timeout,
@@ -428,14 +506,20 @@ fn stop_dependents(planner: &mut Planner<'_>, service: &Service) -> Vec<NodeId> 
             service: service.name.clone(),
         };
         let node = planner.plan.add(stop, cause, &[]);
-        planner.stopped.insert(container.id.clone(), (node, service.name.clone()));
+        planner
+            .stopped
+            .insert(container.id.clone(), (node, service.name.clone()));
         nodes.push(node);
     }
     nodes
 }
 
 /// Stops and removes a container that is too much.
-pub(super) fn remove(planner: &mut Planner<'_>, container: &ObservedContainer, cause: Cause) -> NodeId {
+pub(super) fn remove(
+    planner: &mut Planner<'_>,
+    container: &ObservedContainer,
+    cause: Cause,
+) -> NodeId {
     let stop = Action::StopContainer {
         container: ContainerRef::from(container),
         timeout: planner.options.timeout,

@@ -74,7 +74,8 @@ impl Plan {
 
     /// Adds an order between two nodes.
     pub fn order(&mut self, before: NodeId, after: NodeId) {
-        self.dag.update_edge(NodeIndex::new(before.0), NodeIndex::new(after.0), ());
+        self.dag
+            .update_edge(NodeIndex::new(before.0), NodeIndex::new(after.0), ());
     }
 
     /// Whether there is nothing to do.
@@ -91,7 +92,9 @@ impl Plan {
 
     /// The nodes in the order they were planned.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
-        self.dag.node_indices().map(|node| (NodeId(node.index()), &self.dag[node]))
+        self.dag
+            .node_indices()
+            .map(|node| (NodeId(node.index()), &self.dag[node]))
     }
 
     /// One node.

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use crate::engine::{ObservedContainer, ObservedState, label};
-use crate::model::{AttachedNetwork, Dependency, DependencyCondition, Network, Project, Service, Volume};
+use crate::model::{
+    AttachedNetwork, Dependency, DependencyCondition, Network, Project, Service, Volume,
+};
 
 /// Builds the model of a project from what is on the engine.
 #[must_use]
@@ -14,12 +16,18 @@ pub fn derive_project(name: &str, observed: &ObservedState) -> Project {
     };
     let replicas = || {
         let found = observed.containers.iter();
-        found.filter(|container| !container.service().is_empty() && !container.labels.contains_key(label::HOOK))
+        found.filter(|container| {
+            !container.service().is_empty() && !container.labels.contains_key(label::HOOK)
+        })
     };
     for container in replicas().filter(|container| !container.is_one_off()) {
         add_container(&mut project, container, observed);
     }
-    for network in observed.networks.values().filter(|network| belongs(&network.labels, name)) {
+    for network in observed
+        .networks
+        .values()
+        .filter(|network| belongs(&network.labels, name))
+    {
         if let Some(key) = network.labels.get(label::NETWORK) {
             let entry = Network {
                 name: network.name.clone(),
@@ -29,7 +37,11 @@ pub fn derive_project(name: &str, observed: &ObservedState) -> Project {
             project.networks.insert(key.clone(), entry);
         }
     }
-    for volume in observed.volumes.values().filter(|volume| belongs(&volume.labels, name)) {
+    for volume in observed
+        .volumes
+        .values()
+        .filter(|volume| belongs(&volume.labels, name))
+    {
         if let Some(key) = volume.labels.get(label::VOLUME) {
             let entry = Volume {
                 name: volume.name.clone(),
@@ -44,24 +56,31 @@ pub fn derive_project(name: &str, observed: &ObservedState) -> Project {
 }
 
 fn belongs(labels: &indexmap::IndexMap<String, String>, project: &str) -> bool {
-    labels.get(label::PROJECT).is_some_and(|owner| owner == project)
+    labels
+        .get(label::PROJECT)
+        .is_some_and(|owner| owner == project)
 }
 
 fn add_container(project: &mut Project, container: &ObservedContainer, observed: &ObservedState) {
     let find = |key: &str| container.labels.get(key).map_or("", String::as_str);
     if project.working_dir.as_os_str().is_empty() {
         project.working_dir = PathBuf::from(find(label::WORKING_DIR));
-        let files = find(label::CONFIG_FILES).split(',').filter(|file| !file.is_empty());
+        let files = find(label::CONFIG_FILES)
+            .split(',')
+            .filter(|file| !file.is_empty());
         project.compose_files = files.map(str::to_owned).collect();
     }
-    let service = project.services.entry(container.service().to_owned()).or_insert_with(|| Service {
-        name: container.service().to_owned(),
-        image: container.image.clone(),
-        depends_on: dependencies(find(label::DEPENDS_ON)),
-        networks: networks(container, observed),
-        scale: Some(0),
-        ..Service::default()
-    });
+    let service = project
+        .services
+        .entry(container.service().to_owned())
+        .or_insert_with(|| Service {
+            name: container.service().to_owned(),
+            image: container.image.clone(),
+            depends_on: dependencies(find(label::DEPENDS_ON)),
+            networks: networks(container, observed),
+            scale: Some(0),
+            ..Service::default()
+        });
     service.scale = service.scale.map(|count| count + 1);
 }
 
@@ -86,7 +105,9 @@ fn dependencies(text: &str) -> indexmap::IndexMap<String, Dependency> {
             let name = parts.next().unwrap_or_default().to_owned();
             let condition = match parts.next() {
                 Some("service_healthy") => DependencyCondition::ServiceHealthy,
-                Some("service_completed_successfully") => DependencyCondition::ServiceCompletedSuccessfully,
+                Some("service_completed_successfully") => {
+                    DependencyCondition::ServiceCompletedSuccessfully
+                }
                 Some(_) | None => DependencyCondition::ServiceStarted,
             };
             let dependency = Dependency {

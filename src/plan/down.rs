@@ -15,12 +15,22 @@ const CAUSE: Cause = Cause::Requested { option: "down" };
 
 /// Plans the removal of a project, or of some of its services.
 #[must_use]
-pub fn down(project: &Project, graph: &Graph, observed: &ObservedState, options: &DownOptions) -> Plan {
+pub fn down(
+    project: &Project,
+    graph: &Graph,
+    observed: &ObservedState,
+    options: &DownOptions,
+) -> Plan {
     let mut plan = Plan::default();
     let mut removed: IndexMap<String, Vec<NodeId>> = IndexMap::new();
-    let chosen: IndexSet<&str> = graph.select(&options.services, Reach::Named).into_iter().collect();
+    let chosen: IndexSet<&str> = graph
+        .select(&options.services, Reach::Named)
+        .into_iter()
+        .collect();
     for name in graph.stop_order().filter(|name| chosen.contains(name)) {
-        let Some(service) = project.services.get(name) else { continue };
+        let Some(service) = project.services.get(name) else {
+            continue;
+        };
         let after: Vec<_> = graph
             .dependents(name)
             .into_iter()
@@ -37,7 +47,10 @@ pub fn down(project: &Project, graph: &Graph, observed: &ObservedState, options:
             .into_iter()
             .filter(|orphan| !known.contains(orphan.service()))
             .collect();
-        let nodes = orphans.into_iter().map(|orphan| remove(&mut plan, orphan, None, options, &[])).collect();
+        let nodes = orphans
+            .into_iter()
+            .map(|orphan| remove(&mut plan, orphan, None, options, &[]))
+            .collect();
         removed.insert(String::new(), nodes);
     }
     let gone: Vec<NodeId> = removed.into_values().flatten().collect();
@@ -103,7 +116,9 @@ pub(super) fn pre_stop(
     after: &[NodeId],
 ) -> Vec<NodeId> {
     let mut after = after.to_vec();
-    let Some(service) = service.filter(|_| container.is_running()) else { return after };
+    let Some(service) = service.filter(|_| container.is_running()) else {
+        return after;
+    };
     for hook in &service.pre_stop {
         let run = Action::RunHook {
             service: service.name.clone(),
@@ -117,8 +132,14 @@ pub(super) fn pre_stop(
 }
 
 fn remove_networks(plan: &mut Plan, project: &Project, observed: &ObservedState, after: &[NodeId]) {
-    for network in project.networks.values().filter(|network| !network.external) {
-        let Some(found) = observed.networks.get(&network.name) else { continue };
+    for network in project
+        .networks
+        .values()
+        .filter(|network| !network.external)
+    {
+        let Some(found) = observed.networks.get(&network.name) else {
+            continue;
+        };
         if !found.labels.contains_key(label::NETWORK) {
             continue;
         }
@@ -151,7 +172,9 @@ fn remove_images(
     after: &[NodeId],
 ) {
     let mut images: IndexSet<String> = IndexSet::new();
-    let chosen = |service: &&Service| options.services.is_empty() || options.services.contains(&service.name);
+    let chosen = |service: &&Service| {
+        options.services.is_empty() || options.services.contains(&service.name)
+    };
     for service in project.services.values().filter(chosen) {
         let own_name = service.image.is_empty();
         let wanted = match options.images {
@@ -160,9 +183,10 @@ fn remove_images(
             RemoveImages::All => true,
         };
         let name = image_name(project, service, options.separator.as_char());
-        let built_here = observed.images.get(&name).is_some_and(|image| {
-            image.labels.get(label::PROJECT) == Some(&project.name)
-        });
+        let built_here = observed
+            .images
+            .get(&name)
+            .is_some_and(|image| image.labels.get(label::PROJECT) == Some(&project.name));
         let local = options.images == RemoveImages::Local && built_here;
         if (wanted || local) && observed.images.contains_key(&name) {
             images.insert(name);

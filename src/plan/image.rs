@@ -96,11 +96,24 @@ pub enum BuildRule {
 #[must_use]
 pub fn image_references(project: &Project, separator: Separator) -> Vec<String> {
     let mut images = IndexSet::new();
-    for service in project.services.values().filter(|service| service.provider.is_none()) {
+    for service in project
+        .services
+        .values()
+        .filter(|service| service.provider.is_none())
+    {
         images.insert(image_name(project, service, separator.as_char()));
-        let mounted = service.volumes.iter().filter(|mount| mount.kind == MountKind::Image);
+        let mounted = service
+            .volumes
+            .iter()
+            .filter(|mount| mount.kind == MountKind::Image);
         images.extend(mounted.map(|mount| mount.source.clone()));
-        images.extend(service.pre_start.iter().map(|hook| hook.image.clone()).filter(|image| !image.is_empty()));
+        images.extend(
+            service
+                .pre_start
+                .iter()
+                .map(|hook| hook.image.clone())
+                .filter(|image| !image.is_empty()),
+        );
     }
     images.into_iter().collect()
 }
@@ -110,15 +123,24 @@ pub fn image_references(project: &Project, separator: Separator) -> Vec<String> 
 pub fn plan_images(project: &Project, observed: &ObservedState, options: &ImageOptions) -> Plan {
     let mut plan = Plan::default();
     let mut pulls: IndexMap<String, NodeId> = IndexMap::new();
-    let services = || project.services.values().filter(|service| service.provider.is_none());
+    let services = || {
+        project
+            .services
+            .values()
+            .filter(|service| service.provider.is_none())
+    };
     for service in services() {
         if let Some(cause) = pull_cause(service, observed, options) {
             let action = pull(service, &service.image);
-            pulls.entry(service.image.clone()).or_insert_with(|| plan.add(action, cause, &[]));
+            pulls
+                .entry(service.image.clone())
+                .or_insert_with(|| plan.add(action, cause, &[]));
         }
         for image in further_images(service, observed) {
             let action = pull(service, &image);
-            pulls.entry(image).or_insert_with(|| plan.add(action, Cause::Missing, &[]));
+            pulls
+                .entry(image)
+                .or_insert_with(|| plan.add(action, Cause::Missing, &[]));
         }
     }
     let mut builds: IndexMap<String, NodeId> = IndexMap::new();
@@ -127,7 +149,9 @@ pub fn plan_images(project: &Project, observed: &ObservedState, options: &ImageO
         if let Some(cause) = build_cause(service, &name, observed, options) {
             let after: Vec<_> = pulls.get(&name).copied().into_iter().collect();
             if let Some(action) = build_action(project, service, options.separator) {
-                builds.entry(service.name.clone()).or_insert_with(|| plan.add(action, cause, &after));
+                builds
+                    .entry(service.name.clone())
+                    .or_insert_with(|| plan.add(action, cause, &after));
             }
         }
     }
@@ -162,21 +186,39 @@ fn pull(service: &Service, image: &str) -> Action {
 
 /// Images mounted as volumes, and those of hooks, that are not there.
 fn further_images(service: &Service, observed: &ObservedState) -> Vec<String> {
-    let mounted = service.volumes.iter().filter(|mount| mount.kind == MountKind::Image).map(|mount| &mount.source);
-    let hooks = service.pre_start.iter().map(|hook| &hook.image).filter(|image| !image.is_empty());
-    mounted.chain(hooks).filter(|image| !observed.images.contains_key(*image)).cloned().collect()
+    let mounted = service
+        .volumes
+        .iter()
+        .filter(|mount| mount.kind == MountKind::Image)
+        .map(|mount| &mount.source);
+    let hooks = service
+        .pre_start
+        .iter()
+        .map(|hook| &hook.image)
+        .filter(|image| !image.is_empty());
+    mounted
+        .chain(hooks)
+        .filter(|image| !observed.images.contains_key(*image))
+        .cloned()
+        .collect()
 }
 
 fn policy<'a>(service: &'a Service, options: &'a ImageOptions) -> &'a str {
     options.pull.as_deref().unwrap_or(&service.pull_policy)
 }
 
-fn pull_cause(service: &Service, observed: &ObservedState, options: &ImageOptions) -> Option<Cause> {
+fn pull_cause(
+    service: &Service,
+    observed: &ObservedState,
+    options: &ImageOptions,
+) -> Option<Cause> {
     if service.image.is_empty() {
         return None;
     }
     let text = policy(service, options);
-    let by_policy = || Cause::PullPolicy { policy: text.to_owned() };
+    let by_policy = || Cause::PullPolicy {
+        policy: text.to_owned(),
+    };
     let image = observed.images.get(&service.image);
     match PullPolicy::parse(text) {
         PullPolicy::Always => Some(by_policy()),
@@ -200,7 +242,9 @@ fn build_cause(
     match options.build {
         BuildRule::Never => None,
         BuildRule::Always => Some(Cause::Requested { option: "--build" }),
-        BuildRule::Missing if by_policy => Some(Cause::PullPolicy { policy: "build".to_owned() }),
+        BuildRule::Missing if by_policy => Some(Cause::PullPolicy {
+            policy: "build".to_owned(),
+        }),
         BuildRule::Missing => (!observed.images.contains_key(name)).then_some(Cause::Missing),
     }
 }

@@ -31,7 +31,8 @@ pub fn stop(
             .collect();
         let nodes = replicas(observed, name)
             .map(|container| {
-                let after = down::pre_stop(&mut plan, container, project.services.get(name), &after);
+                let after =
+                    down::pre_stop(&mut plan, container, project.services.get(name), &after);
                 let stop = Action::StopContainer {
                     container: ContainerRef::from(container),
                     timeout,
@@ -45,7 +46,10 @@ pub fn stop(
     plan
 }
 
-fn replicas<'a>(observed: &'a ObservedState, service: &str) -> impl Iterator<Item = &'a ObservedContainer> {
+fn replicas<'a>(
+    observed: &'a ObservedState,
+    service: &str,
+) -> impl Iterator<Item = &'a ObservedContainer> {
     observed.containers.iter().filter(move |container| {
         container.service() == service
             && !container.is_one_off()
@@ -65,10 +69,19 @@ pub fn start_existing(
 ) -> Result<Plan, PlanError> {
     let mut planner = Planner::new(project, graph, observed, options);
     for name in graph.start_order() {
-        let Some(service) = project.services.get(name) else { continue };
+        let Some(service) = project.services.get(name) else {
+            continue;
+        };
         let containers: Vec<_> = replicas(observed, name).map(existing).collect();
-        if containers.is_empty() && service.provider.is_none() && super::wanted_replicas(service) > 0 {
-            let dependant = graph.dependents(name).into_iter().map(|(name, _)| name).next();
+        if containers.is_empty()
+            && service.provider.is_none()
+            && super::wanted_replicas(service) > 0
+        {
+            let dependant = graph
+                .dependents(name)
+                .into_iter()
+                .map(|(name, _)| name)
+                .next();
             return Err(match dependant {
                 Some(dependant) if !planner.is_named(name) => PlanError::MissingDependency {
                     service: dependant.to_owned(),
@@ -149,7 +162,13 @@ fn restarted<'a>(graph: &'a Graph, services: &[String], reach: Reach) -> IndexSe
     let mut open = graph.select(services, Reach::Named);
     while let Some(name) = open.pop() {
         if chosen.insert(name) && reach == Reach::Dependents {
-            open.extend(graph.dependents(name).into_iter().filter(|(_, edge)| edge.restart).map(|(name, _)| name));
+            open.extend(
+                graph
+                    .dependents(name)
+                    .into_iter()
+                    .filter(|(_, edge)| edge.restart)
+                    .map(|(name, _)| name),
+            );
         }
     }
     chosen
@@ -157,7 +176,10 @@ fn restarted<'a>(graph: &'a Graph, services: &[String], reach: Reach) -> IndexSe
 
 /// Plans `rm` of containers that were chosen already.
 #[must_use]
-pub fn remove<'a>(containers: impl IntoIterator<Item = &'a ObservedContainer>, volumes: bool) -> Plan {
+pub fn remove<'a>(
+    containers: impl IntoIterator<Item = &'a ObservedContainer>,
+    volumes: bool,
+) -> Plan {
     let mut plan = Plan::default();
     for container in containers {
         let remove = Action::RemoveContainer {

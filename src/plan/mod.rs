@@ -35,8 +35,8 @@ use crate::graph::Graph;
 use crate::model::{Project, Service};
 
 pub use action::{
-    Action, BuildImage, Cause, ContainerRef, CreateContainer, HookKind, LateBinding, PreStart, Shown, Wait,
-    WaitUntil,
+    Action, BuildImage, Cause, ContainerRef, CreateContainer, HookKind, LateBinding, PreStart,
+    Shown, Wait, WaitUntil,
 };
 pub use dag::{Decision, Node, NodeId, Notice, Plan, Unchanged};
 pub use derive::derive_project;
@@ -137,9 +137,17 @@ pub fn wanted_replicas(service: &Service) -> usize {
 
 /// The name of a service's container (behaviours.md B119).
 #[must_use]
-pub fn container_name(project: &Project, service: &Service, number: usize, separator: char) -> String {
+pub fn container_name(
+    project: &Project,
+    service: &Service,
+    number: usize,
+    separator: char,
+) -> String {
     if service.container_name.is_empty() {
-        format!("{}{separator}{}{separator}{number}", project.name, service.name)
+        format!(
+            "{}{separator}{}{separator}{number}",
+            project.name, service.name
+        )
     } else {
         service.container_name.clone()
     }

@@ -87,15 +87,25 @@ fn ipam(ipam: &model::Ipam) -> Option<Ipam> {
     })
 }
 
-fn create(planner: &mut Planner<'_>, key: &str, network: &Network, cause: Cause, after: &[super::NodeId]) {
+fn create(
+    planner: &mut Planner<'_>,
+    key: &str,
+    network: &Network,
+    cause: Cause,
+    after: &[super::NodeId],
+) {
     let spec = network_spec(planner.project, key, network);
-    let node = planner.plan.add(Action::CreateNetwork(Box::new(spec)), cause, after);
+    let node = planner
+        .plan
+        .add(Action::CreateNetwork(Box::new(spec)), cause, after);
     planner.networks.insert(network.name.clone(), node);
 }
 
 /// Stops and disconnects what is attached, makes the network again, and reconnects; containers keep their identity.
 fn recreate(planner: &mut Planner<'_>, key: &str, network: &Network, observed: &ObservedNetwork) {
-    let cause = Cause::ConfigChanged { changes: Vec::new() };
+    let cause = Cause::ConfigChanged {
+        changes: Vec::new(),
+    };
     let because = Cause::NetworkRecreated {
         network: network.name.clone(),
     };
@@ -151,11 +161,20 @@ fn recreate(planner: &mut Planner<'_>, key: &str, network: &Network, observed: &
 /// A network of this key with another name is removed in the end, when nothing uses it.
 fn note_renamed(planner: &mut Planner<'_>, key: &str, network: &Network) {
     let old = planner.observed.networks.values().find(|observed| {
-        let is = |name: &str, value: &str| observed.labels.get(name).is_some_and(|found| found == value);
-        observed.name != network.name && is(label::NETWORK, key) && is(label::PROJECT, &planner.project.name)
+        let is = |name: &str, value: &str| {
+            observed
+                .labels
+                .get(name)
+                .is_some_and(|found| found == value)
+        };
+        observed.name != network.name
+            && is(label::NETWORK, key)
+            && is(label::PROJECT, &planner.project.name)
     });
     if let Some(old) = old {
-        planner.renamed_networks.push((old.id.clone(), old.name.clone(), network.name.clone()));
+        planner
+            .renamed_networks
+            .push((old.id.clone(), old.name.clone(), network.name.clone()));
     }
 }
 
@@ -165,13 +184,20 @@ pub(super) fn remove_renamed(planner: &mut Planner<'_>) {
         let after: Vec<_> = planner
             .services
             .values()
-            .flat_map(|service| service.containers.iter().flat_map(|replica| replica.ready.iter().copied()))
+            .flat_map(|service| {
+                service
+                    .containers
+                    .iter()
+                    .flat_map(|replica| replica.ready.iter().copied())
+            })
             .collect();
         let remove = Action::RemoveNetwork {
             id,
             name,
             shown: Shown::Yes,
         };
-        planner.plan.add(remove, Cause::NetworkRecreated { network }, &after);
+        planner
+            .plan
+            .add(remove, Cause::NetworkRecreated { network }, &after);
     }
 }

@@ -43,7 +43,10 @@ pub fn one_off(
     }
     let name = if one_off.name.is_empty() {
         let slug = one_off.slug.get(..12).unwrap_or(&one_off.slug);
-        format!("{}{separator}{}{separator}run{separator}{slug}", project.name, service.name)
+        format!(
+            "{}{separator}{}{separator}run{separator}{slug}",
+            project.name, service.name
+        )
     } else {
         one_off.name.clone()
     };

@@ -14,7 +14,11 @@ pub fn orphans<'a>(project: &Project, observed: &'a ObservedState) -> Vec<&'a Ob
         .filter(|container| {
             let ended = matches!(container.state.as_str(), "exited" | "dead");
             let unknown = project.find_service(container.service()).is_none();
-            if container.is_one_off() { ended } else { unknown }
+            if container.is_one_off() {
+                ended
+            } else {
+                unknown
+            }
         })
         .collect()
 }

@@ -5,8 +5,8 @@ use indexmap::IndexMap;
 
 use super::resolve::{self, Request, ResolveError, Role};
 use super::{
-    Action, Cause, ContainerRef, Goal, HookKind, NodeId, PlanError, Planner, PreStart, Replicas, Wait,
-    WaitUntil, wanted_replicas,
+    Action, Cause, ContainerRef, Goal, HookKind, NodeId, PlanError, Planner, PreStart, Replicas,
+    Wait, WaitUntil, wanted_replicas,
 };
 use crate::engine::label;
 use crate::model::{DependencyCondition, Service};
@@ -28,7 +28,9 @@ pub(super) fn plan_starts(planner: &mut Planner<'_>) -> Result<(), PlanError> {
     let mut pass = Pass::default();
     let order: Vec<String> = planner.graph.start_order().map(str::to_owned).collect();
     for name in &order {
-        let Some(service) = planner.project.services.get(name) else { continue };
+        let Some(service) = planner.project.services.get(name) else {
+            continue;
+        };
         let after = dependencies(planner, &mut pass, service);
         let nodes = if service.provider.is_some() {
             let provide = Action::Provide {
@@ -50,10 +52,12 @@ pub(super) fn plan_starts(planner: &mut Planner<'_>) -> Result<(), PlanError> {
 /// Nodes that must be done before a service may start.
 fn dependencies(planner: &mut Planner<'_>, pass: &mut Pass, service: &Service) -> Vec<NodeId> {
     let nothing_to_start = service.provider.is_none()
-        && planner
-            .services
-            .get(&service.name)
-            .is_none_or(|replicas| replicas.containers.iter().all(|replica| replica.start.is_none()));
+        && planner.services.get(&service.name).is_none_or(|replicas| {
+            replicas
+                .containers
+                .iter()
+                .all(|replica| replica.start.is_none())
+        });
     if nothing_to_start {
         return Vec::new();
     }
@@ -65,12 +69,20 @@ fn dependencies(planner: &mut Planner<'_>, pass: &mut Pass, service: &Service) -
         .map(|(name, edge)| (name.to_owned(), edge.condition, edge.required))
         .collect();
     for (name, condition, required) in edges {
-        let Some(dependency) = planner.project.services.get(&name) else { continue };
+        let Some(dependency) = planner.project.services.get(&name) else {
+            continue;
+        };
         let started = pass.started.get(&name).cloned().unwrap_or_default();
         let waited = dependency.provider.is_none() && wanted_replicas(dependency) > 0;
         match WaitUntil::from_condition(condition) {
             Some(until) if waited => {
-                after.push(wait(planner, pass, (&name, until, required), &service.name, &started));
+                after.push(wait(
+                    planner,
+                    pass,
+                    (&name, until, required),
+                    &service.name,
+                    &started,
+                ));
             }
             Some(_) | None => after.extend(started),
         }
@@ -110,9 +122,16 @@ fn wait(
 }
 
 fn containers(planner: &Planner<'_>, service: &str) -> Vec<ContainerRef> {
-    planner.services.get(service).map_or_else(Vec::new, |replicas: &Replicas| {
-        replicas.containers.iter().map(|replica| replica.container.clone()).collect()
-    })
+    planner
+        .services
+        .get(service)
+        .map_or_else(Vec::new, |replicas: &Replicas| {
+            replicas
+                .containers
+                .iter()
+                .map(|replica| replica.container.clone())
+                .collect()
+        })
 }
 
 fn start_service(
@@ -121,8 +140,16 @@ fn start_service(
     service: &Service,
     after: &[NodeId],
 ) -> Result<Vec<NodeId>, PlanError> {
-    let replicas = planner.services.get(&service.name).cloned().unwrap_or_default();
-    let to_start: Vec<_> = replicas.containers.iter().filter(|replica| replica.start.is_some()).collect();
+    let replicas = planner
+        .services
+        .get(&service.name)
+        .cloned()
+        .unwrap_or_default();
+    let to_start: Vec<_> = replicas
+        .containers
+        .iter()
+        .filter(|replica| replica.start.is_some())
+        .collect();
     if to_start.is_empty() {
         return Ok(Vec::new());
     }
@@ -134,7 +161,10 @@ fn start_service(
         ready.extend(&first.ready);
         before.extend(pre_start(planner, service, &first.container, &ready)?);
     }
-    let ranged = service.ports.iter().any(|port| port.published.contains('-'));
+    let ranged = service
+        .ports
+        .iter()
+        .any(|port| port.published.contains('-'));
     let mut done = Vec::new();
     for replica in to_start {
         let mut after = before.clone();
@@ -156,7 +186,12 @@ fn start_service(
 }
 
 /// Commands after the start, one after the other; returns the last node.
-fn hooks(planner: &mut Planner<'_>, service: &Service, container: &ContainerRef, started: NodeId) -> NodeId {
+fn hooks(
+    planner: &mut Planner<'_>,
+    service: &Service,
+    container: &ContainerRef,
+    started: NodeId,
+) -> NodeId {
     service.post_start.iter().fold(started, |last, hook| {
         let run = Action::RunHook {
             service: service.name.clone(),
@@ -184,7 +219,11 @@ pub(super) fn pre_start(
             .into());
         }
         let spec = pre_start_spec(planner, service, hook)?;
-        let stale = if index == 0 { stale_hooks(planner, service) } else { Vec::new() };
+        let stale = if index == 0 {
+            stale_hooks(planner, service)
+        } else {
+            Vec::new()
+        };
         let run = Action::PreStart(Box::new(PreStart {
             service: service.name.clone(),
             index,
@@ -203,7 +242,9 @@ fn stale_hooks(planner: &Planner<'_>, service: &Service) -> Vec<String> {
         .observed
         .containers
         .iter()
-        .filter(|container| container.service() == service.name && container.labels.contains_key(label::HOOK))
+        .filter(|container| {
+            container.service() == service.name && container.labels.contains_key(label::HOOK)
+        })
         .map(|container| container.id.clone())
         .collect()
 }
@@ -257,7 +298,12 @@ fn pre_start_spec(
         separator: planner.separator(),
         api: planner.options.api,
     })?;
-    if let Some(networks) = spec.body.networking_config.as_mut().and_then(|config| config.endpoints_config.as_mut()) {
+    if let Some(networks) = spec
+        .body
+        .networking_config
+        .as_mut()
+        .and_then(|config| config.endpoints_config.as_mut())
+    {
         for endpoint in networks.values_mut() {
             endpoint.aliases = None;
             endpoint.ipam_config = None;
@@ -281,23 +327,30 @@ fn pre_start_spec(
 /// The waits of `up --wait` (behaviours.md B181).
 fn wait_for_all(planner: &mut Planner<'_>, pass: &Pass, order: &[String]) {
     for name in order {
-        let Some(service) = planner.project.services.get(name) else { continue };
+        let Some(service) = planner.project.services.get(name) else {
+            continue;
+        };
         if service.provider.is_some() || wanted_replicas(service) == 0 {
             continue;
         }
-        let is_job = planner
-            .graph
-            .dependents(name)
-            .into_iter()
-            .any(|(_, edge)| edge.condition == DependencyCondition::ServiceCompletedSuccessfully);
+        let is_job =
+            planner.graph.dependents(name).into_iter().any(|(_, edge)| {
+                edge.condition == DependencyCondition::ServiceCompletedSuccessfully
+            });
         let action = Action::Wait(Wait {
             service: name.clone(),
-            until: if is_job { WaitUntil::Completed } else { WaitUntil::RunningOrHealthy },
+            until: if is_job {
+                WaitUntil::Completed
+            } else {
+                WaitUntil::RunningOrHealthy
+            },
             containers: containers(planner, name),
             required: true,
             timeout_millis: None,
         });
         let after = pass.started.get(name).cloned().unwrap_or_default();
-        planner.plan.add(action, Cause::Requested { option: "--wait" }, &after);
+        planner
+            .plan
+            .add(action, Cause::Requested { option: "--wait" }, &after);
     }
 }

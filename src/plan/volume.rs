@@ -71,7 +71,9 @@ pub(super) fn volume_spec(project: &Project, key: &str, volume: &Volume) -> Volu
 
 fn create(planner: &mut Planner<'_>, key: &str, volume: &Volume, cause: Cause, after: &[NodeId]) {
     let spec = volume_spec(planner.project, key, volume);
-    let node = planner.plan.add(Action::CreateVolume(Box::new(spec)), cause, after);
+    let node = planner
+        .plan
+        .add(Action::CreateVolume(Box::new(spec)), cause, after);
     planner.volumes.insert(volume.name.clone(), node);
 }
 
@@ -81,7 +83,10 @@ fn recreate(planner: &mut Planner<'_>, key: &str, volume: &Volume) {
         volume: volume.name.clone(),
     };
     let users = planner.observed.containers.iter().filter(|container| {
-        container.mounts.iter().any(|mount| mount.name.as_deref() == Some(&volume.name))
+        container
+            .mounts
+            .iter()
+            .any(|mount| mount.name.as_deref() == Some(&volume.name))
     });
     let mut gone = Vec::new();
     for container in users {
@@ -109,8 +114,16 @@ fn recreate(planner: &mut Planner<'_>, key: &str, volume: &Volume) {
         name: volume.name.clone(),
         shown: Shown::Yes,
     };
-    let removed = planner.plan.add(remove, Cause::ConfigChanged { changes: Vec::new() }, &gone);
-    let cause = Cause::ConfigChanged { changes: Vec::new() };
+    let removed = planner.plan.add(
+        remove,
+        Cause::ConfigChanged {
+            changes: Vec::new(),
+        },
+        &gone,
+    );
+    let cause = Cause::ConfigChanged {
+        changes: Vec::new(),
+    };
     create(planner, key, volume, cause, &[removed]);
     planner.recreated_volumes.insert(volume.name.clone());
 }

@@ -6,7 +6,9 @@ use bollard_stubs::models::{
     RestartPolicyNameEnum,
 };
 
-use super::{Request, ResolveError, image_name, label, list, map, mount, network, resource, security, text};
+use super::{
+    Request, ResolveError, image_name, label, list, map, mount, network, resource, security, text,
+};
 use crate::model::{Environment, Healthcheck, Service};
 
 pub(super) fn body(request: &Request<'_>) -> Result<ContainerCreateBody, ResolveError> {
@@ -32,7 +34,11 @@ pub(super) fn body(request: &Request<'_>) -> Result<ContainerCreateBody, Resolve
         open_stdin: Some(service.stdin_open),
         stdin_once: Some(false),
         env: list(&environment(&service.environment)),
-        cmd: service.command.as_ref().filter(|command| !command.is_empty()).cloned(),
+        cmd: service
+            .command
+            .as_ref()
+            .filter(|command| !command.is_empty())
+            .cloned(),
         healthcheck: service.healthcheck.as_ref().map(health).transpose()?,
         image: Some(image_name(request.project, service, request.separator)),
         working_dir: text(&service.working_dir),
@@ -40,7 +46,9 @@ pub(super) fn body(request: &Request<'_>) -> Result<ContainerCreateBody, Resolve
         network_disabled: (service.network_mode == "disabled").then_some(true),
         labels: Some(label::container_labels(request)),
         stop_signal: text(&service.stop_signal),
-        stop_timeout: service.stop_grace_period.map(|period| period.0 / 1_000_000_000),
+        stop_timeout: service
+            .stop_grace_period
+            .map(|period| period.0 / 1_000_000_000),
         host_config: Some(host_config(request, networks.mode.clone())?),
         networking_config: networks.config,
         ..ContainerCreateBody::default()
@@ -71,7 +79,9 @@ fn health(probe: &Healthcheck) -> Result<HealthConfig, ResolveError> {
         test,
         interval: probe.interval.map(|span| span.0),
         timeout: probe.timeout.map(|span| span.0),
-        retries: probe.retries.and_then(|retries| i64::try_from(retries).ok()),
+        retries: probe
+            .retries
+            .and_then(|retries| i64::try_from(retries).ok()),
         start_period: probe.start_period.map(|span| span.0),
         start_interval: probe.start_interval.map(|span| span.0),
     })
@@ -86,7 +96,11 @@ fn with_protocol(port: &str) -> String {
 }
 
 fn port_key(port: &crate::model::Port) -> String {
-    let protocol = if port.protocol.is_empty() { "tcp" } else { &port.protocol };
+    let protocol = if port.protocol.is_empty() {
+        "tcp"
+    } else {
+        &port.protocol
+    };
     format!("{}/{protocol}", port.target)
 }
 
@@ -171,7 +185,11 @@ fn tmpfs(service: &Service) -> Option<std::collections::HashMap<String, String>>
 }
 
 fn restart_policy(service: &Service) -> RestartPolicy {
-    if let Some(policy) = service.deploy.as_ref().and_then(|deploy| deploy.restart_policy.as_ref()) {
+    if let Some(policy) = service
+        .deploy
+        .as_ref()
+        .and_then(|deploy| deploy.restart_policy.as_ref())
+    {
         let name = match policy.condition.as_str() {
             "none" | "no" => RestartPolicyNameEnum::NO,
             "on-failure" => RestartPolicyNameEnum::ON_FAILURE,
@@ -180,10 +198,15 @@ fn restart_policy(service: &Service) -> RestartPolicy {
         };
         return RestartPolicy {
             name: Some(name),
-            maximum_retry_count: policy.max_attempts.and_then(|count| i64::try_from(count).ok()),
+            maximum_retry_count: policy
+                .max_attempts
+                .and_then(|count| i64::try_from(count).ok()),
         };
     }
-    let (name, count) = service.restart.split_once(':').unwrap_or((&service.restart, ""));
+    let (name, count) = service
+        .restart
+        .split_once(':')
+        .unwrap_or((&service.restart, ""));
     RestartPolicy {
         name: Some(name.parse().unwrap_or(RestartPolicyNameEnum::NO)).filter(|_| !name.is_empty()),
         maximum_retry_count: count.parse().ok(),
@@ -210,6 +233,10 @@ fn extra_hosts(service: &Service) -> Vec<String> {
     service
         .extra_hosts
         .iter()
-        .flat_map(|(host, addresses)| addresses.iter().map(move |address| format!("{host}:{address}")))
+        .flat_map(|(host, addresses)| {
+            addresses
+                .iter()
+                .map(move |address| format!("{host}:{address}"))
+        })
         .collect()
 }

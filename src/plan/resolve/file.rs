@@ -17,7 +17,10 @@ pub fn file_specs(project: &Project, service: &Service) -> Result<Vec<FileSpec>,
         let object = project.configs.get(&reference.source);
         file_spec(project, service, Kind::Config, reference, object)
     });
-    secrets.chain(configs).filter_map(Result::transpose).collect()
+    secrets
+        .chain(configs)
+        .filter_map(Result::transpose)
+        .collect()
 }
 
 /// Files of the host that secrets and configs name and that `exists` does not find, as `secret NAME` and path.
@@ -26,8 +29,14 @@ pub fn missing_files<'a>(
     service: &'a Service,
     exists: impl Fn(&str) -> bool + 'a,
 ) -> impl Iterator<Item = (&'a str, &'a str)> + 'a {
-    let secrets = service.secrets.iter().filter_map(|reference| project.secrets.get_key_value(&reference.source));
-    let configs = service.configs.iter().filter_map(|reference| project.configs.get_key_value(&reference.source));
+    let secrets = service
+        .secrets
+        .iter()
+        .filter_map(|reference| project.secrets.get_key_value(&reference.source));
+    let configs = service
+        .configs
+        .iter()
+        .filter_map(|reference| project.configs.get_key_value(&reference.source));
     secrets
         .chain(configs)
         .filter(move |(_, object)| !object.file.is_empty() && !exists(&object.file))
@@ -56,7 +65,9 @@ fn file_spec(
     reference: &FileReference,
     object: Option<&FileObject>,
 ) -> Result<Option<FileSpec>, ResolveError> {
-    let Some(object) = object else { return Ok(None) };
+    let Some(object) = object else {
+        return Ok(None);
+    };
     if object.external || !object.driver.is_empty() || !object.template_driver.is_empty() {
         return Err(ResolveError::ExternalFile {
             service: service.name.clone(),
@@ -96,9 +107,13 @@ fn content(
     if !object.content.is_empty() || object.environment.is_empty() {
         return Ok(object.content.clone());
     }
-    project.environment.get(&object.environment).cloned().ok_or_else(|| ResolveError::MissingVariable {
-        variable: object.environment.clone(),
-        kind: kind.name(),
-        name: reference.source.clone(),
-    })
+    project
+        .environment
+        .get(&object.environment)
+        .cloned()
+        .ok_or_else(|| ResolveError::MissingVariable {
+            variable: object.environment.clone(),
+            kind: kind.name(),
+            name: reference.source.clone(),
+        })
 }

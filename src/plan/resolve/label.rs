@@ -13,7 +13,10 @@ pub(super) fn container_labels(request: &Request<'_>) -> HashMap<String, String>
     set(label::PROJECT, project.name.clone());
     set(label::SERVICE, service.name.clone());
     set(label::VERSION, label::COMPOSE_VERSION.to_owned());
-    set(label::WORKING_DIR, project.working_dir.to_string_lossy().into_owned());
+    set(
+        label::WORKING_DIR,
+        project.working_dir.to_string_lossy().into_owned(),
+    );
     set(label::CONFIG_FILES, project.compose_files.join(","));
     if !project.env_files.is_empty() {
         set(label::ENVIRONMENT_FILE, project.env_files.join(","));
@@ -30,7 +33,11 @@ pub(super) fn container_labels(request: &Request<'_>) -> HashMap<String, String>
         }
     }
     let image = image_name(project, service, request.separator);
-    let digest = request.observed.images.get(&image).map_or("", |image| image.id.as_str());
+    let digest = request
+        .observed
+        .images
+        .get(&image)
+        .map_or("", |image| image.id.as_str());
     set(label::IMAGE, digest.to_owned());
     if let Some(digest) = image_volume_digest(request) {
         set(label::IMAGE_VOLUME, digest);
@@ -83,13 +90,23 @@ fn condition(condition: DependencyCondition) -> &'static str {
 
 /// Labels of a network.
 #[must_use]
-pub fn network_labels(project: &Project, key: &str, own: &Labels, hash: &str) -> HashMap<String, String> {
+pub fn network_labels(
+    project: &Project,
+    key: &str,
+    own: &Labels,
+    hash: &str,
+) -> HashMap<String, String> {
     resource_labels(project, (label::NETWORK, key), own, hash)
 }
 
 /// Labels of a volume.
 #[must_use]
-pub fn volume_labels(project: &Project, key: &str, own: &Labels, hash: &str) -> HashMap<String, String> {
+pub fn volume_labels(
+    project: &Project,
+    key: &str,
+    own: &Labels,
+    hash: &str,
+) -> HashMap<String, String> {
     resource_labels(project, (label::VOLUME, key), own, hash)
 }
 
@@ -108,5 +125,8 @@ fn resource_labels(
 }
 
 fn owned(labels: &Labels) -> HashMap<String, String> {
-    labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    labels
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }

@@ -49,7 +49,9 @@ pub enum ResolveError {
     #[error("healthcheck.start_interval requires healthcheck.start_period to be set")]
     StartInterval,
     /// A secret or config without a file cannot be put into a read-only root.
-    #[error("cannot create {kind} `{name}` in read-only service `{service}`: `file` is the sole supported option")]
+    #[error(
+        "cannot create {kind} `{name}` in read-only service `{service}`: `file` is the sole supported option"
+    )]
     ReadOnlyRoot {
         /// Service.
         service: String,
@@ -164,8 +166,12 @@ fn list<T: Clone>(values: &[T]) -> Option<Vec<T>> {
 }
 
 fn map(values: &Mapping) -> Option<HashMap<String, String>> {
-    (!values.is_empty())
-        .then(|| values.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
+    (!values.is_empty()).then(|| {
+        values
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    })
 }
 
 #[cfg(test)]

@@ -31,7 +31,9 @@ pub(super) fn mounts(request: &Request<'_>) -> Result<Mounts, ResolveError> {
     found.mounts.extend(inherited.into_values());
     add_files(request, &mut found);
     if request.service.use_api_socket {
-        found.binds.push("/var/run/docker.sock:/var/run/docker.sock:rw".to_owned());
+        found
+            .binds
+            .push("/var/run/docker.sock:/var/run/docker.sock:rw".to_owned());
     }
     Ok(found)
 }
@@ -39,16 +41,22 @@ pub(super) fn mounts(request: &Request<'_>) -> Result<Mounts, ResolveError> {
 /// Anonymous volumes of the replaced container, by target: of the image, and of the service.
 fn inherited(request: &Request<'_>) -> IndexMap<String, EngineMount> {
     let image = super::image_name(request.project, request.service, request.separator);
-    let of_image = request.observed.images.get(&image).map_or(&[][..], |image| &image.volumes);
+    let of_image = request
+        .observed
+        .images
+        .get(&image)
+        .map_or(&[][..], |image| &image.volumes);
     let anonymous = |target: &str| {
+        request.service.volumes.iter().any(|mount| {
+            mount.kind == MountKind::Volume && mount.source.is_empty() && mount.target == target
+        })
+    };
+    let named = |target: &str| {
         request
             .service
             .volumes
             .iter()
-            .any(|mount| mount.kind == MountKind::Volume && mount.source.is_empty() && mount.target == target)
-    };
-    let named = |target: &str| {
-        request.service.volumes.iter().any(|mount| mount.target == target && !mount.source.is_empty())
+            .any(|mount| mount.target == target && !mount.source.is_empty())
     };
     request
         .inherit
@@ -96,7 +104,11 @@ fn add(request: &Request<'_>, mount: &Mount, found: &mut Mounts) -> Result<(), R
                 what: "volumes of type `image`",
             });
         }
-        MountKind::Bind | MountKind::Tmpfs | MountKind::Image | MountKind::Npipe | MountKind::Cluster => {
+        MountKind::Bind
+        | MountKind::Tmpfs
+        | MountKind::Image
+        | MountKind::Npipe
+        | MountKind::Cluster => {
             found.mounts.push(engine_mount(mount, &mount.source));
         }
     }
@@ -119,7 +131,10 @@ fn volume_needs_mount(options: Option<&VolumeOptions>) -> bool {
 
 fn bind_text(source: &str, mount: &Mount) -> String {
     let access = if mount.read_only { "ro" } else { "rw" };
-    let selinux = mount.bind.as_ref().map_or("", |options| options.selinux.as_str());
+    let selinux = mount
+        .bind
+        .as_ref()
+        .map_or("", |options| options.selinux.as_str());
     if selinux.is_empty() {
         format!("{source}:{}:{access}", mount.target)
     } else {
@@ -182,13 +197,21 @@ fn volume_options(options: &VolumeOptions) -> MountVolumeOptions {
 fn add_files(request: &Request<'_>, found: &mut Mounts) {
     for reference in &request.service.configs {
         let object = request.project.configs.get(&reference.source);
-        if let Some(file) = object.map(|object| &object.file).filter(|file| !file.is_empty()) {
-            found.binds.push(format!("{file}:{}:ro", config_target(reference)));
+        if let Some(file) = object
+            .map(|object| &object.file)
+            .filter(|file| !file.is_empty())
+        {
+            found
+                .binds
+                .push(format!("{file}:{}:ro", config_target(reference)));
         }
     }
     for reference in &request.service.secrets {
         let object = request.project.secrets.get(&reference.source);
-        if let Some(file) = object.map(|object| &object.file).filter(|file| !file.is_empty()) {
+        if let Some(file) = object
+            .map(|object| &object.file)
+            .filter(|file| !file.is_empty())
+        {
             found.mounts.push(EngineMount {
                 typ: Some(MountType::BIND),
                 source: text(file),
@@ -204,7 +227,11 @@ fn add_files(request: &Request<'_>, found: &mut Mounts) {
 
 /// Where a secret is found in the container.
 pub(super) fn secret_target(reference: &FileReference) -> String {
-    let target = if reference.target.is_empty() { &reference.source } else { &reference.target };
+    let target = if reference.target.is_empty() {
+        &reference.source
+    } else {
+        &reference.target
+    };
     if target.starts_with('/') {
         target.clone()
     } else {
@@ -214,7 +241,11 @@ pub(super) fn secret_target(reference: &FileReference) -> String {
 
 /// Where a config is found in the container.
 pub(super) fn config_target(reference: &FileReference) -> String {
-    let target = if reference.target.is_empty() { &reference.source } else { &reference.target };
+    let target = if reference.target.is_empty() {
+        &reference.source
+    } else {
+        &reference.target
+    };
     if target.starts_with('/') {
         target.clone()
     } else {

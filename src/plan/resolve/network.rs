@@ -31,7 +31,9 @@ pub(super) fn attach(request: &Request<'_>) -> Result<Attachment, ResolveError> 
     let mut endpoints = HashMap::new();
     for key in &keys {
         let attached = service.networks.get(*key).and_then(Option::as_ref);
-        if request.api < (1, 49) && attached.is_some_and(|network| !network.interface_name.is_empty()) {
+        if request.api < (1, 49)
+            && attached.is_some_and(|network| !network.interface_name.is_empty())
+        {
             return Err(ResolveError::EngineTooOld {
                 service: service.name.clone(),
                 needed: "1.49",
@@ -46,7 +48,11 @@ pub(super) fn attach(request: &Request<'_>) -> Result<Attachment, ResolveError> 
             endpoints.insert(network.name.clone(), endpoint);
         }
     }
-    let mode = request.project.networks.get(*primary).map(|network| network.name.clone());
+    let mode = request
+        .project
+        .networks
+        .get(*primary)
+        .map(|network| network.name.clone());
     Ok(Attachment {
         mode: mode.unwrap_or_else(|| "none".to_owned()),
         config: Some(NetworkingConfig {
@@ -61,13 +67,21 @@ pub(in crate::plan) fn by_priority<'a>(project: &'a Project, service: &'a Servic
         return Vec::new();
     }
     if service.networks.is_empty() {
-        return project.networks.get_key_value("default").map(|(key, _)| key.as_str()).into_iter().collect();
+        return project
+            .networks
+            .get_key_value("default")
+            .map(|(key, _)| key.as_str())
+            .into_iter()
+            .collect();
     }
     let mut keys: Vec<_> = service
         .networks
         .iter()
         .map(|(key, attached)| {
-            let priority = attached.as_ref().and_then(|network| network.priority).unwrap_or(0);
+            let priority = attached
+                .as_ref()
+                .and_then(|network| network.priority)
+                .unwrap_or(0);
             (std::cmp::Reverse(priority), key.as_str())
         })
         .collect();
@@ -75,7 +89,11 @@ pub(in crate::plan) fn by_priority<'a>(project: &'a Project, service: &'a Servic
     keys.into_iter().map(|(_, key)| key).collect()
 }
 
-fn endpoint(request: &Request<'_>, key: &str, attached: Option<&AttachedNetwork>) -> EndpointSettings {
+fn endpoint(
+    request: &Request<'_>,
+    key: &str,
+    attached: Option<&AttachedNetwork>,
+) -> EndpointSettings {
     let mut endpoint = attached.map(settings).unwrap_or_default();
     endpoint.aliases = Some(aliases(request, attached));
     endpoint.links = list(&links_on(request, key));
@@ -89,7 +107,10 @@ fn settings(attached: &AttachedNetwork) -> EndpointSettings {
         || !attached.link_local_ips.is_empty();
     let mut driver_opts = attached.driver_opts.clone();
     if !attached.interface_name.is_empty() {
-        driver_opts.insert("com.docker.network.endpoint.ifname".to_owned(), attached.interface_name.clone());
+        driver_opts.insert(
+            "com.docker.network.endpoint.ifname".to_owned(),
+            attached.interface_name.clone(),
+        );
     }
     EndpointSettings {
         ipam_config: fixed.then(|| EndpointIpamConfig {
@@ -112,7 +133,11 @@ fn aliases(request: &Request<'_>, attached: Option<&AttachedNetwork>) -> Vec<Str
     };
     if with_service == Aliases::Service {
         names.push(request.service.name.clone());
-        names.extend(attached.iter().flat_map(|network| network.aliases.iter().cloned()));
+        names.extend(
+            attached
+                .iter()
+                .flat_map(|network| network.aliases.iter().cloned()),
+        );
     }
     names
 }
@@ -131,14 +156,20 @@ fn links_on(request: &Request<'_>, _network: &str) -> Vec<String> {
     let mut links = Vec::new();
     for link in &request.service.links {
         let (name, alias) = link.split_once(':').unwrap_or((link, link));
-        let Some(service) = request.project.services.get(name) else { continue };
+        let Some(service) = request.project.services.get(name) else {
+            continue;
+        };
         let scale = super::super::wanted_replicas(service);
         for number in 1..=scale {
-            let container = super::super::container_name(request.project, service, number, request.separator);
+            let container =
+                super::super::container_name(request.project, service, number, request.separator);
             let tail = format!("{name}{}{number}", request.separator);
             links.push(format!("{container}:{alias}"));
             links.push(format!("{container}:{tail}"));
-            links.push(format!("{container}:{}{}{tail}", request.project.name, request.separator));
+            links.push(format!(
+                "{container}:{}{}{tail}",
+                request.project.name, request.separator
+            ));
         }
     }
     for link in &request.service.external_links {

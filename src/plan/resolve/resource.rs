@@ -15,7 +15,8 @@ pub(super) fn limits(service: &Service) -> HostConfig {
     let blkio = service.blkio_config.clone().unwrap_or_default();
     HostConfig {
         cpu_shares: service.cpu_shares,
-        memory: limit(limits, |limits| limits.memory.map(|size| size.0)).or(service.mem_limit.map(|size| size.0)),
+        memory: limit(limits, |limits| limits.memory.map(|size| size.0))
+            .or(service.mem_limit.map(|size| size.0)),
         cgroup_parent: text(&service.cgroup_parent),
         blkio_weight: blkio.weight,
         blkio_weight_device: list(&weights(&blkio)),
@@ -37,20 +38,31 @@ pub(super) fn limits(service: &Service) -> HostConfig {
         memory_swappiness: service.mem_swappiness.map(|size| size.0),
         nano_cpus: nano_cpus(service, limits),
         oom_kill_disable: service.oom_kill_disable.then_some(true),
-        pids_limit: limit(limits, |limits| limits.pids).or(service.pids_limit).filter(|limit| *limit != 0),
+        pids_limit: limit(limits, |limits| limits.pids)
+            .or(service.pids_limit)
+            .filter(|limit| *limit != 0),
         ulimits: list(&ulimits(service)),
         cpu_count: service.cpu_count,
-        #[expect(clippy::cast_possible_truncation, reason = "the engine takes whole percents")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the engine takes whole percents"
+        )]
         cpu_percent: service.cpu_percent.map(|percent| percent as i64),
         ..HostConfig::default()
     }
 }
 
-fn limit<T>(limits: Option<&ResourceLimits>, pick: impl Fn(&ResourceLimits) -> Option<T>) -> Option<T> {
+fn limit<T>(
+    limits: Option<&ResourceLimits>,
+    pick: impl Fn(&ResourceLimits) -> Option<T>,
+) -> Option<T> {
     limits.and_then(pick)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "billionths of a processor fit")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "billionths of a processor fit"
+)]
 fn nano_cpus(service: &Service, limits: Option<&ResourceLimits>) -> Option<i64> {
     limits
         .and_then(|limits| limits.cpus.parse::<f64>().ok())
@@ -100,12 +112,19 @@ fn devices(service: &Service) -> Vec<DeviceMapping> {
 }
 
 fn device_requests(service: &Service, reservations: Option<&ResourceLimits>) -> Vec<DeviceRequest> {
-    let reserved = reservations.map_or(&[][..], |limits| &limits.devices).iter().map(device_request);
-    let cdi = service.devices.iter().filter(|device| is_cdi(&device.source)).map(|device| DeviceRequest {
-        driver: Some("cdi".to_owned()),
-        device_ids: Some(vec![device.source.clone()]),
-        ..DeviceRequest::default()
-    });
+    let reserved = reservations
+        .map_or(&[][..], |limits| &limits.devices)
+        .iter()
+        .map(device_request);
+    let cdi = service
+        .devices
+        .iter()
+        .filter(|device| is_cdi(&device.source))
+        .map(|device| DeviceRequest {
+            driver: Some("cdi".to_owned()),
+            device_ids: Some(vec![device.source.clone()]),
+            ..DeviceRequest::default()
+        });
     let gpus = service.gpus.iter().map(|gpu| {
         let mut request = device_request(gpu);
         let capabilities = request.capabilities.get_or_insert_with(|| vec![Vec::new()]);

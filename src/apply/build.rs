@@ -1,0 +1,111 @@
+//! Builds through the engine's own builder.
+
+use futures_util::StreamExt;
+use serde_json::Value;
+
+use super::scheduler::Run;
+use super::{ApplyError, ApplyEvent, context, image};
+use crate::engine::BuildRequest;
+use crate::plan::BuildImage;
+
+pub(super) async fn build(run: &Run, build: &BuildImage) -> Result<(), ApplyError> {
+    let request = request(run, build).await?;
+    let mut stream = run.engine.build_image(&request).await?;
+    let mut last = Vec::new();
+    loop {
+        let item = tokio::select! {
+            item = stream.next() => item,
+            () = run.options.cancel.cancelled() => return Err(ApplyError::Cancelled),
+        };
+        let Some(item) = item else { return Ok(()) };
+        let item = item?;
+        if let Some(message) = image::find_error(&item) {
+            return Err(ApplyError::Build {
+                image: build.image.clone(),
+                message: with_output(&last, &message, run.options.build.quiet),
+            });
+        }
+        let Some(text) = item.get("stream").and_then(Value::as_str) else {
+            continue;
+        };
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            last.push(line.to_owned());
+            if !run.options.build.quiet {
+                run.tell(ApplyEvent::Output {
+                    source: build.service.clone(),
+                    line: line.to_owned(),
+                });
+            }
+        }
+    }
+}
+
+/// A quiet build that fails says at least what it printed last.
+fn with_output(lines: &[String], message: &str, quiet: bool) -> String {
+    if !quiet || lines.is_empty() {
+        return message.to_owned();
+    }
+    let tail = lines
+        .iter()
+        .rev()
+        .take(10)
+        .rev()
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("\n");
+    format!("{message}\n{tail}")
+}
+
+async fn request(run: &Run, build: &BuildImage) -> Result<BuildRequest, ApplyError> {
+    let section = build.build.clone();
+    let packed = {
+        let section = section.clone();
+        tokio::task::spawn_blocking(move || context::context_tar(&section))
+    };
+    let (tar, dockerfile) = packed
+        .await
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    let mut args = section.args.clone();
+    args.extend(run.options.build.args.clone());
+    for (name, value) in &mut args {
+        if value.is_none() {
+            *value = run.options.environment.get(name).cloned();
+        }
+    }
+    args.retain(|_, value| value.is_some());
+    let mut tags = vec![build.image.clone()];
+    tags.extend(
+        section
+            .tags
+            .iter()
+            .filter(|tag| **tag != build.image)
+            .cloned(),
+    );
+    let platform = match section.platforms.as_slice() {
+        [only] => only.clone(),
+        _ => build.platform.clone(),
+    };
+    Ok(BuildRequest {
+        context: tar,
+        dockerfile,
+        tags,
+        args,
+        labels: build.labels.clone(),
+        target: section.target,
+        platform,
+        network: section.network,
+        extra_hosts: section
+            .extra_hosts
+            .iter()
+            .flat_map(|(host, addresses)| {
+                addresses
+                    .iter()
+                    .map(move |address| format!("{host}:{address}"))
+            })
+            .collect(),
+        cache_from: section.cache_from,
+        shm_size: section.shm_size.map(|size| size.0),
+        no_cache: section.no_cache || run.options.build.no_cache,
+        pull: section.pull || run.options.build.pull,
+    })
+}

@@ -1,0 +1,242 @@
+//! The ready set: what can begin begins, at most `parallel` engine calls at once; waits take no place.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::task::JoinSet;
+
+use super::hub::Hub;
+use super::{
+    ApplyError, ApplyEvent, ApplyOptions, ApplyReport, EventSender, Failure, ResourceEvent, Status,
+};
+use super::{dispatch, evidence, news};
+use crate::engine::Engine;
+use crate::plan::{Action, Cause, ContainerRef, NodeId, Plan};
+
+/// Engine calls at once, where the user does not say.
+const DEFAULT_PARALLEL: usize = 32;
+
+/// What every running node shares.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) engine: Arc<dyn Engine>,
+    pub(super) plan: Plan,
+    pub(super) options: ApplyOptions,
+    pub(super) events: EventSender,
+    pub(super) places: Semaphore,
+    created: Mutex<HashMap<NodeId, String>>,
+    hub: OnceCell<Hub>,
+}
+
+impl Run {
+    /// Tells the news; nobody listening is no reason to stop.
+    pub(super) fn tell(&self, event: ApplyEvent) {
+        drop(self.events.send(event));
+    }
+
+    pub(super) fn tell_resource(&self, id: &str, status: Status, text: &str, details: &str) {
+        self.tell(ApplyEvent::Resource(
+            ResourceEvent::new(id, status, text).detailed(details),
+        ));
+    }
+
+    /// The engine's events.
+    pub(super) async fn hub(&self) -> &Hub {
+        self.hub
+            .get_or_init(|| Hub::open(&self.engine, &self.options.project))
+            .await
+    }
+
+    /// The id of a container, which may have been made by this run.
+    pub(super) fn find_id(&self, container: &ContainerRef) -> Option<String> {
+        match container {
+            ContainerRef::Existing { id, .. } => Some(id.clone()),
+            ContainerRef::Planned { node, .. } => self.lock().get(node).cloned(),
+        }
+    }
+
+    pub(super) fn id(&self, container: &ContainerRef) -> Result<String, ApplyError> {
+        self.find_id(container)
+            .ok_or_else(|| ApplyError::NoContainer {
+                name: container.name().to_owned(),
+            })
+    }
+
+    pub(super) fn remember(&self, node: NodeId, id: String) {
+        self.lock().insert(node, id);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<NodeId, String>> {
+        self.created.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is still to be done.
+struct Progress {
+    waiting_for: HashMap<NodeId, usize>,
+    ready: BTreeSet<NodeId>,
+    skipped: BTreeSet<NodeId>,
+}
+
+impl Progress {
+    fn new(plan: &Plan) -> Self {
+        let waiting_for: HashMap<_, _> = plan
+            .nodes()
+            .map(|(id, _)| (id, plan.before(id).len()))
+            .collect();
+        let ready = waiting_for
+            .iter()
+            .filter(|(_, count)| **count == 0)
+            .map(|(id, _)| *id)
+            .collect();
+        Self {
+            waiting_for,
+            ready,
+            skipped: BTreeSet::new(),
+        }
+    }
+
+    fn done(&mut self, plan: &Plan, id: NodeId) {
+        for next in plan.after(id) {
+            if let Some(count) = self.waiting_for.get_mut(&next) {
+                *count = count.saturating_sub(1);
+                if *count == 0 && !self.skipped.contains(&next) {
+                    self.ready.insert(next);
+                }
+            }
+        }
+    }
+
+    fn skip_after(&mut self, plan: &Plan, id: NodeId) {
+        let mut open = plan.after(id);
+        while let Some(next) = open.pop() {
+            if self.skipped.insert(next) {
+                self.ready.remove(&next);
+                open.extend(plan.after(next));
+            }
+        }
+    }
+}
+
+pub(super) async fn run(
+    engine: Arc<dyn Engine>,
+    plan: Plan,
+    options: ApplyOptions,
+    events: EventSender,
+) -> ApplyReport {
+    let places = options.parallel.unwrap_or(DEFAULT_PARALLEL).max(1);
+    let run = Arc::new(Run {
+        engine,
+        plan,
+        options,
+        events,
+        places: Semaphore::new(places),
+        created: Mutex::default(),
+        hub: OnceCell::new(),
+    });
+    tell_unchanged(&run);
+    let mut progress = Progress::new(&run.plan);
+    let mut report = ApplyReport::default();
+    let mut tasks = JoinSet::new();
+    loop {
+        begin_ready(&run, &mut progress, &mut tasks);
+        let Some(joined) = tasks.join_next().await else {
+            break;
+        };
+        // A node that panicked has a defect of ours: the panic goes on.
+        let (id, outcome) =
+            joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        match outcome {
+            Ok(()) => {
+                report.done += 1;
+                progress.done(&run.plan, id);
+            }
+            Err(error) => {
+                progress.skip_after(&run.plan, id);
+                fail(&run, &mut report, id, error).await;
+            }
+        }
+    }
+    report.cancelled = run.options.cancel.is_cancelled();
+    let never_begun = progress.skipped.iter().chain(&progress.ready);
+    report.skipped = never_begun
+        .map(|id| run.plan.node(*id).action.to_string())
+        .collect();
+    report.created = run
+        .lock()
+        .iter()
+        .map(|(node, id)| (*node, id.clone()))
+        .collect();
+    report.created.sort_unstable();
+    report
+}
+
+fn tell_unchanged(run: &Run) {
+    for unchanged in &run.plan.unchanged {
+        let id = format!("Container {}", unchanged.container);
+        run.tell(ApplyEvent::Resource(ResourceEvent::new(
+            id,
+            Status::Done,
+            "Running",
+        )));
+    }
+    for notice in &run.plan.notices {
+        run.tell(ApplyEvent::Warning(notice.text.clone()));
+    }
+}
+
+type Outcome = (NodeId, Result<(), ApplyError>);
+
+fn begin_ready(run: &Arc<Run>, progress: &mut Progress, tasks: &mut JoinSet<Outcome>) {
+    let cancelled = run.options.cancel.is_cancelled();
+    let ready: Vec<_> = progress.ready.iter().copied().collect();
+    for id in ready {
+        let node = run.plan.node(id);
+        // A replacement that has begun is brought to its end.
+        if cancelled && node.cause != Cause::Replacement {
+            continue;
+        }
+        progress.ready.remove(&id);
+        let run = Arc::clone(run);
+        tasks.spawn(async move {
+            let outcome = perform(&run, id).await;
+            (id, outcome)
+        });
+    }
+}
+
+async fn perform(run: &Run, id: NodeId) -> Result<(), ApplyError> {
+    let action = &run.plan.node(id).action;
+    let _place = match action {
+        Action::Wait(_) => None,
+        _ => run.places.acquire().await.ok(),
+    };
+    let words = news::words(action);
+    if let Some(event) = words.as_ref().and_then(news::Words::begin) {
+        run.tell(event);
+    }
+    let outcome = dispatch::dispatch(run, id, action).await;
+    match (&words, &outcome) {
+        (Some(words), Ok(dispatch::Told::No)) => {
+            words.end().into_iter().for_each(|event| run.tell(event))
+        }
+        (Some(words), Err(error)) => run.tell(words.fail(&error.chain())),
+        (None, _) | (Some(_), Ok(dispatch::Told::Yes)) => {}
+    }
+    outcome.map(|_| ())
+}
+
+async fn fail(run: &Run, report: &mut ApplyReport, id: NodeId, error: ApplyError) {
+    if matches!(error, ApplyError::Cancelled) {
+        return;
+    }
+    let action = &run.plan.node(id).action;
+    report.failures.push(Failure {
+        node: id,
+        action: action.to_string(),
+        service: action.service().map(str::to_owned),
+        evidence: evidence::collect(run, action, &error).await,
+        error,
+    });
+}

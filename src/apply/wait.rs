@@ -1,0 +1,201 @@
+//! Waits: look once, then look again whenever the engine says that something happened to one of the containers.
+
+use std::time::Duration;
+
+use bollard_stubs::models::{ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::hub::Heard;
+use super::scheduler::Run;
+use super::{ApplyError, ApplyEvent, Status};
+use crate::plan::{Wait, WaitUntil};
+
+/// What a look at a container says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Not yet.
+    NotYet,
+    /// There.
+    Reached,
+    /// Never.
+    Failed(String),
+    /// A job that ended badly.
+    Exited(i64),
+}
+
+pub(super) async fn wait(run: &Run, wait: &Wait) -> Result<(), ApplyError> {
+    let limit = wait.timeout_millis.map(Duration::from_millis);
+    let all = wait_for_all(run, wait);
+    let outcome = tokio::select! {
+        outcome = all => outcome,
+        () = run.options.cancel.cancelled() => return Err(ApplyError::Cancelled),
+        () = expire(limit) => Err(ApplyError::WaitTimeout),
+    };
+    match outcome {
+        Err(error) if !wait.required && !matches!(error, ApplyError::WaitTimeout) => {
+            tell_optional(run, wait, &error);
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Never ends without a limit.
+async fn expire(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn tell_optional(run: &Run, wait: &Wait, error: &ApplyError) {
+    let text = match error {
+        ApplyError::Unhealthy { container, reason } => {
+            format!(
+                "optional dependency \"{}\" failed to start: container {container} {reason}",
+                wait.service
+            )
+        }
+        ApplyError::NotCompleted { code, .. } => {
+            format!(
+                "optional dependency \"{}\" didn't complete successfully: exit {code}",
+                wait.service
+            )
+        }
+        other => format!(
+            "optional dependency \"{}\" failed to start: {}",
+            wait.service,
+            other.chain()
+        ),
+    };
+    for container in &wait.containers {
+        run.tell_resource(
+            &format!("Container {}", container.name()),
+            Status::Warning,
+            "Skipped",
+            &text,
+        );
+    }
+    run.tell(ApplyEvent::Warning(text));
+}
+
+async fn wait_for_all(run: &Run, wait: &Wait) -> Result<(), ApplyError> {
+    for container in &wait.containers {
+        run.tell_resource(
+            &format!("Container {}", container.name()),
+            Status::Working,
+            "Waiting",
+            "",
+        );
+    }
+    let mut heard = run.hub().await.listen();
+    let mut ids = Vec::new();
+    for container in &wait.containers {
+        ids.push((run.id(container)?, container.name().to_owned()));
+    }
+    let mut open = ids;
+    let mut changed: Option<String> = None;
+    loop {
+        let mut still_open = Vec::new();
+        for (id, name) in open {
+            let look_now = changed.as_ref().is_none_or(|changed| *changed == id);
+            if !look_now || !reached(run, wait, &id, &name).await? {
+                still_open.push((id, name));
+            }
+        }
+        open = still_open;
+        if open.is_empty() {
+            return Ok(());
+        }
+        changed = next(&mut heard, &open).await;
+    }
+}
+
+/// The container of ours that something happened to; `None` when all must be looked at.
+async fn next(
+    heard: &mut tokio::sync::broadcast::Receiver<Heard>,
+    open: &[(String, String)],
+) -> Option<String> {
+    loop {
+        match heard.recv().await {
+            Ok(Heard::Container(id)) if open.iter().any(|(ours, _)| *ours == id) => {
+                return Some(id);
+            }
+            Ok(Heard::Container(_)) => {}
+            Ok(Heard::Closed) | Err(RecvError::Lagged(_)) => return None,
+            Err(RecvError::Closed) => std::future::pending::<()>().await,
+        }
+    }
+}
+
+async fn reached(run: &Run, wait: &Wait, id: &str, name: &str) -> Result<bool, ApplyError> {
+    let state = run.engine.inspect_container(id).await?;
+    let resource = format!("Container {name}");
+    match look(&state, wait.until) {
+        Look::NotYet => Ok(false),
+        Look::Reached => {
+            let text = match wait.until {
+                WaitUntil::Completed => "Exited",
+                WaitUntil::Healthy | WaitUntil::RunningOrHealthy => "Healthy",
+            };
+            run.tell_resource(&resource, Status::Done, text, "");
+            Ok(true)
+        }
+        Look::Failed(reason) => {
+            if wait.required {
+                let details = format!("dependency {} failed to start", wait.service);
+                run.tell_resource(&resource, Status::Error, "Error", &details);
+            }
+            Err(ApplyError::Unhealthy {
+                container: name.to_owned(),
+                reason,
+            })
+        }
+        Look::Exited(code) => {
+            if wait.required {
+                let details = format!(
+                    "service \"{}\" didn't complete successfully: exit {code}",
+                    wait.service
+                );
+                run.tell_resource(&resource, Status::Error, "Error", &details);
+            }
+            Err(ApplyError::NotCompleted {
+                service: wait.service.clone(),
+                code,
+            })
+        }
+    }
+}
+
+/// Judges a container's state (behaviours.md B175-B181).
+pub(super) fn look(container: &ContainerInspectResponse, until: WaitUntil) -> Look {
+    let state = container.state.clone().unwrap_or_default();
+    let code = state.exit_code.unwrap_or(0);
+    let ended = matches!(
+        state.status,
+        Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD)
+    );
+    if until == WaitUntil::Completed {
+        return match (ended, code) {
+            (false, _) => Look::NotYet,
+            (true, 0) => Look::Reached,
+            (true, code) => Look::Exited(code),
+        };
+    }
+    if ended {
+        return Look::Failed(format!("exited ({code})"));
+    }
+    let running = state.status == Some(ContainerStateStatusEnum::RUNNING);
+    match state.health.and_then(|health| health.status) {
+        Some(HealthStatusEnum::HEALTHY) => Look::Reached,
+        Some(HealthStatusEnum::UNHEALTHY) => Look::Failed("is unhealthy".to_owned()),
+        Some(HealthStatusEnum::STARTING) => Look::NotYet,
+        Some(HealthStatusEnum::NONE | HealthStatusEnum::EMPTY) | None => match until {
+            WaitUntil::RunningOrHealthy if running => Look::Reached,
+            WaitUntil::RunningOrHealthy => Look::NotYet,
+            WaitUntil::Healthy | WaitUntil::Completed => {
+                Look::Failed("has no healthcheck configured".to_owned())
+            }
+        },
+    }
+}
