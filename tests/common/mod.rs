@@ -1,6 +1,6 @@
 //! What several areas of the test binary share.
 
-use std::env;
+pub(crate) mod env;
 
 /// Says whether a test that needs root can run, and why not where it cannot.
 ///
@@ -9,7 +9,8 @@ use std::env;
 pub(crate) fn has_root(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        let required = env::var("HOIST_TEST_REQUIRE").is_ok_and(|needs| needs.contains("root"));
+        let required =
+            std::env::var("HOIST_TEST_REQUIRE").is_ok_and(|needs| needs.contains("root"));
         assert!(!required, "{test}: root is required here, and missing");
         eprintln!("{test}: skipped: needs root");
     }

@@ -1,1 +1,3 @@
-//! engine
+//! Against real engines.
+
+mod quickstart;
