@@ -1,6 +1,7 @@
 //! The container engine built into the binary. Knows no Compose.
 
 pub mod archive;
+pub mod build;
 pub mod container;
 pub mod error;
 pub mod image;

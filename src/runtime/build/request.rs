@@ -1,0 +1,264 @@
+//! What a build is asked for, what it tells on the way, and what it needs of its host.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use bollard_stubs::models::ImageConfig;
+
+use crate::runtime::image::Digest;
+
+/// What to build.
+#[derive(Debug, Clone, Default)]
+pub struct BuildRequest {
+    /// Directory with the unpacked context.
+    pub context: PathBuf,
+    /// Where the Dockerfile is.
+    pub dockerfile: DockerfileSource,
+    /// Names of the image.
+    pub tags: Vec<String>,
+    /// Build arguments; without a value the variable is unset.
+    pub args: BTreeMap<String, String>,
+    /// Labels added to the image.
+    pub labels: BTreeMap<String, String>,
+    /// Name or number of the last stage to build; the last of the file by default.
+    pub target: Option<String>,
+    /// `os/arch[/variant]` of the image; this machine's by default.
+    pub platform: Option<String>,
+    /// Network of RUN steps.
+    pub network: Network,
+    /// More lines of `/etc/hosts` for RUN steps: host and address.
+    pub extra_hosts: Vec<(String, String)>,
+    /// Size of `/dev/shm` in RUN steps, bytes.
+    pub shm_size: Option<u64>,
+    /// Limits of RUN steps, `nofile=1024:2048`.
+    pub ulimits: Vec<String>,
+    /// Whether the cache is used.
+    pub cache: CacheUse,
+    /// When base images are pulled.
+    pub pull: PullPolicy,
+    /// Contents of secrets by id.
+    pub secrets: BTreeMap<String, Vec<u8>>,
+    /// Sockets of SSH agents by id.
+    pub ssh: BTreeMap<String, PathBuf>,
+    /// Further contexts by name.
+    pub contexts: BTreeMap<String, NamedContext>,
+}
+
+/// Where the Dockerfile is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DockerfileSource {
+    /// A path within the context.
+    Context(String),
+    /// Its text.
+    Text(String),
+}
+
+impl Default for DockerfileSource {
+    fn default() -> Self {
+        Self::Context("Dockerfile".to_owned())
+    }
+}
+
+/// Network of a RUN step.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Network {
+    /// The engine's default bridge.
+    #[default]
+    Default,
+    /// Only loopback.
+    None,
+    /// The host's.
+    Host,
+    /// A network by name, or `container:ID`.
+    Named(String),
+}
+
+/// Whether the cache is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CacheUse {
+    /// Known steps are taken from the cache.
+    #[default]
+    Use,
+    /// Every step is done (`nocache`).
+    Skip,
+}
+
+/// When base images are pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PullPolicy {
+    /// When they are not in the store.
+    #[default]
+    Missing,
+    /// Always (`pull`).
+    Always,
+}
+
+/// A context besides the main one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A directory.
+    Directory(PathBuf),
+    /// An image.
+    Image(String),
+}
+
+/// What was built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuiltImage {
+    /// Id of the image.
+    pub id: Digest,
+    /// Its names, as people write them.
+    pub tags: Vec<String>,
+}
+
+/// News of a build. Events of stages that are built at once come interleaved; `stage` tells them apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildEvent {
+    /// A step begins.
+    Step {
+        /// Index of its stage.
+        stage: usize,
+        /// Its number among all steps of the build, from 1.
+        number: usize,
+        /// How many there are.
+        total: usize,
+        /// The instruction.
+        instruction: String,
+    },
+    /// The step's result was known.
+    Cached {
+        /// Index of the stage.
+        stage: usize,
+    },
+    /// A step printed something.
+    Output {
+        /// Index of the stage.
+        stage: usize,
+        /// Where it printed it.
+        stream: OutputStream,
+        /// What.
+        text: String,
+    },
+    /// The step is done.
+    Done {
+        /// Index of the stage.
+        stage: usize,
+        /// Short id of the state after it.
+        state: String,
+    },
+    /// Something that was asked for is not done, or not needed.
+    Warning(String),
+    /// Progress of a pull: a message in the API's form.
+    Pull(serde_json::Value),
+    /// The image is in the store.
+    Built(Digest),
+    /// It has a name.
+    Tagged(String),
+}
+
+/// Where a step printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// One RUN step: a container without a choice left.
+#[derive(Debug, Clone)]
+pub struct RunStep {
+    /// An id for the container (64 hexadecimal digits).
+    pub id: String,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Config so far: environment, user and working directory hold for the step.
+    pub config: ImageConfig,
+    /// Environment of this step, `NAME=value`: the config's and the build arguments.
+    pub env: Vec<String>,
+    /// Layers below, the uppermost first.
+    pub lower: Vec<PathBuf>,
+    /// What the step changes goes here.
+    pub upper: PathBuf,
+    /// Scratch folder of the overlay.
+    pub work: PathBuf,
+    /// What is mounted for this step.
+    pub mounts: Vec<StepMount>,
+    /// Its network.
+    pub network: Network,
+    /// Its privileges.
+    pub security: Security,
+    /// More lines of `/etc/hosts`: host and address.
+    pub extra_hosts: Vec<(String, String)>,
+    /// Size of `/dev/shm`, bytes.
+    pub shm_size: Option<u64>,
+    /// Limits, `nofile=1024:2048`.
+    pub ulimits: Vec<String>,
+}
+
+/// Privileges of a RUN step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Security {
+    /// A container's.
+    #[default]
+    Sandbox,
+    /// All (`--security=insecure`).
+    Insecure,
+}
+
+/// A mount of a RUN step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepMount {
+    /// Absolute path in the container.
+    pub target: String,
+    /// What is mounted.
+    pub kind: StepMountKind,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepMountKind {
+    /// A host path that the step may change.
+    ReadWrite(PathBuf),
+    /// A host path that the step may read.
+    ReadOnly(PathBuf),
+    /// Memory, at most so many bytes.
+    Tmpfs(Option<u64>),
+}
+
+/// What the builder needs done for it.
+pub trait BuildHost: Send + Sync {
+    /// Runs a step to its end and gives the exit code; `output` is called with what it prints.
+    ///
+    /// # Errors
+    /// When it could not be run.
+    fn run(
+        &self,
+        step: &RunStep,
+        output: &mut dyn FnMut(OutputStream, &[u8]),
+    ) -> Result<i64, HostError>;
+
+    /// Pulls an image into the store.
+    ///
+    /// # Errors
+    /// When it cannot be pulled.
+    fn pull(
+        &self,
+        reference: &str,
+        platform: Option<&str>,
+        progress: &mut dyn FnMut(serde_json::Value),
+    ) -> Result<(), HostError>;
+}
+
+/// Why the host could not do something; the text is for the user.
+#[derive(Debug)]
+pub struct HostError(pub String);
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for HostError {}
