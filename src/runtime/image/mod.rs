@@ -12,17 +12,41 @@
 //! Several processes may use one store: changes happen under an exclusive `flock`, readers see whole files because
 //! each is renamed into place, and what a dead process left in `staging` is swept by the next to open the store.
 
+mod catalog;
+mod change;
+mod config;
 mod digest;
 mod error;
+mod filter;
+mod import;
+mod layer;
+mod listing;
+mod load;
+mod manifest;
+mod pattern;
 mod record;
 mod reference;
+mod removal;
+mod save;
+mod split;
+mod staging;
 mod store;
+mod words;
 
+pub use change::{
+    apply, apply_changes, command, environment_of, is_config_instruction, join_workdir, json_form,
+    set_env,
+};
+pub use config::{ConfigFile, HistoryEntry, RootFiles, architecture};
 pub use digest::{Digest, Hashing};
 pub use error::{ErrorKind, ImageError};
+pub use import::Step;
+pub use manifest::{Descriptor, Document, Index, Manifest, Platform};
+pub use pattern::{matches, matches_path};
 pub use record::{
     CommitRequest, Filters, ImageRecord, ImageSource, ImageUse, ImportRequest, ListRequest,
     ListScope, LoadProgress, Parents, Removal, SharedSize, UseState,
 };
 pub use reference::Reference;
 pub use store::ImageStore;
+pub use words::{Lookup, expand, split_words};

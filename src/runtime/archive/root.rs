@@ -1,0 +1,187 @@
+//! A directory below which all paths are resolved, whatever symlinks they meet.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::ArchiveError;
+
+/// Times that a resolution is tried again because names changed meanwhile.
+const RETRIES: usize = 64;
+
+/// An open directory that is `/` for everything done through it.
+#[derive(Debug)]
+pub struct Root {
+    fd: OwnedFd,
+    /// The directory that was used last: most entries lie beside their predecessor.
+    last: std::cell::RefCell<Option<(PathBuf, std::rc::Rc<OwnedFd>)>>,
+}
+
+impl Root {
+    /// Opens a directory of the host.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn open(path: &Path) -> Result<Self, ArchiveError> {
+        rustix::fs::open(
+            path,
+            OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY,
+            Mode::empty(),
+        )
+        .map(Self::from_fd)
+        .map_err(|errno| file_error("open", path, errno))
+    }
+
+    /// Uses a directory that is open already, for instance of [`super::open_merged`].
+    #[must_use]
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self {
+            fd,
+            last: std::cell::RefCell::default(),
+        }
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Gives the directory away.
+    #[must_use]
+    pub fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
+    /// Opens a path within the root; symlinks are followed within the root, the last one only without `NOFOLLOW`.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn open_at(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        let mut tries = 0;
+        loop {
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            match rustix::fs::openat2(
+                &self.fd,
+                path,
+                flags | OFlags::CLOEXEC,
+                Mode::empty(),
+                resolve,
+            ) {
+                Err(Errno::AGAIN | Errno::INTR) if tries < RETRIES => tries += 1,
+                result => return result,
+            }
+        }
+    }
+
+    /// The directory that holds `path`, and the last part of the path. Missing directories are made.
+    pub(super) fn parent_of<'p>(
+        &self,
+        path: &'p Path,
+    ) -> Result<(std::rc::Rc<OwnedFd>, &'p OsStr), ArchiveError> {
+        let name = path
+            .file_name()
+            .ok_or_else(|| file_error("use", path, Errno::ISDIR))?;
+        let parent = path.parent().unwrap_or(Path::new(""));
+        if let Some((known, fd)) = &*self.last.borrow()
+            && known == parent
+        {
+            return Ok((std::rc::Rc::clone(fd), name));
+        }
+        let fd = match self.open_at(parent, OFlags::PATH | OFlags::DIRECTORY) {
+            Err(Errno::NOENT) => self.make_directories(parent)?,
+            result => result.map_err(|errno| file_error("open", parent, errno))?,
+        };
+        let fd = std::rc::Rc::new(fd);
+        *self.last.borrow_mut() = Some((parent.to_owned(), std::rc::Rc::clone(&fd)));
+        Ok((fd, name))
+    }
+
+    /// Forgets what is known of directories, because one was replaced.
+    pub(super) fn forget(&self) {
+        *self.last.borrow_mut() = None;
+    }
+
+    fn make_directories(&self, path: &Path) -> Result<OwnedFd, ArchiveError> {
+        let mut at = self
+            .open_at(Path::new(""), OFlags::PATH | OFlags::DIRECTORY)
+            .map_err(|errno| file_error("open", path, errno))?;
+        let mut so_far = PathBuf::new();
+        for part in path.components() {
+            so_far.push(part);
+            at = match self.open_at(&so_far, OFlags::PATH | OFlags::DIRECTORY) {
+                Err(Errno::NOENT) => {
+                    rustix::fs::mkdirat(&at, part.as_os_str(), Mode::from_raw_mode(0o755))
+                        .map_err(|errno| file_error("make directory", &so_far, errno))?;
+                    rustix::fs::openat(
+                        &at,
+                        part.as_os_str(),
+                        OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                        Mode::empty(),
+                    )
+                }
+                result => result,
+            }
+            .map_err(|errno| file_error("open", &so_far, errno))?;
+        }
+        Ok(at)
+    }
+}
+
+/// The sorted names in an open directory.
+pub(super) fn names_in(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
+    use std::os::unix::ffi::OsStringExt;
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(OsString::from_vec(name));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// What is told of each file before it is removed: its directory, its name, its path.
+pub(super) type BeforeRemoval<'a> =
+    dyn FnMut(BorrowedFd<'_>, &OsStr, &Path) -> Result<(), Errno> + 'a;
+
+/// Removes a name and everything below it, without following links.
+pub(super) fn remove_all(
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+    path: &Path,
+    before: &mut BeforeRemoval<'_>,
+) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(parent, name, flags, Mode::empty()) {
+        Ok(directory) => {
+            for child in names_in(&directory)? {
+                remove_all(directory.as_fd(), &child, &path.join(&child), before)?;
+            }
+            rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+        }
+        Err(Errno::NOTDIR | Errno::LOOP) => {
+            before(parent, name, path)?;
+            rustix::fs::unlinkat(parent, name, AtFlags::empty())
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+pub(super) fn file_error(action: &'static str, path: &Path, errno: Errno) -> ArchiveError {
+    ArchiveError::File {
+        action,
+        path: path.to_owned(),
+        source: io::Error::from(errno),
+    }
+}
