@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use hoist::engine::EngineError;
+use hoist::load::LoadError;
 
 use crate::ui::Ui;
 
@@ -39,6 +40,8 @@ impl From<ExitStatus> for ExitCode {
 pub(crate) enum CommandErrorKind {
     /// The request cannot be met: wrong arguments, unknown service, nothing found.
     User,
+    /// The files do not make a project.
+    Project,
     /// The engine failed or refused.
     Engine,
     /// Ctrl-C, SIGTERM, or a declined prompt.
@@ -91,9 +94,10 @@ impl CommandError {
     /// What the process ends with.
     pub(crate) fn exit_status(&self) -> ExitStatus {
         match self.kind {
-            CommandErrorKind::User | CommandErrorKind::Engine | CommandErrorKind::System => {
-                ExitStatus(1)
-            }
+            CommandErrorKind::User
+            | CommandErrorKind::Project
+            | CommandErrorKind::Engine
+            | CommandErrorKind::System => ExitStatus(1),
             CommandErrorKind::Cancelled => ExitStatus(130),
             CommandErrorKind::BrokenPipe => ExitStatus::SUCCESS,
         }
@@ -108,7 +112,10 @@ impl CommandError {
     pub(crate) fn print(&self, ui: &Ui) {
         match self.kind {
             CommandErrorKind::BrokenPipe | CommandErrorKind::Cancelled => {}
-            CommandErrorKind::User | CommandErrorKind::Engine | CommandErrorKind::System => {
+            CommandErrorKind::User
+            | CommandErrorKind::Project
+            | CommandErrorKind::Engine
+            | CommandErrorKind::System => {
                 ui.error(&self.message(), &self.hints);
             }
         }
@@ -129,6 +136,12 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 impl From<EngineError> for CommandError {
     fn from(error: EngineError) -> Self {
         Self::new(CommandErrorKind::Engine, error)
+    }
+}
+
+impl From<LoadError> for CommandError {
+    fn from(error: LoadError) -> Self {
+        Self::new(CommandErrorKind::Project, error)
     }
 }
 

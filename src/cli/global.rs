@@ -28,10 +28,10 @@ pub(crate) struct GlobalArgs {
     pub(crate) engine: Option<String>,
     /// Read an environment file instead of .env
     #[arg(long, value_name = "FILE")]
-    pub(crate) env_file: Vec<PathBuf>,
+    pub(crate) env_file: Vec<String>,
     /// Read this Compose file; later ones override
     #[arg(short, long, value_name = "FILE")]
-    pub(crate) file: Vec<PathBuf>,
+    pub(crate) file: Vec<String>,
     /// Control the number of parallel engine calls, -1 for unlimited
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) parallel: Option<i64>,

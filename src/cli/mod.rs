@@ -7,13 +7,32 @@
 //! arguments --clap--> Root --> Ui, Context --dispatch--> cmd_x --> ExitStatus | CommandError --> exit code
 //! ```
 
+mod archive;
+mod attach;
+mod commit;
 mod context;
+mod cp;
+mod each;
 mod error;
+mod events;
+mod exec;
+mod export;
 mod global;
+mod images;
 mod interrupt;
+mod kill;
+mod logs;
+mod ls;
+mod pause;
+mod port;
 mod ps;
+mod stats;
 mod target;
+mod terminal;
+mod top;
 mod version;
+mod volumes;
+mod wait;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -53,10 +72,44 @@ macro_rules! commands {
 }
 
 commands! {
+    /// Attach to the main process of a container
+    Attach(attach::AttachArgs) => attach::cmd_attach,
+    /// Make an image of a container
+    Commit(commit::CommitArgs) => commit::cmd_commit,
+    /// Copy files between a container and this machine
+    Cp(cp::CpArgs) => cp::cmd_cp,
+    /// Follow what happens to containers
+    Events(events::EventsArgs) => events::cmd_events,
+    /// Run a command in a running container
+    Exec(exec::ExecArgs) => exec::cmd_exec,
+    /// Write a container's file system as a tar
+    Export(export::ExportArgs) => export::cmd_export,
+    /// List the images of containers
+    Images(images::ImagesArgs) => images::cmd_images,
+    /// Send a signal to containers
+    Kill(kill::KillArgs) => kill::cmd_kill,
+    /// Show what containers printed
+    Logs(logs::LogsArgs) => logs::cmd_logs,
+    /// List projects
+    Ls(ls::LsArgs) => ls::cmd_ls,
+    /// Freeze containers
+    Pause(pause::PauseArgs) => pause::cmd_pause,
+    /// Show where a port is published
+    Port(port::PortArgs) => port::cmd_port,
     /// List containers
     Ps(ps::PsArgs) => ps::cmd_ps,
+    /// Show what containers use
+    Stats(stats::StatsArgs) => stats::cmd_stats,
+    /// List processes
+    Top(top::TopArgs) => top::cmd_top,
+    /// Thaw containers
+    Unpause(pause::PauseArgs) => pause::cmd_unpause,
     /// Show the version
     Version(version::VersionArgs) => version::cmd_version,
+    /// List volumes
+    Volumes(volumes::VolumesArgs) => volumes::cmd_volumes,
+    /// Wait until containers have stopped
+    Wait(wait::WaitArgs) => wait::cmd_wait,
 }
 
 /// Define and run multi-container applications

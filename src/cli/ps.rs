@@ -67,9 +67,7 @@ pub(super) async fn cmd_ps(ui: &Ui, context: &Context, args: &PsArgs) -> Command
         (OneOffs::Exclude, Stopped::Exclude)
     };
     let found = members(engine.as_ref(), &target.name, one_offs, stopped).await?;
-    if target.project.is_some() {
-        target.check_services(&args.names, &found)?;
-    }
+    target.check_services(&args.names)?;
     let in_model = |member: &Member| match (&target.project, args.orphans) {
         (Some(project), false) => project.services.contains_key(member.service()),
         _ => true,

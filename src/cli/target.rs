@@ -1,8 +1,12 @@
 //! Which project a command acts on: from the files, or from its name alone (behaviours.md B024-B027).
 
+use std::io::Read;
+
 use hoist::engine::member::Member;
+use hoist::load::{self, LoadRequest, Resources};
 use hoist::model::Project;
 
+use crate::cli::context::is_true;
 use crate::cli::{CommandError, Context};
 use crate::ui::Ui;
 
@@ -16,25 +20,83 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Checks that services named on the command line exist: in the model, or, where none was read, as containers.
-    pub(crate) fn check_services(
-        &self,
-        services: &[String],
-        members: &[Member],
-    ) -> Result<(), CommandError> {
-        let unknown = services.iter().find(|service| match &self.project {
-            Some(project) => project.find_service(service).is_none(),
-            None => !members.iter().any(|member| member.service() == **service),
-        });
-        match unknown {
+    /// Checks that services named on the command line exist; a project known by its name alone has any service.
+    pub(crate) fn check_services(&self, services: &[String]) -> Result<(), CommandError> {
+        let Some(project) = &self.project else {
+            return Ok(());
+        };
+        match services
+            .iter()
+            .find(|name| project.find_service(name).is_none())
+        {
             Some(service) => Err(CommandError::user(format!("no such service: {service}"))),
             None => Ok(()),
         }
     }
+
+    /// Whether a container is meant: one of the services named, or, where none is, one of the model's.
+    pub(crate) fn selects(&self, services: &[String], member: &Member) -> bool {
+        if !services.is_empty() {
+            return services.iter().any(|name| name == member.service());
+        }
+        self.knows(member)
+    }
+
+    /// Whether a container's service is in the model; a project known by its name alone has any service.
+    pub(crate) fn knows(&self, member: &Member) -> bool {
+        self.project
+            .as_ref()
+            .is_none_or(|project| project.find_service(member.service()).is_some())
+    }
 }
 
 impl Context {
-    /// For commands that need containers only: reads no file where `-p` is given without `-f`.
+    /// What the global flags ask the loader for; a command adds its services to it.
+    pub(crate) fn load_request(&self) -> LoadRequest {
+        let global = self.global();
+        LoadRequest {
+            files: global.file.clone(),
+            project_directory: global
+                .project_directory
+                .clone()
+                .or_else(|| global.workdir.clone()),
+            project_name: global.project_name.clone(),
+            profiles: global.profile.clone(),
+            env_files: global.env_file.clone(),
+            environment: self.environment().clone(),
+            current_directory: self.current_dir().to_owned(),
+            resources: match global.all_resources {
+                true => Resources::All,
+                false => Resources::Used,
+            },
+            ..LoadRequest::default()
+        }
+    }
+
+    /// Loads the project; its warnings are shown.
+    #[expect(
+        clippy::unused_async,
+        reason = "remote files will have to be waited for"
+    )]
+    pub(crate) async fn load(
+        &self,
+        ui: &Ui,
+        mut request: LoadRequest,
+    ) -> Result<Project, CommandError> {
+        if load::reads_stdin(&request) {
+            let mut text = String::new();
+            std::io::stdin().lock().read_to_string(&mut text)?;
+            request.stdin = Some(text);
+        }
+        let loaded = load::load(&request)?;
+        for warning in &loaded.warnings {
+            ui.warn(warning);
+        }
+        Ok(loaded.project)
+    }
+
+    /// For commands that need containers only: reads no file where `-p` is given without `-f`, and follows
+    /// `COMPOSE_PROJECT_NAME` where the files do not load.
     pub(crate) async fn target(&self, ui: &Ui) -> Result<Target, CommandError> {
         let global = self.global();
         if let (Some(name), true) = (&global.project_name, global.file.is_empty()) {
@@ -43,17 +105,33 @@ impl Context {
                 project: None,
             });
         }
-        Ok(Target {
-            name: self.project_name(ui).await?,
-            project: None,
-        })
+        match (
+            self.load(ui, self.load_request()).await,
+            self.variable("COMPOSE_PROJECT_NAME"),
+        ) {
+            (Ok(project), _) => Ok(Target {
+                name: project.name.clone(),
+                project: Some(project),
+            }),
+            (Err(_), Some(name)) => Ok(Target {
+                name: name.to_lowercase(),
+                project: None,
+            }),
+            (Err(error), None) => Err(error),
+        }
     }
 
     /// For commands that need the name only.
-    pub(crate) async fn project_name(&self, _: &Ui) -> Result<String, CommandError> {
-        let name = self.global().project_name.as_deref();
-        name.or_else(|| self.variable("COMPOSE_PROJECT_NAME"))
-            .map(str::to_lowercase)
-            .ok_or_else(|| CommandError::user("no configuration file provided: not found"))
+    pub(crate) async fn project_name(&self, ui: &Ui) -> Result<String, CommandError> {
+        let given = self.global().project_name.as_deref();
+        match given.or_else(|| self.variable("COMPOSE_PROJECT_NAME")) {
+            Some(name) => Ok(name.to_lowercase()),
+            None => Ok(self.load(ui, self.load_request()).await?.name),
+        }
+    }
+
+    /// Whether names are joined by `_` as in old versions.
+    pub(crate) fn is_compatible(&self) -> bool {
+        self.global().compatibility || self.variable("COMPOSE_COMPATIBILITY").is_some_and(is_true)
     }
 }

@@ -38,6 +38,27 @@ pub(crate) enum Progress {
     Quiet,
 }
 
+/// How far a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StepState {
+    /// Under way.
+    Working,
+    /// Done.
+    Done,
+    /// Failed.
+    Error,
+}
+
+impl StepState {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Working => "Working",
+            Self::Done => "Done",
+            Self::Error => "Error",
+        }
+    }
+}
+
 /// Whether ANSI control characters may be printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Colour {
@@ -177,6 +198,21 @@ impl Ui {
             drop(writeln!(std::io::stdout().lock(), "{line}"));
         } else {
             drop(writeln!(std::io::stderr().lock(), "{line}"));
+        }
+    }
+
+    /// Shows a step of the work on a resource: `Container p-web-1` is `Killing`, then `Killed`.
+    pub(crate) fn step(&self, state: StepState, id: &str, text: &str) {
+        match (self.progress, state) {
+            (Progress::Quiet, _) | (Progress::Tty, StepState::Working) => {}
+            (Progress::Plain, _) => self.status(format_args!(" {id} {text} ")),
+            (Progress::Json, _) => self.status(serde_json::json!({
+                "id": id,
+                "status": state.name(),
+                "text": text,
+            })),
+            (Progress::Tty, StepState::Done) => self.status(format_args!(" ✔ {id} {text}")),
+            (Progress::Tty, StepState::Error) => self.status(format_args!(" ✘ {id} {text}")),
         }
     }
 

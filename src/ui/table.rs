@@ -34,11 +34,11 @@ impl Table {
         }
     }
 
-    /// A table with two blanks between its columns and no least width.
+    /// A table with two blanks between its columns, as `top` has.
     pub(crate) fn narrow(titles: Vec<String>) -> Self {
         Self {
             rows: vec![titles],
-            minimum: 0,
+            minimum: 4,
             gap: 2,
         }
     }

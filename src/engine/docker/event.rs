@@ -4,14 +4,19 @@ use bollard::Docker;
 use bollard::query_parameters as query;
 use bollard_stubs::models;
 
-use super::convert::{label_filter, stream};
+use super::convert::{label_filter, parse_time, stream};
 use crate::engine::{EventRequest, Stream};
 
 pub(super) fn follow(client: &Docker, request: &EventRequest) -> Stream<models::EventMessage> {
     let options = query::EventsOptions {
-        since: request.since.clone(),
-        until: request.until.clone(),
+        since: request.since.as_deref().map(absolute),
+        until: request.until.as_deref().map(absolute),
         filters: Some(label_filter(&request.labels)),
     };
     stream("follow events", "engine", client.events(Some(options)))
+}
+
+/// Engines want times in seconds; what is none they refuse themselves, in their own words.
+fn absolute(time: &str) -> String {
+    parse_time(time).map_or_else(|| time.to_owned(), |seconds| seconds.to_string())
 }

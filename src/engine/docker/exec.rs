@@ -5,7 +5,7 @@ use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
 use bollard::query_parameters as query;
 use bollard_stubs::models::ExecConfig;
 
-use super::convert::{already, failed, log_stream};
+use super::convert::{already, failed, log_stream, parse_time};
 use crate::engine::{
     AttachOptions, EngineError, EngineErrorKind, EngineResult, ExecSession, ExecSpec, LogOptions,
     LogStream,
@@ -45,28 +45,6 @@ fn to_seconds(id: &str, text: &str) -> EngineResult<i32> {
         )
     })?;
     Ok(i32::try_from(seconds).unwrap_or(i32::MAX))
-}
-
-fn parse_time(text: &str) -> Option<i64> {
-    if let Ok(seconds) = text.parse::<f64>() {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "saturates, and times are far below the limit"
-        )]
-        return Some(seconds as i64);
-    }
-    if let Ok(time) = text.parse::<jiff::Timestamp>() {
-        return Some(time.as_second());
-    }
-    if let Ok(time) = text.parse::<jiff::civil::DateTime>() {
-        let zoned = jiff::tz::TimeZone::system()
-            .to_ambiguous_zoned_datetime(time)
-            .compatible()
-            .ok()?;
-        return Some(zoned.timestamp().as_second());
-    }
-    let ago = text.parse::<jiff::SignedDuration>().ok()?;
-    Some(jiff::Timestamp::now().checked_sub(ago).ok()?.as_second())
 }
 
 pub(super) async fn attach(
@@ -174,19 +152,4 @@ pub(super) async fn resize(
     };
     let result = client.resize_exec(exec, options).await;
     already(result, &[]).map_err(failed("resize terminal of command", exec))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_time;
-
-    #[test]
-    fn times_are_absolute_or_before_now() {
-        assert_eq!(parse_time("1700000000.5"), Some(1_700_000_000));
-        assert_eq!(parse_time("2023-11-14T22:13:20Z"), Some(1_700_000_000));
-        assert_eq!(parse_time("yesterday"), None);
-        let hour_ago = jiff::Timestamp::now().as_second() - 3600;
-        let parsed = parse_time("1h0m").unwrap_or_default();
-        assert!((parsed - hour_ago).abs() < 5);
-    }
 }
