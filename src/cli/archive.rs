@@ -99,12 +99,11 @@ pub(super) fn unpack(
     for entry in archive.entries()? {
         let mut entry = entry?;
         entry.set_preserve_permissions(true);
-        entry.set_preserve_ownerships(owners == Owners::Keep);
         let inner = entry.path()?.into_owned();
         match place(&inner, renamed.as_deref(), contents_only) {
             // The tar's own name for the folder that is there already.
             None => {}
-            Some(place) => unpack_entry(&mut entry, &folder, &place)?,
+            Some(place) => unpack_entry(&mut entry, &folder, &place, owners)?,
         }
     }
     Ok(())
@@ -118,7 +117,8 @@ fn place(inner: &Path, renamed: Option<&Path>, contents_only: bool) -> Option<Pa
     let place = match (renamed, contents_only) {
         (Some(name), _) => {
             let _first = names.next();
-            name.join(names.collect::<PathBuf>())
+            // Not `join` at once: joining nothing would leave a slash behind the name.
+            names.fold(name.to_owned(), |path, name| path.join(name))
         }
         (None, true) => {
             let _first = names.next();
@@ -134,6 +134,7 @@ fn unpack_entry<R: Read>(
     entry: &mut tar::Entry<'_, R>,
     folder: &Path,
     place: &Path,
+    owners: Owners,
 ) -> Result<(), CommandError> {
     let path = folder.join(place);
     let root = std::fs::canonicalize(folder)?;
@@ -151,6 +152,11 @@ fn unpack_entry<R: Read>(
         )));
     }
     entry.unpack(&path)?;
+    if owners == Owners::Keep {
+        let id = |id: std::io::Result<u64>| id.map(|id| u32::try_from(id).ok());
+        let (user, group) = (id(entry.header().uid())?, id(entry.header().gid())?);
+        std::os::unix::fs::lchown(&path, user, group)?;
+    }
     Ok(())
 }
 

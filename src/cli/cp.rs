@@ -130,11 +130,7 @@ async fn upload(
     };
     let copies = members.iter().map(async |member| {
         let what = format!("{source} to {}:{path}", member.name());
-        ui.step(
-            StepState::Working,
-            member.name(),
-            &format!("Copying {what}"),
-        );
+        ui.step_with(StepState::Working, member.name(), "Copying", &what);
         let (directory, tar) = match &piped {
             Some(tar) => (path.to_owned(), tar.clone()),
             None => {
@@ -143,7 +139,7 @@ async fn upload(
             }
         };
         engine.upload(member.id(), &directory, tar).await?;
-        ui.step(StepState::Done, member.name(), &format!("Copied {what}"));
+        ui.step_with(StepState::Done, member.name(), "Copied", &what);
         Ok::<_, CommandError>(())
     });
     try_join_all(copies).await?;
@@ -209,11 +205,7 @@ async fn download(
     destination: &str,
 ) -> Result<(), CommandError> {
     let what = format!("{}:{path} to {destination}", member.name());
-    ui.step(
-        StepState::Working,
-        member.name(),
-        &format!("Copying {what}"),
-    );
+    ui.step_with(StepState::Working, member.name(), "Copying", &what);
     let path = match args.follow_link {
         true => target_of(engine, member.id(), path).await?,
         false => path.to_owned(),
@@ -235,7 +227,7 @@ async fn download(
         };
         archive::unpack(&bytes, &path, Path::new(destination), owners)?;
     }
-    ui.step(StepState::Done, member.name(), &format!("Copied {what}"));
+    ui.step_with(StepState::Done, member.name(), "Copied", &what);
     Ok(())
 }
 

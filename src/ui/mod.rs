@@ -203,16 +203,21 @@ impl Ui {
 
     /// Shows a step of the work on a resource: `Container p-web-1` is `Killing`, then `Killed`.
     pub(crate) fn step(&self, state: StepState, id: &str, text: &str) {
+        self.step_with(state, id, text, "");
+    }
+
+    /// Shows a step with more about it.
+    pub(crate) fn step_with(&self, state: StepState, id: &str, text: &str, details: &str) {
         match (self.progress, state) {
             (Progress::Quiet, _) | (Progress::Tty, StepState::Working) => {}
-            (Progress::Plain, _) => self.status(format_args!(" {id} {text} ")),
-            (Progress::Json, _) => self.status(serde_json::json!({
-                "id": id,
-                "status": state.name(),
-                "text": text,
-            })),
-            (Progress::Tty, StepState::Done) => self.status(format_args!(" ✔ {id} {text}")),
-            (Progress::Tty, StepState::Error) => self.status(format_args!(" ✘ {id} {text}")),
+            (Progress::Plain, _) => self.status(format_args!(" {id} {text} {details}")),
+            (Progress::Json, _) => self.status(step_json(state, id, text, details)),
+            (Progress::Tty, StepState::Done) => {
+                self.status(format_args!(" ✔ {id} {text} {details}"));
+            }
+            (Progress::Tty, StepState::Error) => {
+                self.status(format_args!(" ✘ {id} {text} {details}"));
+            }
         }
     }
 
@@ -242,6 +247,14 @@ impl Ui {
             drop(writeln!(err, "  hint: {hint}"));
         }
     }
+}
+
+fn step_json(state: StepState, id: &str, text: &str, details: &str) -> serde_json::Value {
+    let mut line = serde_json::json!({ "id": id, "status": state.name(), "text": text });
+    if !details.is_empty() {
+        line["details"] = details.into();
+    }
+    line
 }
 
 fn choose_progress(settings: &UiSettings, terminal: bool) -> Result<Progress, UiError> {
