@@ -7,6 +7,17 @@
 //! [`resolve`] is called by the engine (it knows images, volumes and networks); everything after the request happens
 //! in the keeper, which has no choices left to make.
 
+pub mod cgroup;
+pub(crate) mod channel;
+pub mod failure;
+pub(crate) mod finish;
+pub(crate) mod init;
+pub(crate) mod launch;
+mod operation;
+mod reaper;
+mod rootfs;
+pub(crate) mod setup;
+mod user;
 pub mod mount;
 pub mod request;
 pub mod resolve;

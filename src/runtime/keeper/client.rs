@@ -193,18 +193,22 @@ impl KeeperClient {
         if let Ok(stream) = UnixStream::connect(&socket).await {
             return Ok(stream);
         }
-        let spawned = self.spawn().await;
-        let connected = match spawned {
-            Ok(()) => UnixStream::connect(&socket).await,
-            Err(error) => Err(error),
-        };
-        connected.map_err(|source| KeeperError::Spawn { socket, source })
+        let mut result = self.spawn().await;
+        // Another keeper may hold the lock already and not listen yet.
+        for _ in 0..100 {
+            match UnixStream::connect(&socket).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => result = result.and(Err(error)),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let source = result.err().unwrap_or_else(|| io::Error::from(io::ErrorKind::TimedOut));
+        Err(KeeperError::Spawn { socket, source })
     }
 
     /// Runs `hoist keeper`, which returns once its child listens.
     async fn spawn(&self) -> io::Result<()> {
-        let program = std::env::var_os("HOIST_BINARY")
-            .map_or_else(std::env::current_exe, |path| Ok(PathBuf::from(path)))?;
+        let program = self.paths.program.clone().map_or_else(std::env::current_exe, Ok)?;
         let output = tokio::process::Command::new(program)
             .arg("keeper")
             .arg(&self.paths.run_dir)

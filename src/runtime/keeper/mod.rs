@@ -12,8 +12,17 @@
 //!
 //! One request per connection; `attach` and `exec` turn theirs into a stream of Docker frames.
 
+mod begin;
+mod boot;
 mod client;
+mod clock;
+mod connection;
+mod flow;
+mod log;
 pub mod protocol;
+mod record;
+mod server;
+mod task;
 
 pub use client::{Input, KeeperClient, KeeperError, Notices, Output, OutputItem, Session};
 pub use protocol::{ExitNotice, Failure, FailureKind, KeeperPaths, Running, Started};
@@ -28,5 +37,5 @@ pub fn run_if_requested(argv: &[OsString]) -> Option<i32> {
     if argv.get(1)? != "keeper" {
         return None;
     }
-    Some(1)
+    Some(boot::main(argv.get(2..)?))
 }

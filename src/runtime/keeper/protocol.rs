@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::runtime::container::failure::{Failure, FailureKind};
 use crate::runtime::container::request::{ContainerRequest, ExecRequest, TerminalSize};
 
 /// The longest frame of JSON that is accepted.
@@ -25,6 +26,8 @@ pub const FRAME_EXIT: u8 = 3;
 pub struct KeeperPaths {
     /// The run directory of the engine (mode 0700).
     pub run_dir: PathBuf,
+    /// The program to start a keeper from; none is the running one.
+    pub program: Option<PathBuf>,
 }
 
 impl KeeperPaths {
@@ -120,44 +123,6 @@ pub struct Started {
     pub started_at: String,
     /// Limits that did not take, and the like.
     pub warnings: Vec<String>,
-}
-
-/// Why something was not done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// In words of Docker where it has some.
-    pub message: String,
-    /// Which kind it is.
-    pub kind: FailureKind,
-}
-
-/// Kinds of failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FailureKind {
-    /// The container or exec is not running.
-    NotRunning,
-    /// The container runs already.
-    AlreadyRunning,
-    /// The program was not found (exit code 127).
-    NotFound,
-    /// The program cannot be run (exit code 126).
-    NotExecutable,
-    /// The request cannot be honoured: a user that is not there, a bad path (exit code 128).
-    Refused,
-    /// The system refused a step.
-    System,
-}
-
-impl FailureKind {
-    /// The exit code that Docker gives a container that failed so.
-    #[must_use]
-    pub fn exit_code(self) -> i32 {
-        match self {
-            Self::NotFound => 127,
-            Self::NotExecutable => 126,
-            Self::NotRunning | Self::AlreadyRunning | Self::Refused | Self::System => 128,
-        }
-    }
 }
 
 /// One running container, for re-adoption by an engine.

@@ -1,0 +1,110 @@
+//! The keeper's side of a start or exec: cgroup, clone, and nothing that waits.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::cgroup::{CgroupHandle, CgroupHost};
+use super::channel::{Receiver, channel};
+use super::failure::Failure;
+use super::init::{self, Given};
+use super::request::{ContainerRequest, ExecRequest, Namespace};
+use super::setup;
+use crate::runtime::sys::process::{self, Forked};
+
+pub(crate) use super::operation::resize;
+
+/// A child on its way to its program.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    /// Its pid.
+    pub pid: i32,
+    /// Its descriptor.
+    pub pidfd: OwnedFd,
+    /// What it says.
+    pub receiver: Receiver,
+    /// Limits that did not take.
+    pub warnings: Vec<String>,
+}
+
+/// Makes the cgroup and the child of a container.
+pub(crate) fn start(request: &ContainerRequest, host: &CgroupHost, stdio: [OwnedFd; 3]) -> Result<Launched, Failure> {
+    let group = CgroupHandle::new(host, &request.cgroup.path);
+    let launched = prepare_group(&group, request).and_then(|warnings| {
+        let steps = setup::operations(request, host);
+        let (sender, receiver) = channel().map_err(|error| Failure::step("cannot make a channel", error))?;
+        let cgroups = group.open_v1_members().map_err(|error| Failure::step("cannot open the cgroup", error))?;
+        let v2 = group.open_v2().map_err(|error| Failure::step("cannot open the cgroup", error))?;
+        let flags = setup::clone_flags(request);
+        let forked = with_pid_namespace(&request.namespaces.pid, || process::fork_with(flags, v2.as_ref().map(AsFd::as_fd)));
+        match forked.map_err(|error| Failure::step("cannot make the process", error))? {
+            Forked::Child => init::run(request, &steps, Given { sender, stdio, cgroups }),
+            Forked::Parent { pid, pidfd } => Ok(Launched { pid, pidfd, receiver, warnings }),
+        }
+    });
+    if launched.is_err() {
+        group.remove().unwrap_or_default();
+    }
+    launched
+}
+
+fn prepare_group(group: &CgroupHandle, request: &ContainerRequest) -> Result<Vec<String>, Failure> {
+    group.create().map_err(|error| Failure::step("cannot make the cgroup", error))?;
+    let warnings = group.apply(&request.cgroup.limits);
+    group
+        .restrict_devices(&request.cgroup.devices)
+        .map_err(|error| Failure::step("cannot restrict devices", error))?;
+    Ok(warnings)
+}
+
+/// Runs `fork` so that the child is born in another pid namespace, and comes back to our own.
+fn with_pid_namespace(namespace: &Namespace, fork: impl FnOnce() -> io::Result<Forked>) -> io::Result<Forked> {
+    let Namespace::Path(path) = namespace else { return fork() };
+    let target = open_namespace(path.as_os_str())?;
+    in_pid_namespace(&target, fork)
+}
+
+fn open_namespace(path: &std::ffi::OsStr) -> io::Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+fn in_pid_namespace(target: &OwnedFd, fork: impl FnOnce() -> io::Result<Forked>) -> io::Result<Forked> {
+    let own = open_namespace("/proc/self/ns/pid".as_ref())?;
+    process::join_namespaces(target.as_fd(), libc::CLONE_NEWPID)?;
+    let forked = fork();
+    if !matches!(forked, Ok(Forked::Child)) {
+        process::join_namespaces(own.as_fd(), libc::CLONE_NEWPID)?;
+    }
+    forked
+}
+
+/// Makes a further process in the container whose first process is `container`.
+pub(crate) fn exec(
+    request: &ExecRequest,
+    container: &OwnedFd,
+    pid: i32,
+    group: &CgroupHandle,
+    stdio: [OwnedFd; 3],
+) -> Result<Launched, Failure> {
+    let (sender, receiver) = channel().map_err(|error| Failure::step("cannot make a channel", error))?;
+    let open = |error| Failure::step("cannot open the cgroup", error);
+    let cgroups = group.open_v1_members().map_err(open)?;
+    let v2 = group.open_v2().map_err(open)?;
+    let namespaces = namespaces_to_join(pid);
+    let forked = in_pid_namespace(container, || process::fork_with(0, v2.as_ref().map(AsFd::as_fd)));
+    match forked.map_err(|error| Failure::step("cannot make the process", error))? {
+        Forked::Child => init::run_exec(request, container, namespaces, Given { sender, stdio, cgroups }),
+        Forked::Parent { pid, pidfd } => Ok(Launched { pid, pidfd, receiver, warnings: Vec::new() }),
+    }
+}
+
+/// All kinds but pid; the user namespace only where it is another, for one cannot join one's own.
+fn namespaces_to_join(pid: i32) -> i32 {
+    let own = std::fs::read_link("/proc/self/ns/user");
+    let other = std::fs::read_link(format!("/proc/{pid}/ns/user"));
+    let user = match (own, other) {
+        (Ok(own), Ok(other)) if own != other => libc::CLONE_NEWUSER,
+        _ => 0,
+    };
+    libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWNET | libc::CLONE_NEWCGROUP | user
+}

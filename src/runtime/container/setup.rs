@@ -1,0 +1,367 @@
+//! The list of steps between clone and exec, computed before anything is done.
+//!
+//! [`operations`] is pure: the order, which is what safety depends on, is tested on the list. The child performs it in
+//! `init`. In short: open what the host has to give, leave the host's tree, build the kernel's mounts, attach the
+//! user's, write what `/proc` takes, close doors.
+
+use std::path::PathBuf;
+
+use super::cgroup::{CgroupHost, CgroupVersion};
+use super::request::{
+    Access, ContainerRequest, Device, DeviceKind, Mount, MountKind, Namespace, Propagation,
+    Recursion, TerminalSize,
+};
+
+/// One step of the child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SetupOp {
+    /// Move into the prepared cgroups of version 1.
+    JoinCgroups,
+    /// Join an existing namespace.
+    JoinNamespace { kind: NamespaceKind, path: PathBuf },
+    /// Make the cgroup the root of a namespace of its own.
+    OwnCgroupNamespace,
+    /// Leave the session of the keeper.
+    NewSession,
+    /// A session keyring of the container's own.
+    OwnKeyring,
+    /// Set the host name.
+    Hostname(String),
+    /// Set the domain name.
+    Domainname(String),
+    /// Set the out-of-memory score.
+    OomScore(i32),
+    /// Clone a mount of the host for later, into a slot.
+    OpenSource { slot: usize, path: PathBuf, recursion: Recursion },
+    /// Clone the host's `/dev/null` (checked to be one) for masks.
+    OpenNull,
+    /// Cut the propagation of mounts between host and container.
+    DetachMounts,
+    /// Mount the root below the host's tree.
+    MountRoot { lower: Vec<PathBuf>, upper: PathBuf, work: PathBuf, at: PathBuf },
+    /// Make it `/` and let the host's tree go.
+    EnterRoot { at: PathBuf },
+    /// Mount a file system of the kernel.
+    MountKernel { place: Place, filesystem: &'static str, options: Vec<(String, String)>, attributes: u64 },
+    /// Make a device node on our `/dev`.
+    MakeDevice(Device),
+    /// Make a symbolic link on our `/dev`.
+    LinkDevice { name: &'static str, target: &'static str },
+    /// Make a folder of a mount that is not made yet.
+    MakeDirectory(String),
+    /// Attach the mount in a slot.
+    AttachSource { slot: usize, target: String, access: Access, recursion: Recursion, propagation: Propagation },
+    /// Make a terminal in the container's own devpts and send its master to the keeper.
+    OpenTerminal(TerminalSize),
+    /// Write a kernel parameter.
+    Sysctl { name: String, value: String },
+    /// Make a path read-only.
+    Protect(String),
+    /// Hide a path.
+    Mask(String),
+    /// Make a mount read-only.
+    ReadOnlyMount(String),
+}
+
+/// Where a file system of the kernel goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A folder of the root that must be a real one.
+    Top(&'static str),
+    /// A path whose parents are mounts of ours already.
+    Below(String),
+    /// A path that the user chose.
+    Chosen(String),
+}
+
+/// Namespaces that are joined by the child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NamespaceKind {
+    /// Network.
+    Network,
+    /// Queues and shared memory.
+    Ipc,
+    /// Host name.
+    Uts,
+    /// Control groups.
+    Cgroup,
+}
+
+impl NamespaceKind {
+    /// The kernel's flag.
+    pub(crate) fn flag(self) -> i32 {
+        match self {
+            Self::Network => libc::CLONE_NEWNET,
+            Self::Ipc => libc::CLONE_NEWIPC,
+            Self::Uts => libc::CLONE_NEWUTS,
+            Self::Cgroup => libc::CLONE_NEWCGROUP,
+        }
+    }
+}
+
+const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
+const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
+const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
+const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+const HARDENED: u64 = NOSUID | NODEV | NOEXEC;
+
+/// The flags of the clone.
+pub(crate) fn clone_flags(request: &ContainerRequest) -> u64 {
+    let namespaces = &request.namespaces;
+    let wanted = [
+        (&namespaces.network, libc::CLONE_NEWNET),
+        (&namespaces.pid, libc::CLONE_NEWPID),
+        (&namespaces.ipc, libc::CLONE_NEWIPC),
+        (&namespaces.uts, libc::CLONE_NEWUTS),
+        (&namespaces.user, libc::CLONE_NEWUSER),
+        (&namespaces.time, libc::CLONE_NEWTIME),
+    ];
+    let flags = wanted
+        .iter()
+        .filter(|(namespace, _)| **namespace == Namespace::New)
+        .fold(libc::CLONE_NEWNS, |flags, (_, flag)| flags | flag);
+    u64::from(flags.cast_unsigned())
+}
+
+/// The steps of a container, in order.
+pub(crate) fn operations(request: &ContainerRequest, cgroups: &CgroupHost) -> Vec<SetupOp> {
+    let mut steps = vec![SetupOp::NewSession];
+    identity(request, cgroups, &mut steps);
+    let sources = open_sources(request, &mut steps);
+    root(request, &mut steps);
+    kernel_mounts(request, cgroups, &mut steps);
+    devices(request, &mut steps);
+    attach_sources(request, sources, &mut steps);
+    if let Some(size) = request.process.terminal {
+        steps.push(SetupOp::OpenTerminal(size));
+    }
+    close_doors(request, &mut steps);
+    steps
+}
+
+fn identity(request: &ContainerRequest, cgroups: &CgroupHost, steps: &mut Vec<SetupOp>) {
+    if cgroups.version() == CgroupVersion::V1 {
+        steps.push(SetupOp::JoinCgroups);
+    }
+    let namespaces = &request.namespaces;
+    let joined = [
+        (NamespaceKind::Network, &namespaces.network),
+        (NamespaceKind::Ipc, &namespaces.ipc),
+        (NamespaceKind::Uts, &namespaces.uts),
+        (NamespaceKind::Cgroup, &namespaces.cgroup),
+    ];
+    for (kind, namespace) in joined {
+        if let Namespace::Path(path) = namespace {
+            steps.push(SetupOp::JoinNamespace { kind, path: path.clone() });
+        }
+    }
+    if namespaces.cgroup == Namespace::New {
+        steps.push(SetupOp::OwnCgroupNamespace);
+    }
+    steps.push(SetupOp::OomScore(request.process.oom_score_adj.unwrap_or(0)));
+    steps.push(SetupOp::OwnKeyring);
+    if namespaces.uts == Namespace::New {
+        steps.extend(request.hostname.clone().map(SetupOp::Hostname));
+        steps.extend(request.domainname.clone().map(SetupOp::Domainname));
+    }
+}
+
+/// What is attached later: the mounts of the user, files, and shared memory of another IPC namespace.
+fn wanted_sources(request: &ContainerRequest) -> Vec<Mount> {
+    let bind = |source: &PathBuf, target: &str, access| Mount {
+        target: target.to_owned(),
+        access,
+        kind: MountKind::Bind {
+            source: source.clone(),
+            recursion: Recursion::Recursive,
+            propagation: Propagation::RecursivePrivate,
+        },
+    };
+    let mut wanted = Vec::new();
+    if request.namespaces.ipc == Namespace::Host {
+        wanted.push(bind(&PathBuf::from("/dev/shm"), "/dev/shm", Access::ReadWrite));
+        wanted.push(bind(&PathBuf::from("/dev/mqueue"), "/dev/mqueue", Access::ReadWrite));
+    }
+    wanted.extend(request.files.iter().map(|file| bind(&file.source, &file.target, file.access)));
+    wanted.extend(request.mounts.iter().cloned());
+    wanted.sort_by_key(|mount| mount.target.matches('/').count());
+    wanted
+}
+
+/// Opens the sources while the host's tree is still there. Before `DetachMounts`, so that a shared bind stays a peer.
+fn open_sources(request: &ContainerRequest, steps: &mut Vec<SetupOp>) -> Vec<(Option<usize>, Mount)> {
+    let mut slot = 0;
+    let mut sources = Vec::new();
+    for mount in wanted_sources(request) {
+        if let MountKind::Bind { source, recursion, .. } = &mount.kind {
+            steps.push(SetupOp::OpenSource { slot, path: source.clone(), recursion: *recursion });
+            sources.push((Some(slot), mount));
+            slot += 1;
+        } else {
+            sources.push((None, mount));
+        }
+    }
+    steps.push(SetupOp::OpenNull);
+    sources
+}
+
+fn root(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
+    let at = request.run_dir.join("rootfs");
+    steps.push(SetupOp::DetachMounts);
+    steps.push(SetupOp::MountRoot {
+        lower: request.rootfs.lower.clone(),
+        upper: request.rootfs.upper.clone(),
+        work: request.rootfs.work.clone(),
+        at: at.clone(),
+    });
+    steps.push(SetupOp::EnterRoot { at });
+}
+
+fn kernel(place: Place, filesystem: &'static str, options: &[(&str, &str)], attributes: u64) -> SetupOp {
+    let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    SetupOp::MountKernel { place, filesystem, options, attributes }
+}
+
+fn kernel_mounts(request: &ContainerRequest, cgroups: &CgroupHost, steps: &mut Vec<SetupOp>) {
+    let locked = match request.paths.kernel {
+        Access::ReadOnly => READ_ONLY,
+        Access::ReadWrite => 0,
+    };
+    let below = |path: &str| Place::Below(path.to_owned());
+    let dev = [("size", "65536k"), ("mode", "755")];
+    let pts = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+    steps.push(kernel(Place::Top("proc"), "proc", &[], HARDENED));
+    steps.push(kernel(Place::Top("dev"), "tmpfs", &dev, NOSUID | libc::MOUNT_ATTR_STRICTATIME));
+    steps.push(kernel(below("/dev/pts"), "devpts", &pts, NOSUID | NOEXEC));
+    steps.push(kernel(Place::Top("sys"), "sysfs", &[], HARDENED | locked));
+    cgroup_mounts(cgroups, locked, steps);
+    if request.namespaces.ipc != Namespace::Host {
+        let size = request.shm_size.to_string();
+        steps.push(kernel(below("/dev/mqueue"), "mqueue", &[], HARDENED));
+        steps.push(kernel(below("/dev/shm"), "tmpfs", &[("mode", "1777"), ("size", &size)], HARDENED));
+    }
+}
+
+fn cgroup_mounts(cgroups: &CgroupHost, locked: u64, steps: &mut Vec<SetupOp>) {
+    const TOP: &str = "/sys/fs/cgroup";
+    let top = || Place::Below(TOP.to_owned());
+    if cgroups.version() == CgroupVersion::V2 {
+        if cgroups.v2.is_some() {
+            steps.push(kernel(top(), "cgroup2", &[], HARDENED | locked));
+        }
+        return;
+    }
+    steps.push(kernel(top(), "tmpfs", &[("mode", "755")], HARDENED));
+    for hierarchy in &cgroups.v1 {
+        let name = hierarchy.controllers.join(",");
+        let options = hierarchy.controllers.iter().map(|controller| {
+            let (key, value) = controller.split_once('=').unwrap_or((controller, ""));
+            (key.to_owned(), value.to_owned())
+        });
+        steps.push(SetupOp::MountKernel {
+            place: Place::Below(format!("{TOP}/{}", name.trim_start_matches("name="))),
+            filesystem: "cgroup",
+            options: options.collect(),
+            attributes: HARDENED | locked,
+        });
+    }
+    if locked != 0 {
+        steps.push(SetupOp::ReadOnlyMount(TOP.to_owned()));
+    }
+}
+
+/// The nodes that every container has.
+fn usual_devices() -> impl Iterator<Item = Device> {
+    let nodes = [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+    nodes.into_iter().map(|(name, major, minor)| Device {
+        path: format!("/dev/{name}"),
+        kind: DeviceKind::Character,
+        major,
+        minor,
+        mode: 0o666,
+        uid: 0,
+        gid: 0,
+        host_path: PathBuf::from(format!("/dev/{name}")),
+    })
+}
+
+fn devices(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
+    let links = [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("core", "/proc/kcore"),
+        ("ptmx", "pts/ptmx"),
+    ];
+    steps.extend(usual_devices().map(SetupOp::MakeDevice));
+    steps.extend(links.into_iter().map(|(name, target)| SetupOp::LinkDevice { name, target }));
+    let usual: Vec<Device> = usual_devices().collect();
+    let more = request.devices.iter().filter(|device| usual.iter().all(|node| node.path != device.path));
+    steps.extend(more.cloned().map(SetupOp::MakeDevice));
+}
+
+fn attach_sources(request: &ContainerRequest, sources: Vec<(Option<usize>, Mount)>, steps: &mut Vec<SetupOp>) {
+    for (slot, mount) in sources {
+        match (slot, mount.kind) {
+            (Some(slot), MountKind::Bind { recursion, propagation, .. }) => {
+                steps.push(SetupOp::AttachSource {
+                    slot,
+                    target: mount.target,
+                    access: mount.access,
+                    recursion,
+                    propagation,
+                });
+            }
+            (_, MountKind::Tmpfs { options }) => {
+                let (options, attributes) = tmpfs_options(&options, mount.access);
+                let place = Place::Chosen(mount.target);
+                steps.push(SetupOp::MountKernel { place, filesystem: "tmpfs", options, attributes });
+            }
+            (None, MountKind::Bind { .. }) => {}
+        }
+    }
+    if request.process.cwd != "/" {
+        steps.push(SetupOp::MakeDirectory(request.process.cwd.clone()));
+    }
+}
+
+/// Splits mount options of a tmpfs into what the file system and what the mount takes.
+fn tmpfs_options(text: &str, access: Access) -> (Vec<(String, String)>, u64) {
+    let mut attributes = match access {
+        Access::ReadOnly => READ_ONLY,
+        Access::ReadWrite => 0,
+    };
+    let mut options = Vec::new();
+    for option in text.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "ro" => attributes |= READ_ONLY,
+            "rw" => attributes &= !READ_ONLY,
+            "nosuid" => attributes |= NOSUID,
+            "suid" => attributes &= !NOSUID,
+            "nodev" => attributes |= NODEV,
+            "dev" => attributes &= !NODEV,
+            "noexec" => attributes |= NOEXEC,
+            "exec" => attributes &= !NOEXEC,
+            "noatime" => attributes |= libc::MOUNT_ATTR_NOATIME,
+            "nodiratime" => attributes |= libc::MOUNT_ATTR_NODIRATIME,
+            "strictatime" => attributes |= libc::MOUNT_ATTR_STRICTATIME,
+            "relatime" | "defaults" | "async" | "atime" | "diratime" => {}
+            _ => {
+                let (key, value) = option.split_once('=').unwrap_or((option, ""));
+                options.push((key.to_owned(), value.to_owned()));
+            }
+        }
+    }
+    (options, attributes)
+}
+
+fn close_doors(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
+    let sysctls = request.sysctls.iter().cloned();
+    steps.extend(sysctls.map(|(name, value)| SetupOp::Sysctl { name, value }));
+    if request.rootfs.access == Access::ReadOnly {
+        steps.push(SetupOp::ReadOnlyMount("/".to_owned()));
+    }
+    steps.extend(request.paths.read_only.iter().cloned().map(SetupOp::Protect));
+    steps.extend(request.paths.masked.iter().cloned().map(SetupOp::Mask));
+}

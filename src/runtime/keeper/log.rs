@@ -1,0 +1,274 @@
+//! The one writer of a container's log: lines into Docker's json-file records, and rotation.
+//!
+//! A batch of records is one write, so that a reader never sees half of one; what could not be written whole is cut
+//! off again.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use flate2::write::GzEncoder;
+
+use super::clock;
+use crate::runtime::container::request::{Compression, LogFile};
+
+/// Docker's limit of one record; a longer line becomes several records of which only the last ends with a newline.
+const LONGEST: usize = 16 * 1024;
+
+/// Which stream a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    /// Standard output, or a terminal.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl Stream {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+/// An open log.
+#[derive(Debug)]
+pub(super) struct Log {
+    target: LogFile,
+    file: File,
+    size: u64,
+    /// The beginnings of lines whose ends have not come yet.
+    open_lines: [Vec<u8>; 2],
+    batch: Vec<u8>,
+}
+
+impl Log {
+    /// Opens a log to append to.
+    pub(super) fn open(target: &LogFile) -> io::Result<Self> {
+        let file = append(&target.path)?;
+        let size = file.metadata()?.len();
+        Ok(Self { target: target.clone(), file, size, open_lines: [Vec::new(), Vec::new()], batch: Vec::new() })
+    }
+
+    /// Adds output: whole lines are written, the rest waits for its end.
+    pub(super) fn add(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+        let time = clock::now();
+        let mut rest = bytes;
+        while let Some(position) = rest.iter().position(|&byte| byte == b'\n') {
+            let (line, after) = rest.split_at(position + 1);
+            self.add_part(stream, line, &time);
+            rest = after;
+        }
+        self.add_part(stream, rest, &time);
+        self.write_batch()
+    }
+
+    /// Adds a part that contains no newline but perhaps at its end.
+    fn add_part(&mut self, stream: Stream, mut part: &[u8], time: &str) {
+        let mut line = std::mem::take(&mut self.open_lines[stream as usize]);
+        while line.len() + part.len() > LONGEST {
+            let (head, tail) = part.split_at(LONGEST - line.len());
+            line.extend_from_slice(head);
+            self.record(stream, &line, time);
+            line.clear();
+            part = tail;
+        }
+        if line.is_empty() && part.ends_with(b"\n") {
+            self.record(stream, part, time);
+        } else {
+            line.extend_from_slice(part);
+            if line.ends_with(b"\n") {
+                self.record(stream, &line, time);
+                line.clear();
+            }
+        }
+        self.open_lines[stream as usize] = line;
+    }
+
+    fn record(&mut self, stream: Stream, line: &[u8], time: &str) {
+        let batch = &mut self.batch;
+        batch.extend_from_slice(b"{\"log\":\"");
+        escape(line, batch);
+        batch.extend_from_slice(b"\",\"stream\":\"");
+        batch.extend_from_slice(stream.name().as_bytes());
+        batch.extend_from_slice(b"\",\"time\":\"");
+        batch.extend_from_slice(time.as_bytes());
+        batch.extend_from_slice(b"\"}\n");
+    }
+
+    /// Writes lines that never got an end.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        let time = clock::now();
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let line = std::mem::take(&mut self.open_lines[stream as usize]);
+            if !line.is_empty() {
+                self.record(stream, &line, &time);
+            }
+        }
+        self.write_batch()
+    }
+
+    fn write_batch(&mut self) -> io::Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        if self.target.max_size.is_some_and(|limit| self.size > 0 && self.size + self.batch.len() as u64 > limit) {
+            self.rotate()?;
+        }
+        let result = self.file.write_all(&self.batch);
+        match &result {
+            Ok(()) => self.size += self.batch.len() as u64,
+            // A full disk: a torn record would spoil the whole file for readers.
+            Err(_) => self.file.set_len(self.size)?,
+        }
+        self.batch.clear();
+        result
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let path = self.target.path.clone();
+        let suffix = match self.target.compression {
+            Compression::Plain => "",
+            Compression::Gzip => ".gz",
+        };
+        for number in (1..self.target.max_file.saturating_sub(1)).rev() {
+            let from = numbered(&path, number, suffix);
+            ignore_missing(fs::rename(from, numbered(&path, number + 1, suffix)))?;
+        }
+        if self.target.max_file > 1 {
+            fs::rename(&path, numbered(&path, 1, ""))?;
+            if self.target.compression == Compression::Gzip {
+                compress(&numbered(&path, 1, ""), &numbered(&path, 1, ".gz"))?;
+            }
+        } else {
+            fs::remove_file(&path)?;
+        }
+        self.file = append(&path)?;
+        self.size = 0;
+        Ok(())
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+}
+
+fn numbered(path: &Path, number: u32, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(format!(".{number}{suffix}"));
+    PathBuf::from(name)
+}
+
+fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+fn compress(from: &Path, to: &Path) -> io::Result<()> {
+    let partial = to.with_extension("gz.partial");
+    let mut encoder = GzEncoder::new(File::create(&partial)?, flate2::Compression::fast());
+    io::copy(&mut File::open(from)?, &mut encoder)?;
+    encoder.finish()?;
+    fs::rename(&partial, to)?;
+    fs::remove_file(from)
+}
+
+/// Escapes as Docker does; bytes that are not UTF-8 become the replacement character.
+fn escape(text: &[u8], into: &mut Vec<u8>) {
+    for chunk in text.utf8_chunks() {
+        escape_valid(chunk.valid().as_bytes(), into);
+        for _ in chunk.invalid() {
+            into.extend_from_slice(b"\\ufffd");
+        }
+    }
+}
+
+fn escape_valid(text: &[u8], into: &mut Vec<u8>) {
+    let mut start = 0;
+    for (index, &byte) in text.iter().enumerate() {
+        let plain = byte >= 0x20 && !matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&');
+        if plain {
+            continue;
+        }
+        into.extend_from_slice(&text[start..index]);
+        start = index + 1;
+        match byte {
+            b'"' => into.extend_from_slice(b"\\\""),
+            b'\\' => into.extend_from_slice(b"\\\\"),
+            b'\n' => into.extend_from_slice(b"\\n"),
+            b'\r' => into.extend_from_slice(b"\\r"),
+            b'\t' => into.extend_from_slice(b"\\t"),
+            _ => into.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+        }
+    }
+    into.extend_from_slice(&text[start..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+    fn target(folder: &Path, max_size: Option<u64>, max_file: u32, compression: Compression) -> LogFile {
+        LogFile { path: folder.join("c-json.log"), max_size, max_file, compression }
+    }
+
+    fn lines(path: &Path) -> Result<Vec<(String, String)>, Box<dyn std::error::Error>> {
+        let mut lines = Vec::new();
+        for line in fs::read_to_string(path)?.lines() {
+            let value: serde_json::Value = serde_json::from_str(line)?;
+            let field = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+            lines.push((field("stream"), field("log")));
+        }
+        Ok(lines)
+    }
+
+    #[test]
+    fn lines_wait_for_their_end_and_streams_do_not_mix() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let target = target(folder.path(), None, 1, Compression::Plain);
+        let mut log = Log::open(&target)?;
+        log.add(Stream::Stdout, b"one\ntw")?;
+        log.add(Stream::Stderr, b"\"err\" <\xff>\n")?;
+        log.add(Stream::Stdout, b"o\nlast")?;
+        log.finish()?;
+        let found = lines(&target.path)?;
+        let expected = [("stdout", "one\n"), ("stderr", "\"err\" <\u{fffd}>\n"), ("stdout", "two\n"), ("stdout", "last")];
+        assert_eq!(found, expected.map(|(stream, line)| (stream.to_owned(), line.to_owned())));
+        Ok(())
+    }
+
+    #[test]
+    fn a_long_line_becomes_several_records() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let target = target(folder.path(), None, 1, Compression::Plain);
+        let mut log = Log::open(&target)?;
+        let mut long = vec![b'x'; 40_000];
+        long.push(b'\n');
+        log.add(Stream::Stdout, &long)?;
+        let found = lines(&target.path)?;
+        assert_eq!(found.iter().map(|(_, line)| line.len()).collect::<Vec<_>>(), [16_384, 16_384, 7_233]);
+        Ok(())
+    }
+
+    #[test]
+    fn rotation_keeps_as_many_files_as_asked_for() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let target = target(folder.path(), Some(200), 3, Compression::Gzip);
+        let mut log = Log::open(&target)?;
+        for number in 0..20 {
+            log.add(Stream::Stdout, format!("line {number}\n").as_bytes())?;
+        }
+        let mut names: Vec<_> = fs::read_dir(folder.path())?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
+        names.sort();
+        assert_eq!(names, ["c-json.log", "c-json.log.1.gz", "c-json.log.2.gz"]);
+        Ok(())
+    }
+}
