@@ -1,1 +1,4 @@
-//! runtime
+//! The built-in engine's runtime, against the real kernel; most of it needs root.
+
+mod container;
+mod fixture;

@@ -43,7 +43,8 @@ pub(crate) struct Receiver(OwnedFd);
 /// Makes a channel, both ends closed on exec.
 pub(crate) fn channel() -> io::Result<(Sender, Receiver)> {
     let flags = SocketFlags::CLOEXEC;
-    let (child, keeper) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    let (child, keeper) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     rustix::io::ioctl_fionbio(&keeper, true)?;
     Ok((Sender(child), Receiver(keeper)))
 }
@@ -70,7 +71,10 @@ impl Sender {
 
     /// Gives up.
     pub(crate) fn failed(&self, failure: &Failure) -> io::Result<()> {
-        let kind = KINDS.iter().find(|(_, kind)| *kind == failure.kind).map_or(b's', |(letter, _)| *letter);
+        let kind = KINDS
+            .iter()
+            .find(|(_, kind)| *kind == failure.kind)
+            .map_or(b's', |(letter, _)| *letter);
         let mut packet = vec![b'E', kind];
         packet.extend(failure.message.bytes().take(4000));
         self.send(&packet, None)
@@ -83,7 +87,12 @@ impl Sender {
         if let Some(fds) = &fds {
             control.push(SendAncillaryMessage::ScmRights(fds));
         }
-        rustix::net::sendmsg(&self.0, &[IoSlice::new(packet)], &mut control, SendFlags::NOSIGNAL)?;
+        rustix::net::sendmsg(
+            &self.0,
+            &[IoSlice::new(packet)],
+            &mut control,
+            SendFlags::NOSIGNAL,
+        )?;
         Ok(())
     }
 }
@@ -132,8 +141,13 @@ mod tests {
         let (sender, receiver) = channel()?;
         sender.failed(&Failure::new(FailureKind::NotFound, "exec: \"x\""))?;
         drop(sender);
-        let Message::Failed(failure) = receiver.receive()? else { return Err(io::Error::other("no failure")) };
-        assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::NotFound, "exec: \"x\""));
+        let Message::Failed(failure) = receiver.receive()? else {
+            return Err(io::Error::other("no failure"));
+        };
+        assert_eq!(
+            (failure.kind, failure.message.as_str()),
+            (FailureKind::NotFound, "exec: \"x\"")
+        );
         assert!(matches!(receiver.receive()?, Message::Closed));
         Ok(())
     }

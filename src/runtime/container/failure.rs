@@ -45,7 +45,10 @@ impl FailureKind {
 impl Failure {
     /// A refusal in words of Docker.
     pub(crate) fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { message: message.into(), kind }
+        Self {
+            message: message.into(),
+            kind,
+        }
     }
 
     /// The system refused a step.

@@ -19,7 +19,12 @@ use super::user::{self, Identity};
 use crate::runtime::sys::process;
 
 /// Becomes the program; returns only what went wrong. The root must be the container's already.
-pub(super) fn finish(wanted: &Process, stdio: [OwnedFd; 3], proc: BorrowedFd<'_>, sender: &Sender) -> Failure {
+pub(super) fn finish(
+    wanted: &Process,
+    stdio: [OwnedFd; 3],
+    proc: BorrowedFd<'_>,
+    sender: &Sender,
+) -> Failure {
     match prepare(wanted, &stdio, proc, sender) {
         Ok(env) => run_program(wanted, &env),
         Err(failure) => failure,
@@ -37,9 +42,12 @@ fn prepare(
     change_directory(&wanted.cwd)?;
     set_limits(&wanted.rlimits)?;
     write_labels(wanted, proc)?;
-    sender.executing().map_err(|error| Failure::step("cannot talk to the keeper", error))?;
+    sender
+        .executing()
+        .map_err(|error| Failure::step("cannot talk to the keeper", error))?;
     restrict(wanted, &identity)?;
-    process::close_on_exec_from(3).map_err(|error| Failure::step("cannot close descriptors", error))?;
+    process::close_on_exec_from(3)
+        .map_err(|error| Failure::step("cannot close descriptors", error))?;
     if wanted.init == Init::Own {
         own_init(wanted)?;
     }
@@ -49,7 +57,8 @@ fn prepare(
 
 fn root() -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open("/", flags, Mode::empty()).map_err(|error| Failure::step("cannot open the root", error))
+    rustix::fs::open("/", flags, Mode::empty())
+        .map_err(|error| Failure::step("cannot open the root", error))
 }
 
 fn identify(wanted: &Process) -> Result<Identity, Failure> {
@@ -63,7 +72,9 @@ fn identify(wanted: &Process) -> Result<Identity, Failure> {
 /// Gives pipes and terminals to the user, who could not open `/dev/stdout` otherwise, and puts them on 0, 1 and 2.
 fn own_streams(stdio: &[OwnedFd; 3], identity: &Identity) -> Result<(), Failure> {
     for stream in stdio {
-        let Ok(stat) = rustix::fs::fstat(stream) else { continue };
+        let Ok(stat) = rustix::fs::fstat(stream) else {
+            continue;
+        };
         let null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
             && rustix::fs::major(stat.st_rdev) == 1;
         if !null && stat.st_uid != identity.uid {
@@ -81,7 +92,10 @@ fn own_streams(stdio: &[OwnedFd; 3], identity: &Identity) -> Result<(), Failure>
 /// After the root was entered: a folder outside of it shows as unreachable.
 fn change_directory(cwd: &str) -> Result<(), Failure> {
     let refuse = |error: io::Error| {
-        let text = format!("chdir to cwd (\"{cwd}\") set in config.json failed: {}", plain(&error));
+        let text = format!(
+            "chdir to cwd (\"{cwd}\") set in config.json failed: {}",
+            plain(&error)
+        );
         Failure::new(FailureKind::Refused, text)
     };
     let root = root()?;
@@ -98,12 +112,20 @@ fn change_directory(cwd: &str) -> Result<(), Failure> {
 
 fn set_limits(limits: &[request::Rlimit]) -> Result<(), Failure> {
     for limit in limits {
-        let resource = resource(&limit.name)
-            .ok_or_else(|| Failure::new(FailureKind::Refused, format!("invalid ulimit type: {}", limit.name)))?;
+        let resource = resource(&limit.name).ok_or_else(|| {
+            Failure::new(
+                FailureKind::Refused,
+                format!("invalid ulimit type: {}", limit.name),
+            )
+        })?;
         let value = |value: i64| u64::try_from(value).ok();
-        let new = Rlimit { current: value(limit.soft), maximum: value(limit.hard) };
-        rustix::process::setrlimit(resource, new)
-            .map_err(|error| Failure::step(format!("error setting rlimit type {}", limit.name), error))?;
+        let new = Rlimit {
+            current: value(limit.soft),
+            maximum: value(limit.hard),
+        };
+        rustix::process::setrlimit(resource, new).map_err(|error| {
+            Failure::step(format!("error setting rlimit type {}", limit.name), error)
+        })?;
     }
     Ok(())
 }
@@ -127,13 +149,22 @@ pub(super) fn resource(name: &str) -> Option<Resource> {
         ("sigpending", Resource::Sigpending),
         ("stack", Resource::Stack),
     ];
-    table.into_iter().find(|(known, _)| *known == name).map(|(_, resource)| resource)
+    table
+        .into_iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, resource)| resource)
 }
 
 /// Labels of security modules, through a `/proc` of our own that nothing can be mounted over.
 fn write_labels(wanted: &Process, proc: BorrowedFd<'_>) -> Result<(), Failure> {
     let labels = [
-        (wanted.apparmor.as_ref().map(|label| format!("exec {label}")), "self/attr/apparmor/exec"),
+        (
+            wanted
+                .apparmor
+                .as_ref()
+                .map(|label| format!("exec {label}")),
+            "self/attr/apparmor/exec",
+        ),
         (wanted.selinux.clone(), "self/attr/exec"),
     ];
     for (label, file) in labels {
@@ -157,17 +188,30 @@ pub(super) fn write_below(proc: BorrowedFd<'_>, file: &str, text: &[u8]) -> io::
 /// The filter comes before the capabilities go: without `no-new-privileges` loading it needs one of them.
 fn restrict(wanted: &Process, identity: &Identity) -> Result<(), Failure> {
     if wanted.privileges == NewPrivileges::Refused {
-        rustix::thread::set_no_new_privs(true).map_err(|error| Failure::step("cannot set no_new_privs", error))?;
+        rustix::thread::set_no_new_privs(true)
+            .map_err(|error| Failure::step("cannot set no_new_privs", error))?;
     }
     if let Seccomp::Program(program) = &wanted.seccomp {
-        let program = hex::decode(program).map_err(|error| Failure::step("cannot read the seccomp filter", error))?;
-        process::load_seccomp(&program, 0).map_err(|error| Failure::step("cannot load the seccomp filter", error))?;
+        let program = hex::decode(program)
+            .map_err(|error| Failure::step("cannot read the seccomp filter", error))?;
+        process::load_seccomp(&program, 0)
+            .map_err(|error| Failure::step("cannot load the seccomp filter", error))?;
     }
-    drop_bounding(wanted.capabilities).map_err(|error| Failure::step("cannot drop capabilities", error))?;
+    drop_bounding(wanted.capabilities)
+        .map_err(|error| Failure::step("cannot drop capabilities", error))?;
     become_user(identity)?;
-    let kept = if identity.uid == 0 { CapabilitySet::from_bits_retain(wanted.capabilities) } else { CapabilitySet::empty() };
-    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
-    rustix::thread::set_capabilities(None, sets).map_err(|error| Failure::step("cannot set capabilities", error))
+    let kept = if identity.uid == 0 {
+        CapabilitySet::from_bits_retain(wanted.capabilities)
+    } else {
+        CapabilitySet::empty()
+    };
+    let sets = CapabilitySets {
+        effective: kept,
+        permitted: kept,
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, sets)
+        .map_err(|error| Failure::step("cannot set capabilities", error))
 }
 
 fn drop_bounding(kept: u64) -> io::Result<()> {
@@ -187,7 +231,11 @@ fn drop_bounding(kept: u64) -> io::Result<()> {
 
 fn become_user(identity: &Identity) -> Result<(), Failure> {
     let refuse = |what: &'static str| move |error| Failure::step(what, error);
-    let groups: Vec<Gid> = identity.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
+    let groups: Vec<Gid> = identity
+        .groups
+        .iter()
+        .map(|&gid| Gid::from_raw(gid))
+        .collect();
     match rustix::thread::set_thread_groups(&groups) {
         // A user namespace with one id only cannot set groups.
         Err(rustix::io::Errno::PERM) if groups.is_empty() => Ok(()),
@@ -195,8 +243,10 @@ fn become_user(identity: &Identity) -> Result<(), Failure> {
     }
     .map_err(refuse("cannot set the additional groups"))?;
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
-    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(refuse("cannot set the group (is it mapped?)"))?;
-    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(refuse("cannot set the user (is it mapped?)"))
+    rustix::thread::set_thread_res_gid(gid, gid, gid)
+        .map_err(refuse("cannot set the group (is it mapped?)"))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
+        .map_err(refuse("cannot set the user (is it mapped?)"))
 }
 
 fn environment(env: &[String], identity: &Identity) -> Vec<String> {
@@ -210,7 +260,8 @@ fn environment(env: &[String], identity: &Identity) -> Vec<String> {
 /// Splits off process 1, which never comes back.
 fn own_init(wanted: &Process) -> Result<(), Failure> {
     process::set_signal_mask(process::SignalMask::Full);
-    let child = process::fork_plain().map_err(|error| Failure::step("cannot start the init process", error))?;
+    let child = process::fork_plain()
+        .map_err(|error| Failure::step("cannot start the init process", error))?;
     if child != 0 {
         reaper::run(child);
     }
@@ -232,8 +283,15 @@ fn run_program(wanted: &Process, env: &[String]) -> Failure {
         Ok(program) => program,
         Err(failure) => return failure,
     };
-    let (Ok(path), Some(argv), Some(env)) = (CString::new(program.as_str()), c_strings(&wanted.argv), c_strings(env)) else {
-        return Failure::new(FailureKind::Refused, format!("exec: \"{name}\": invalid argument"));
+    let (Ok(path), Some(argv), Some(env)) = (
+        CString::new(program.as_str()),
+        c_strings(&wanted.argv),
+        c_strings(env),
+    ) else {
+        return Failure::new(
+            FailureKind::Refused,
+            format!("exec: \"{name}\": invalid argument"),
+        );
     };
     let error = process::execute(&path, &argv, &env);
     // Docker counts the container as started here: the text goes to its own output.
@@ -243,16 +301,23 @@ fn run_program(wanted: &Process, env: &[String]) -> Failure {
 }
 
 fn c_strings(strings: &[String]) -> Option<Vec<CString>> {
-    strings.iter().map(|string| CString::new(string.as_str()).ok()).collect()
+    strings
+        .iter()
+        .map(|string| CString::new(string.as_str()).ok())
+        .collect()
 }
 
 fn find_program(name: &str, env: &[String]) -> Result<String, Failure> {
     if name.contains('/') {
-        return executable(name).map(|()| name.to_owned()).map_err(|(kind, text)| {
-            Failure::new(kind, format!("exec: \"{name}\": {text}"))
-        });
+        return executable(name)
+            .map(|()| name.to_owned())
+            .map_err(|(kind, text)| Failure::new(kind, format!("exec: \"{name}\": {text}")));
     }
-    let path = env.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or_default();
+    let path = env
+        .iter()
+        .rev()
+        .find_map(|entry| entry.strip_prefix("PATH="))
+        .unwrap_or_default();
     let mut refused = None;
     for folder in path.split(':').filter(|_| !name.is_empty()) {
         let folder = if folder.is_empty() { "." } else { folder };
@@ -264,8 +329,14 @@ fn find_program(name: &str, env: &[String]) -> Result<String, Failure> {
         }
     }
     Err(match refused {
-        Some(text) => Failure::new(FailureKind::NotExecutable, format!("exec: \"{name}\": {text}")),
-        None => Failure::new(FailureKind::NotFound, format!("exec: \"{name}\": executable file not found in $PATH")),
+        Some(text) => Failure::new(
+            FailureKind::NotExecutable,
+            format!("exec: \"{name}\": {text}"),
+        ),
+        None => Failure::new(
+            FailureKind::NotFound,
+            format!("exec: \"{name}\": executable file not found in $PATH"),
+        ),
     })
 }
 

@@ -29,7 +29,11 @@ pub(crate) struct Given {
 /// Runs a container's first process.
 pub(crate) fn run(request: &ContainerRequest, steps: &[SetupOp], given: Given) -> ! {
     harden();
-    let Given { sender, stdio, cgroups } = given;
+    let Given {
+        sender,
+        stdio,
+        cgroups,
+    } = given;
     let mut performer = Performer::new(&request.id, &sender, cgroups);
     let failure = match performer.perform_all(steps) {
         Err(failure) => failure,
@@ -42,9 +46,18 @@ pub(crate) fn run(request: &ContainerRequest, steps: &[SetupOp], given: Given) -
 }
 
 /// Runs a further process in a container whose first one is behind `container`.
-pub(crate) fn run_exec(request: &ExecRequest, container: &OwnedFd, namespaces: i32, given: Given) -> ! {
+pub(crate) fn run_exec(
+    request: &ExecRequest,
+    container: &OwnedFd,
+    namespaces: i32,
+    given: Given,
+) -> ! {
     harden();
-    let Given { sender, stdio, cgroups } = given;
+    let Given {
+        sender,
+        stdio,
+        cgroups,
+    } = given;
     let failure = match enter(request, container, namespaces, &cgroups, &sender) {
         Err(failure) => failure,
         Ok((proc, tty)) => {

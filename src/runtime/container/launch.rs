@@ -27,18 +27,42 @@ pub(crate) struct Launched {
 }
 
 /// Makes the cgroup and the child of a container.
-pub(crate) fn start(request: &ContainerRequest, host: &CgroupHost, stdio: [OwnedFd; 3]) -> Result<Launched, Failure> {
+pub(crate) fn start(
+    request: &ContainerRequest,
+    host: &CgroupHost,
+    stdio: [OwnedFd; 3],
+) -> Result<Launched, Failure> {
     let group = CgroupHandle::new(host, &request.cgroup.path);
     let launched = prepare_group(&group, request).and_then(|warnings| {
         let steps = setup::operations(request, host);
-        let (sender, receiver) = channel().map_err(|error| Failure::step("cannot make a channel", error))?;
-        let cgroups = group.open_v1_members().map_err(|error| Failure::step("cannot open the cgroup", error))?;
-        let v2 = group.open_v2().map_err(|error| Failure::step("cannot open the cgroup", error))?;
+        let (sender, receiver) =
+            channel().map_err(|error| Failure::step("cannot make a channel", error))?;
+        let cgroups = group
+            .open_v1_members()
+            .map_err(|error| Failure::step("cannot open the cgroup", error))?;
+        let v2 = group
+            .open_v2()
+            .map_err(|error| Failure::step("cannot open the cgroup", error))?;
         let flags = setup::clone_flags(request);
-        let forked = with_pid_namespace(&request.namespaces.pid, || process::fork_with(flags, v2.as_ref().map(AsFd::as_fd)));
+        let forked = with_pid_namespace(&request.namespaces.pid, || {
+            process::fork_with(flags, v2.as_ref().map(AsFd::as_fd))
+        });
         match forked.map_err(|error| Failure::step("cannot make the process", error))? {
-            Forked::Child => init::run(request, &steps, Given { sender, stdio, cgroups }),
-            Forked::Parent { pid, pidfd } => Ok(Launched { pid, pidfd, receiver, warnings }),
+            Forked::Child => init::run(
+                request,
+                &steps,
+                Given {
+                    sender,
+                    stdio,
+                    cgroups,
+                },
+            ),
+            Forked::Parent { pid, pidfd } => Ok(Launched {
+                pid,
+                pidfd,
+                receiver,
+                warnings,
+            }),
         }
     });
     if launched.is_err() {
@@ -48,7 +72,9 @@ pub(crate) fn start(request: &ContainerRequest, host: &CgroupHost, stdio: [Owned
 }
 
 fn prepare_group(group: &CgroupHandle, request: &ContainerRequest) -> Result<Vec<String>, Failure> {
-    group.create().map_err(|error| Failure::step("cannot make the cgroup", error))?;
+    group
+        .create()
+        .map_err(|error| Failure::step("cannot make the cgroup", error))?;
     let warnings = group.apply(&request.cgroup.limits);
     group
         .restrict_devices(&request.cgroup.devices)
@@ -57,18 +83,30 @@ fn prepare_group(group: &CgroupHandle, request: &ContainerRequest) -> Result<Vec
 }
 
 /// Runs `fork` so that the child is born in another pid namespace, and comes back to our own.
-fn with_pid_namespace(namespace: &Namespace, fork: impl FnOnce() -> io::Result<Forked>) -> io::Result<Forked> {
-    let Namespace::Path(path) = namespace else { return fork() };
+fn with_pid_namespace(
+    namespace: &Namespace,
+    fork: impl FnOnce() -> io::Result<Forked>,
+) -> io::Result<Forked> {
+    let Namespace::Path(path) = namespace else {
+        return fork();
+    };
     let target = open_namespace(path.as_os_str())?;
     in_pid_namespace(&target, fork)
 }
 
 fn open_namespace(path: &std::ffi::OsStr) -> io::Result<OwnedFd> {
     use rustix::fs::{Mode, OFlags};
-    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+    Ok(rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
 }
 
-fn in_pid_namespace(target: &OwnedFd, fork: impl FnOnce() -> io::Result<Forked>) -> io::Result<Forked> {
+fn in_pid_namespace(
+    target: &OwnedFd,
+    fork: impl FnOnce() -> io::Result<Forked>,
+) -> io::Result<Forked> {
     let own = open_namespace("/proc/self/ns/pid".as_ref())?;
     process::join_namespaces(target.as_fd(), libc::CLONE_NEWPID)?;
     let forked = fork();
@@ -86,15 +124,32 @@ pub(crate) fn exec(
     group: &CgroupHandle,
     stdio: [OwnedFd; 3],
 ) -> Result<Launched, Failure> {
-    let (sender, receiver) = channel().map_err(|error| Failure::step("cannot make a channel", error))?;
+    let (sender, receiver) =
+        channel().map_err(|error| Failure::step("cannot make a channel", error))?;
     let open = |error| Failure::step("cannot open the cgroup", error);
     let cgroups = group.open_v1_members().map_err(open)?;
     let v2 = group.open_v2().map_err(open)?;
     let namespaces = namespaces_to_join(pid);
-    let forked = in_pid_namespace(container, || process::fork_with(0, v2.as_ref().map(AsFd::as_fd)));
+    let forked = in_pid_namespace(container, || {
+        process::fork_with(0, v2.as_ref().map(AsFd::as_fd))
+    });
     match forked.map_err(|error| Failure::step("cannot make the process", error))? {
-        Forked::Child => init::run_exec(request, container, namespaces, Given { sender, stdio, cgroups }),
-        Forked::Parent { pid, pidfd } => Ok(Launched { pid, pidfd, receiver, warnings: Vec::new() }),
+        Forked::Child => init::run_exec(
+            request,
+            container,
+            namespaces,
+            Given {
+                sender,
+                stdio,
+                cgroups,
+            },
+        ),
+        Forked::Parent { pid, pidfd } => Ok(Launched {
+            pid,
+            pidfd,
+            receiver,
+            warnings: Vec::new(),
+        }),
     }
 }
 
@@ -106,5 +161,10 @@ fn namespaces_to_join(pid: i32) -> i32 {
         (Ok(own), Ok(other)) if own != other => libc::CLONE_NEWUSER,
         _ => 0,
     };
-    libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWNET | libc::CLONE_NEWCGROUP | user
+    libc::CLONE_NEWNS
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWNET
+        | libc::CLONE_NEWCGROUP
+        | user
 }

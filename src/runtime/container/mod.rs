@@ -13,14 +13,14 @@ pub mod failure;
 pub(crate) mod finish;
 pub(crate) mod init;
 pub(crate) mod launch;
+pub mod mount;
 mod operation;
 mod reaper;
+pub mod request;
+pub mod resolve;
 mod rootfs;
 pub(crate) mod setup;
 mod user;
-pub mod mount;
-pub mod request;
-pub mod resolve;
 
 pub use request::{ContainerRequest, ExecRequest};
 pub use resolve::{ResolveError, ResolveInput, resolve, resolve_exec};

@@ -37,7 +37,10 @@ pub(super) struct Performer<'a> {
 /// A step with its name in words, for errors.
 type Step = Result<(), (String, io::Error)>;
 
-fn named<T>(result: Result<T, impl Into<io::Error>>, what: impl FnOnce() -> String) -> Result<T, (String, io::Error)> {
+fn named<T>(
+    result: Result<T, impl Into<io::Error>>,
+    what: impl FnOnce() -> String,
+) -> Result<T, (String, io::Error)> {
     result.map_err(|error| (what(), error.into()))
 }
 
@@ -61,7 +64,9 @@ impl<'a> Performer<'a> {
         for step in steps {
             self.perform(step)?;
         }
-        self.proc.take().ok_or_else(|| Failure::step("cannot use `/proc`", "it was not mounted"))
+        self.proc
+            .take()
+            .ok_or_else(|| Failure::step("cannot use `/proc`", "it was not mounted"))
     }
 
     /// The standard streams on the container's terminal.
@@ -82,42 +87,73 @@ impl<'a> Performer<'a> {
 
     fn perform_plain(&mut self, step: &SetupOp) -> Step {
         match step {
-            SetupOp::NewSession => named(rustix::process::setsid().map(drop), || "start a session".into()),
+            SetupOp::NewSession => named(rustix::process::setsid().map(drop), || {
+                "start a session".into()
+            }),
             SetupOp::JoinNamespace { kind, path } => join_namespace(path, kind.flag()),
-            SetupOp::OwnCgroupNamespace => {
-                named(process::unshare(libc::CLONE_NEWCGROUP), || "make a cgroup namespace".into())
-            }
+            SetupOp::OwnCgroupNamespace => named(process::unshare(libc::CLONE_NEWCGROUP), || {
+                "make a cgroup namespace".into()
+            }),
             SetupOp::OwnKeyring => self.own_keyring(),
-            SetupOp::Hostname(name) => {
-                named(rustix::system::sethostname(name.as_bytes()), || format!("set the host name `{name}`"))
-            }
+            SetupOp::Hostname(name) => named(rustix::system::sethostname(name.as_bytes()), || {
+                format!("set the host name `{name}`")
+            }),
             SetupOp::Domainname(name) => {
-                named(rustix::system::setdomainname(name.as_bytes()), || format!("set the domain name `{name}`"))
+                named(rustix::system::setdomainname(name.as_bytes()), || {
+                    format!("set the domain name `{name}`")
+                })
             }
             SetupOp::OomScore(score) => set_oom_score(*score),
-            SetupOp::OpenSource { path, recursion, .. } => self.open_source(path, *recursion),
+            SetupOp::OpenSource {
+                path, recursion, ..
+            } => self.open_source(path, *recursion),
             SetupOp::OpenNull => self.open_null(),
             SetupOp::DetachMounts => detach_mounts(),
-            SetupOp::MountRoot { lower, upper, work, at } => mount_root(lower, upper, work, at),
+            SetupOp::MountRoot {
+                lower,
+                upper,
+                work,
+                at,
+            } => mount_root(lower, upper, work, at),
             SetupOp::EnterRoot { at } => self.enter_root(at),
-            SetupOp::MountKernel { place, filesystem, options, attributes } => {
+            SetupOp::MountKernel {
+                place,
+                filesystem,
+                options,
+                attributes,
+            } => {
                 let result = self.mount_kernel(place, filesystem, options, *attributes);
                 named(result, || format!("mount `{filesystem}`"))
             }
-            SetupOp::MakeDevice(device) => named(self.make_device(device), || format!("make the device `{}`", device.path)),
-            SetupOp::LinkDevice { name, target } => {
-                named(self.link_device(name, target), || format!("make the link `/dev/{name}`"))
-            }
+            SetupOp::MakeDevice(device) => named(self.make_device(device), || {
+                format!("make the device `{}`", device.path)
+            }),
+            SetupOp::LinkDevice { name, target } => named(self.link_device(name, target), || {
+                format!("make the link `/dev/{name}`")
+            }),
             SetupOp::MakeDirectory(path) => {
-                named(rootfs::make_directory(self.root(), path), || format!("make the folder `{path}`")).map(drop)
+                named(rootfs::make_directory(self.root(), path), || {
+                    format!("make the folder `{path}`")
+                })
+                .map(drop)
             }
-            SetupOp::AttachSource { slot, target, access, recursion, propagation } => {
+            SetupOp::AttachSource {
+                slot,
+                target,
+                access,
+                recursion,
+                propagation,
+            } => {
                 let result = self.attach_source(*slot, target, *access, *recursion, *propagation);
                 named(result, || format!("mount on `{target}`"))
             }
-            SetupOp::Protect(path) => named(self.protect(path), || format!("make `{path}` read-only")),
+            SetupOp::Protect(path) => {
+                named(self.protect(path), || format!("make `{path}` read-only"))
+            }
             SetupOp::Mask(path) => named(self.mask(path), || format!("mask `{path}`")),
-            SetupOp::ReadOnlyMount(path) => named(self.read_only_mount(path), || format!("make `{path}` read-only")),
+            SetupOp::ReadOnlyMount(path) => named(self.read_only_mount(path), || {
+                format!("make `{path}` read-only")
+            }),
             SetupOp::JoinCgroups | SetupOp::OpenTerminal(_) | SetupOp::Sysctl { .. } => Ok(()),
         }
     }
@@ -130,7 +166,9 @@ impl<'a> Performer<'a> {
         let name = CString::new(format!("_ses.{}", self.id)).unwrap_or_default();
         match process::join_session_keyring(&name) {
             // Kernels without keyrings, and outer filters that forbid them: nothing to separate then.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(()),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+                Ok(())
+            }
             result => named(result, || "make a session keyring".into()),
         }
     }
@@ -141,18 +179,27 @@ impl<'a> Performer<'a> {
             Recursion::Recursive | Recursion::RecursiveTopReadOnly => OpenTreeFlags::AT_RECURSIVE,
         };
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | recursive;
-        let source = named(rustix::mount::open_tree(CWD, path, flags), || format!("open the source `{}`", path.display()))?;
+        let source = named(rustix::mount::open_tree(CWD, path, flags), || {
+            format!("open the source `{}`", path.display())
+        })?;
         self.sources.push(source);
         Ok(())
     }
 
     fn open_null(&mut self) -> Step {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let null = named(rustix::mount::open_tree(CWD, "/dev/null", flags), || "open `/dev/null`".into())?;
-        let stat = named(rustix::fs::statat(&null, "", AtFlags::EMPTY_PATH), || "look at `/dev/null`".into())?;
+        let null = named(rustix::mount::open_tree(CWD, "/dev/null", flags), || {
+            "open `/dev/null`".into()
+        })?;
+        let stat = named(rustix::fs::statat(&null, "", AtFlags::EMPTY_PATH), || {
+            "look at `/dev/null`".into()
+        })?;
         let character = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
         if !character || stat.st_rdev != rustix::fs::makedev(1, 3) {
-            return Err(("use `/dev/null`".into(), io::Error::other("it is another file")));
+            return Err((
+                "use `/dev/null`".into(),
+                io::Error::other("it is another file"),
+            ));
         }
         self.null = Some(null);
         Ok(())
@@ -195,8 +242,14 @@ impl<'a> Performer<'a> {
     fn device_place(&self, path: &str) -> io::Result<(OwnedFd, String)> {
         let path = Path::new(path);
         let parent = path.parent().and_then(Path::to_str).unwrap_or("/dev");
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        Ok((rootfs::make_directory(self.root(), parent)?, name.to_owned()))
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        Ok((
+            rootfs::make_directory(self.root(), parent)?,
+            name.to_owned(),
+        ))
     }
 
     fn make_device(&self, device: &Device) -> io::Result<()> {
@@ -206,11 +259,25 @@ impl<'a> Performer<'a> {
             DeviceKind::Block => FileType::BlockDevice,
         };
         let mode = Mode::from_raw_mode(device.mode & 0o7777);
-        rustix::fs::mknodat(&folder, &name, kind, mode, rustix::fs::makedev(device.major, device.minor))?;
+        rustix::fs::mknodat(
+            &folder,
+            &name,
+            kind,
+            mode,
+            rustix::fs::makedev(device.major, device.minor),
+        )?;
         // The node is ours and new; the mode of mknod went through the umask.
-        let node = rustix::fs::openat(&folder, &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let node = rustix::fs::openat(
+            &folder,
+            &name,
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         rustix::fs::chmodat(&folder, &name, mode, AtFlags::empty())?;
-        let (uid, gid) = (rustix::fs::Uid::from_raw(device.uid), rustix::fs::Gid::from_raw(device.gid));
+        let (uid, gid) = (
+            rustix::fs::Uid::from_raw(device.uid),
+            rustix::fs::Gid::from_raw(device.gid),
+        );
         rustix::fs::chownat(&node, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
         Ok(())
     }
@@ -228,7 +295,11 @@ impl<'a> Performer<'a> {
         recursion: Recursion,
         propagation: Propagation,
     ) -> io::Result<()> {
-        let source = self.sources.get(slot).ok_or_else(|| io::Error::other("the source was not opened"))?.as_fd();
+        let source = self
+            .sources
+            .get(slot)
+            .ok_or_else(|| io::Error::other("the source was not opened"))?
+            .as_fd();
         let (flags, reach) = propagation_flags(propagation);
         if flags != 0 {
             set_attributes(source, 0, flags, reach)?;
@@ -248,7 +319,9 @@ impl<'a> Performer<'a> {
         let streams = terminal(size, self.sender)?;
         let bind = || -> io::Result<()> {
             let console = rootfs::make_file(self.root(), "/dev/console")?;
-            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE
+                | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                | OpenTreeFlags::AT_EMPTY_PATH;
             let slave = rustix::mount::open_tree(&streams[0], "", flags)?;
             attach(slave.as_fd(), console.as_fd())
         };
@@ -259,15 +332,23 @@ impl<'a> Performer<'a> {
 
     fn sysctl(&self, name: &str, value: &str) -> Result<(), Failure> {
         let file = format!("sys/{}", name.replace('.', "/"));
-        let proc = self.proc.as_ref().ok_or_else(|| Failure::step("cannot use `/proc`", "it was not mounted"))?;
+        let proc = self
+            .proc
+            .as_ref()
+            .ok_or_else(|| Failure::step("cannot use `/proc`", "it was not mounted"))?;
         finish::write_below(proc.as_fd(), &file, value.as_bytes()).map_err(|error| {
-            Failure::step(format!("cannot set the sysctl `{name}` to `{value}`"), finish::plain(&error))
+            Failure::step(
+                format!("cannot set the sysctl `{name}` to `{value}`"),
+                finish::plain(&error),
+            )
         })
     }
 
     /// Read-only by a clone of the mount laid over the path itself.
     fn protect(&self, path: &str) -> io::Result<()> {
-        let Some(target) = self.existing(path)? else { return Ok(()) };
+        let Some(target) = self.existing(path)? else {
+            return Ok(());
+        };
         let flags = OpenTreeFlags::OPEN_TREE_CLONE
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_EMPTY_PATH
@@ -278,11 +359,16 @@ impl<'a> Performer<'a> {
     }
 
     fn mask(&mut self, path: &str) -> io::Result<()> {
-        let Some(target) = self.existing(path)? else { return Ok(()) };
+        let Some(target) = self.existing(path)? else {
+            return Ok(());
+        };
         let cover = if rootfs::is_directory(target.as_fd())? {
             clone_mount(self.empty_folder()?)?
         } else {
-            let null = self.null.as_ref().ok_or_else(|| io::Error::other("`/dev/null` was not opened"))?;
+            let null = self
+                .null
+                .as_ref()
+                .ok_or_else(|| io::Error::other("`/dev/null` was not opened"))?;
             clone_mount(null.as_fd())?
         };
         attach(cover.as_fd(), target.as_fd())
@@ -291,7 +377,14 @@ impl<'a> Performer<'a> {
     fn existing(&self, path: &str) -> io::Result<Option<OwnedFd>> {
         match rootfs::resolve(self.root(), path) {
             Ok(target) => Ok(Some(target)),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -299,11 +392,17 @@ impl<'a> Performer<'a> {
     /// One read-only folder covers all masked ones.
     fn empty_folder(&mut self) -> io::Result<BorrowedFd<'_>> {
         if self.empty.is_none() {
-            let options = [("size".to_owned(), "0k".to_owned()), ("nr_inodes".to_owned(), "1".to_owned())];
+            let options = [
+                ("size".to_owned(), "0k".to_owned()),
+                ("nr_inodes".to_owned(), "1".to_owned()),
+            ];
             let mount = new_mount("tmpfs", &options, libc::MOUNT_ATTR_RDONLY)?;
             self.empty = Some(mount);
         }
-        self.empty.as_ref().map(AsFd::as_fd).ok_or_else(|| io::Error::other("no folder for masks"))
+        self.empty
+            .as_ref()
+            .map(AsFd::as_fd)
+            .ok_or_else(|| io::Error::other("no folder for masks"))
     }
 
     fn read_only_mount(&self, path: &str) -> io::Result<()> {
@@ -315,7 +414,8 @@ impl<'a> Performer<'a> {
 /// Moves the calling process into cgroups of version 1.
 pub(super) fn join_cgroups(members: &[OwnedFd]) -> Result<(), Failure> {
     for file in members {
-        rustix::io::write(file, b"0").map_err(|error| Failure::step("cannot join a cgroup", error))?;
+        rustix::io::write(file, b"0")
+            .map_err(|error| Failure::step("cannot join a cgroup", error))?;
     }
     Ok(())
 }
@@ -325,7 +425,9 @@ fn join_namespace(path: &Path, flag: i32) -> Step {
         let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         process::join_namespaces(file.as_fd(), flag)
     };
-    named(join(), || format!("join the namespace `{}`", path.display()))
+    named(join(), || {
+        format!("join the namespace `{}`", path.display())
+    })
 }
 
 fn set_oom_score(score: i32) -> Step {
@@ -338,14 +440,18 @@ fn set_oom_score(score: i32) -> Step {
     match write() {
         // Only a privileged process may lower it; the default need not be forced then.
         Err(error) if error.raw_os_error() == Some(libc::EACCES) && score == 0 => Ok(()),
-        result => named(result, || format!("set the out-of-memory score to `{score}`")),
+        result => named(result, || {
+            format!("set the out-of-memory score to `{score}`")
+        }),
     }
 }
 
 fn detach_mounts() -> Step {
     use rustix::mount::MountPropagationFlags;
     let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    named(rustix::mount::mount_change("/", flags), || "detach the mounts from the host's".into())
+    named(rustix::mount::mount_change("/", flags), || {
+        "detach the mounts from the host's".into()
+    })
 }
 
 fn mount_root(lower: &[PathBuf], upper: &Path, work: &Path, at: &Path) -> Step {
@@ -360,30 +466,55 @@ fn mount_root(lower: &[PathBuf], upper: &Path, work: &Path, at: &Path) -> Step {
         rustix::mount::fsconfig_create(fs)?;
         let flags = FsMountFlags::FSMOUNT_CLOEXEC;
         let mount = rustix::mount::fsmount(fs, flags, MountAttrFlags::empty())?;
-        let target = rustix::fs::open(at, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let target = rustix::fs::open(
+            at,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         attach(mount.as_fd(), target.as_fd())
     };
     match mount() {
         // Kernels before 6.8 take the layers only as one text.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => named(
-            mount_root_by_text(lower, upper, work, at),
-            || "mount the root".into(),
-        ),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            named(mount_root_by_text(lower, upper, work, at), || {
+                "mount the root".into()
+            })
+        }
         result => named(result, || "mount the root".into()),
     }
 }
 
 fn mount_root_by_text(lower: &[PathBuf], upper: &Path, work: &Path, at: &Path) -> io::Result<()> {
-    let escape = |path: &Path| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,");
+    let escape = |path: &Path| {
+        path.to_string_lossy()
+            .replace('\\', "\\\\")
+            .replace(':', "\\:")
+            .replace(',', "\\,")
+    };
     let lower: Vec<String> = lower.iter().map(|layer| escape(layer)).collect();
-    let text = format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), escape(upper), escape(work));
+    let text = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.join(":"),
+        escape(upper),
+        escape(work)
+    );
     let text = CString::new(text)?;
-    rustix::mount::mount("overlay", at, "overlay", rustix::mount::MountFlags::empty(), Some(text.as_c_str()))?;
+    rustix::mount::mount(
+        "overlay",
+        at,
+        "overlay",
+        rustix::mount::MountFlags::empty(),
+        Some(text.as_c_str()),
+    )?;
     Ok(())
 }
 
 /// A new, unattached mount of a file system.
-fn new_mount(filesystem: &str, options: &[(String, String)], attributes: u64) -> io::Result<OwnedFd> {
+fn new_mount(
+    filesystem: &str,
+    options: &[(String, String)],
+    attributes: u64,
+) -> io::Result<OwnedFd> {
     let context = rustix::mount::fsopen(filesystem, FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, value) in options {
         if value.is_empty() {
@@ -393,17 +524,28 @@ fn new_mount(filesystem: &str, options: &[(String, String)], attributes: u64) ->
         }
     }
     rustix::mount::fsconfig_create(context.as_fd())?;
-    let attributes = MountAttrFlags::from_bits_retain(u32::try_from(attributes).map_err(io::Error::other)?);
-    Ok(rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+    let attributes =
+        MountAttrFlags::from_bits_retain(u32::try_from(attributes).map_err(io::Error::other)?);
+    Ok(rustix::mount::fsmount(
+        context.as_fd(),
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        attributes,
+    )?)
 }
 
 /// A `/proc` of the caller's pid namespace that is attached nowhere.
 pub(super) fn mount_proc() -> io::Result<OwnedFd> {
-    new_mount("proc", &[], libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC)
+    new_mount(
+        "proc",
+        &[],
+        libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC,
+    )
 }
 
 fn clone_mount(mount: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
     Ok(rustix::mount::open_tree(mount, "", flags)?)
 }
 
@@ -446,6 +588,11 @@ pub(crate) fn resize(master: BorrowedFd<'_>, size: TerminalSize) -> io::Result<(
     if size == TerminalSize::default() {
         return Ok(());
     }
-    let size = rustix::termios::Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = rustix::termios::Winsize {
+        ws_row: size.rows,
+        ws_col: size.columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     Ok(rustix::termios::tcsetwinsize(master, size)?)
 }

@@ -24,7 +24,12 @@ pub(crate) fn resolve(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
 /// # Errors
 /// When it is not there, or leads to a magic link.
 pub(crate) fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-    open_with(root, path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+    open_with(
+        root,
+        path,
+        flags,
+        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+    )
 }
 
 fn open_with(
@@ -93,10 +98,15 @@ fn make_child(folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
 }
 
 fn names(path: &str) -> impl Iterator<Item = &OsStr> {
-    Path::new(path).components().filter_map(|component| match component {
-        Component::Normal(name) => Some(name),
-        Component::Prefix(_) | Component::RootDir | Component::CurDir | Component::ParentDir => None,
-    })
+    Path::new(path)
+        .components()
+        .filter_map(|component| match component {
+            Component::Normal(name) => Some(name),
+            Component::Prefix(_)
+            | Component::RootDir
+            | Component::CurDir
+            | Component::ParentDir => None,
+        })
 }
 
 /// Opens a file below `root`, and makes an empty one (with its folders) where nothing is.
@@ -110,10 +120,18 @@ pub(crate) fn make_file(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd>
     }
     let path = Path::new(path);
     let parent = path.parent().and_then(Path::to_str).unwrap_or("/");
-    let name = path.file_name().ok_or_else(|| io::Error::from(Errno::ISDIR))?;
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::from(Errno::ISDIR))?;
     let parent = make_directory(root, parent)?;
-    let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    drop(rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644))?);
+    let flags =
+        OFlags::CREATE | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    drop(rustix::fs::openat(
+        &parent,
+        name,
+        flags,
+        Mode::from_raw_mode(0o644),
+    )?);
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(&parent, name, flags, Mode::empty())?)
 }
@@ -122,8 +140,16 @@ pub(crate) fn make_file(root: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd>
 ///
 /// # Errors
 /// When it cannot be made.
-pub(crate) fn make_like(root: BorrowedFd<'_>, path: &str, source: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    if is_directory(source)? { make_directory(root, path) } else { make_file(root, path) }
+pub(crate) fn make_like(
+    root: BorrowedFd<'_>,
+    path: &str,
+    source: BorrowedFd<'_>,
+) -> io::Result<OwnedFd> {
+    if is_directory(source)? {
+        make_directory(root, path)
+    } else {
+        make_file(root, path)
+    }
 }
 
 /// Whether a descriptor is a folder's.
@@ -161,7 +187,11 @@ mod tests {
     use super::*;
 
     fn root(folder: &Path) -> io::Result<OwnedFd> {
-        Ok(rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?)
+        Ok(rustix::fs::open(
+            folder,
+            OFlags::PATH | OFlags::DIRECTORY,
+            Mode::empty(),
+        )?)
     }
 
     #[test]
@@ -172,7 +202,10 @@ mod tests {
         make_directory(root.as_fd(), "/out/../a/b")?;
         assert!(folder.path().join("a/b").is_dir());
         let error = resolve(root.as_fd(), "/out/passwd").map(drop);
-        assert_eq!(error.map_err(|error| error.kind()), Err(io::ErrorKind::NotFound));
+        assert_eq!(
+            error.map_err(|error| error.kind()),
+            Err(io::ErrorKind::NotFound)
+        );
         Ok(())
     }
 

@@ -32,25 +32,48 @@ pub(crate) enum SetupOp {
     /// Set the out-of-memory score.
     OomScore(i32),
     /// Clone a mount of the host for later, into a slot.
-    OpenSource { slot: usize, path: PathBuf, recursion: Recursion },
+    OpenSource {
+        slot: usize,
+        path: PathBuf,
+        recursion: Recursion,
+    },
     /// Clone the host's `/dev/null` (checked to be one) for masks.
     OpenNull,
     /// Cut the propagation of mounts between host and container.
     DetachMounts,
     /// Mount the root below the host's tree.
-    MountRoot { lower: Vec<PathBuf>, upper: PathBuf, work: PathBuf, at: PathBuf },
+    MountRoot {
+        lower: Vec<PathBuf>,
+        upper: PathBuf,
+        work: PathBuf,
+        at: PathBuf,
+    },
     /// Make it `/` and let the host's tree go.
     EnterRoot { at: PathBuf },
     /// Mount a file system of the kernel.
-    MountKernel { place: Place, filesystem: &'static str, options: Vec<(String, String)>, attributes: u64 },
+    MountKernel {
+        place: Place,
+        filesystem: &'static str,
+        options: Vec<(String, String)>,
+        attributes: u64,
+    },
     /// Make a device node on our `/dev`.
     MakeDevice(Device),
     /// Make a symbolic link on our `/dev`.
-    LinkDevice { name: &'static str, target: &'static str },
+    LinkDevice {
+        name: &'static str,
+        target: &'static str,
+    },
     /// Make a folder of a mount that is not made yet.
     MakeDirectory(String),
     /// Attach the mount in a slot.
-    AttachSource { slot: usize, target: String, access: Access, recursion: Recursion, propagation: Propagation },
+    AttachSource {
+        slot: usize,
+        target: String,
+        access: Access,
+        recursion: Recursion,
+        propagation: Propagation,
+    },
     /// Make a terminal in the container's own devpts and send its master to the keeper.
     OpenTerminal(TerminalSize),
     /// Write a kernel parameter.
@@ -152,13 +175,18 @@ fn identity(request: &ContainerRequest, cgroups: &CgroupHost, steps: &mut Vec<Se
     ];
     for (kind, namespace) in joined {
         if let Namespace::Path(path) = namespace {
-            steps.push(SetupOp::JoinNamespace { kind, path: path.clone() });
+            steps.push(SetupOp::JoinNamespace {
+                kind,
+                path: path.clone(),
+            });
         }
     }
     if namespaces.cgroup == Namespace::New {
         steps.push(SetupOp::OwnCgroupNamespace);
     }
-    steps.push(SetupOp::OomScore(request.process.oom_score_adj.unwrap_or(0)));
+    steps.push(SetupOp::OomScore(
+        request.process.oom_score_adj.unwrap_or(0),
+    ));
     steps.push(SetupOp::OwnKeyring);
     if namespaces.uts == Namespace::New {
         steps.extend(request.hostname.clone().map(SetupOp::Hostname));
@@ -179,22 +207,45 @@ fn wanted_sources(request: &ContainerRequest) -> Vec<Mount> {
     };
     let mut wanted = Vec::new();
     if request.namespaces.ipc == Namespace::Host {
-        wanted.push(bind(&PathBuf::from("/dev/shm"), "/dev/shm", Access::ReadWrite));
-        wanted.push(bind(&PathBuf::from("/dev/mqueue"), "/dev/mqueue", Access::ReadWrite));
+        wanted.push(bind(
+            &PathBuf::from("/dev/shm"),
+            "/dev/shm",
+            Access::ReadWrite,
+        ));
+        wanted.push(bind(
+            &PathBuf::from("/dev/mqueue"),
+            "/dev/mqueue",
+            Access::ReadWrite,
+        ));
     }
-    wanted.extend(request.files.iter().map(|file| bind(&file.source, &file.target, file.access)));
+    wanted.extend(
+        request
+            .files
+            .iter()
+            .map(|file| bind(&file.source, &file.target, file.access)),
+    );
     wanted.extend(request.mounts.iter().cloned());
     wanted.sort_by_key(|mount| mount.target.matches('/').count());
     wanted
 }
 
 /// Opens the sources while the host's tree is still there. Before `DetachMounts`, so that a shared bind stays a peer.
-fn open_sources(request: &ContainerRequest, steps: &mut Vec<SetupOp>) -> Vec<(Option<usize>, Mount)> {
+fn open_sources(
+    request: &ContainerRequest,
+    steps: &mut Vec<SetupOp>,
+) -> Vec<(Option<usize>, Mount)> {
     let mut slot = 0;
     let mut sources = Vec::new();
     for mount in wanted_sources(request) {
-        if let MountKind::Bind { source, recursion, .. } = &mount.kind {
-            steps.push(SetupOp::OpenSource { slot, path: source.clone(), recursion: *recursion });
+        if let MountKind::Bind {
+            source, recursion, ..
+        } = &mount.kind
+        {
+            steps.push(SetupOp::OpenSource {
+                slot,
+                path: source.clone(),
+                recursion: *recursion,
+            });
             sources.push((Some(slot), mount));
             slot += 1;
         } else {
@@ -217,9 +268,22 @@ fn root(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
     steps.push(SetupOp::EnterRoot { at });
 }
 
-fn kernel(place: Place, filesystem: &'static str, options: &[(&str, &str)], attributes: u64) -> SetupOp {
-    let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    SetupOp::MountKernel { place, filesystem, options, attributes }
+fn kernel(
+    place: Place,
+    filesystem: &'static str,
+    options: &[(&str, &str)],
+    attributes: u64,
+) -> SetupOp {
+    let options = options
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    SetupOp::MountKernel {
+        place,
+        filesystem,
+        options,
+        attributes,
+    }
 }
 
 fn kernel_mounts(request: &ContainerRequest, cgroups: &CgroupHost, steps: &mut Vec<SetupOp>) {
@@ -229,16 +293,31 @@ fn kernel_mounts(request: &ContainerRequest, cgroups: &CgroupHost, steps: &mut V
     };
     let below = |path: &str| Place::Below(path.to_owned());
     let dev = [("size", "65536k"), ("mode", "755")];
-    let pts = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
+    let pts = [
+        ("newinstance", ""),
+        ("ptmxmode", "0666"),
+        ("mode", "0620"),
+        ("gid", "5"),
+    ];
     steps.push(kernel(Place::Top("proc"), "proc", &[], HARDENED));
-    steps.push(kernel(Place::Top("dev"), "tmpfs", &dev, NOSUID | libc::MOUNT_ATTR_STRICTATIME));
+    steps.push(kernel(
+        Place::Top("dev"),
+        "tmpfs",
+        &dev,
+        NOSUID | libc::MOUNT_ATTR_STRICTATIME,
+    ));
     steps.push(kernel(below("/dev/pts"), "devpts", &pts, NOSUID | NOEXEC));
     steps.push(kernel(Place::Top("sys"), "sysfs", &[], HARDENED | locked));
     cgroup_mounts(cgroups, locked, steps);
     if request.namespaces.ipc != Namespace::Host {
         let size = request.shm_size.to_string();
         steps.push(kernel(below("/dev/mqueue"), "mqueue", &[], HARDENED));
-        steps.push(kernel(below("/dev/shm"), "tmpfs", &[("mode", "1777"), ("size", &size)], HARDENED));
+        steps.push(kernel(
+            below("/dev/shm"),
+            "tmpfs",
+            &[("mode", "1777"), ("size", &size)],
+            HARDENED,
+        ));
     }
 }
 
@@ -272,7 +351,14 @@ fn cgroup_mounts(cgroups: &CgroupHost, locked: u64, steps: &mut Vec<SetupOp>) {
 
 /// The nodes that every container has.
 fn usual_devices() -> impl Iterator<Item = Device> {
-    let nodes = [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+    let nodes = [
+        ("null", 1, 3),
+        ("zero", 1, 5),
+        ("full", 1, 7),
+        ("random", 1, 8),
+        ("urandom", 1, 9),
+        ("tty", 5, 0),
+    ];
     nodes.into_iter().map(|(name, major, minor)| Device {
         path: format!("/dev/{name}"),
         kind: DeviceKind::Character,
@@ -295,16 +381,34 @@ fn devices(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
         ("ptmx", "pts/ptmx"),
     ];
     steps.extend(usual_devices().map(SetupOp::MakeDevice));
-    steps.extend(links.into_iter().map(|(name, target)| SetupOp::LinkDevice { name, target }));
+    steps.extend(
+        links
+            .into_iter()
+            .map(|(name, target)| SetupOp::LinkDevice { name, target }),
+    );
     let usual: Vec<Device> = usual_devices().collect();
-    let more = request.devices.iter().filter(|device| usual.iter().all(|node| node.path != device.path));
+    let more = request
+        .devices
+        .iter()
+        .filter(|device| usual.iter().all(|node| node.path != device.path));
     steps.extend(more.cloned().map(SetupOp::MakeDevice));
 }
 
-fn attach_sources(request: &ContainerRequest, sources: Vec<(Option<usize>, Mount)>, steps: &mut Vec<SetupOp>) {
+fn attach_sources(
+    request: &ContainerRequest,
+    sources: Vec<(Option<usize>, Mount)>,
+    steps: &mut Vec<SetupOp>,
+) {
     for (slot, mount) in sources {
         match (slot, mount.kind) {
-            (Some(slot), MountKind::Bind { recursion, propagation, .. }) => {
+            (
+                Some(slot),
+                MountKind::Bind {
+                    recursion,
+                    propagation,
+                    ..
+                },
+            ) => {
                 steps.push(SetupOp::AttachSource {
                     slot,
                     target: mount.target,
@@ -316,7 +420,12 @@ fn attach_sources(request: &ContainerRequest, sources: Vec<(Option<usize>, Mount
             (_, MountKind::Tmpfs { options }) => {
                 let (options, attributes) = tmpfs_options(&options, mount.access);
                 let place = Place::Chosen(mount.target);
-                steps.push(SetupOp::MountKernel { place, filesystem: "tmpfs", options, attributes });
+                steps.push(SetupOp::MountKernel {
+                    place,
+                    filesystem: "tmpfs",
+                    options,
+                    attributes,
+                });
             }
             (None, MountKind::Bind { .. }) => {}
         }
@@ -362,6 +471,13 @@ fn close_doors(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
     if request.rootfs.access == Access::ReadOnly {
         steps.push(SetupOp::ReadOnlyMount("/".to_owned()));
     }
-    steps.extend(request.paths.read_only.iter().cloned().map(SetupOp::Protect));
+    steps.extend(
+        request
+            .paths
+            .read_only
+            .iter()
+            .cloned()
+            .map(SetupOp::Protect),
+    );
     steps.extend(request.paths.masked.iter().cloned().map(SetupOp::Mask));
 }

@@ -41,7 +41,12 @@ fn passwd_entries(text: &str) -> impl Iterator<Item = PasswdEntry<'_>> {
         let uid = fields.nth(1)?.parse().ok()?;
         let gid = fields.next()?.parse().ok()?;
         let home = fields.nth(1).unwrap_or_default();
-        Some(PasswdEntry { name, uid, gid, home })
+        Some(PasswdEntry {
+            name,
+            uid,
+            gid,
+            home,
+        })
     })
 }
 
@@ -60,7 +65,11 @@ fn number(text: &str) -> Result<Option<u32>, UserError> {
         return Ok(None);
     }
     let id: u32 = text.parse().map_err(|_| UserError::Range)?;
-    if id > i32::MAX.cast_unsigned() { Err(UserError::Range) } else { Ok(Some(id)) }
+    if id > i32::MAX.cast_unsigned() {
+        Err(UserError::Range)
+    } else {
+        Ok(Some(id))
+    }
 }
 
 /// Finds the identity of `spec` (`user[:group]`, names or numbers; empty is root).
@@ -87,7 +96,12 @@ pub(crate) fn look_up(
             groups: member_of(group, entry.name),
             home: entry.home.to_owned(),
         },
-        (None, Some(uid)) => Identity { uid, gid: 0, groups: Vec::new(), home: String::new() },
+        (None, Some(uid)) => Identity {
+            uid,
+            gid: 0,
+            groups: Vec::new(),
+            home: String::new(),
+        },
         (None, None) => return Err(UserError::NoUser(user.to_owned())),
     };
     if let Some(name) = group_name {
@@ -131,7 +145,8 @@ fn deduplicate(groups: &mut Vec<u32>) {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nweb:x:33:33::/srv:/bin/sh\n1000:x:7:7::/odd:/bin/sh\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\nweb:x:33:33::/srv:/bin/sh\n1000:x:7:7::/odd:/bin/sh\n";
     const GROUP: &str = "root:x:0:\nweb:x:33:\nlogs:x:44:web,root\nstaff:x:50:web\n";
 
     fn find(spec: &str, add: &[&str]) -> Result<Identity, UserError> {
@@ -142,7 +157,10 @@ mod tests {
     #[test]
     fn nobody_asked_for_is_root() -> Result<(), UserError> {
         let identity = find("", &[])?;
-        assert_eq!((identity.uid, identity.gid, identity.home.as_str()), (0, 0, "/root"));
+        assert_eq!(
+            (identity.uid, identity.gid, identity.home.as_str()),
+            (0, 0, "/root")
+        );
         Ok(())
     }
 
@@ -157,7 +175,10 @@ mod tests {
     #[test]
     fn a_number_without_an_entry_has_group_0_and_home_slash() -> Result<(), UserError> {
         let identity = find("4242", &[])?;
-        assert_eq!((identity.uid, identity.gid, identity.home.as_str()), (4242, 0, "/"));
+        assert_eq!(
+            (identity.uid, identity.gid, identity.home.as_str()),
+            (4242, 0, "/")
+        );
         Ok(())
     }
 

@@ -34,9 +34,13 @@ impl Keeper {
             return Err(Failure::new(FailureKind::AlreadyRunning, text));
         }
         if !is_plain_id(&request.id) {
-            return Err(Failure::new(FailureKind::Refused, "not an id of a container"));
+            return Err(Failure::new(
+                FailureKind::Refused,
+                "not an id of a container",
+            ));
         }
-        task::make_run_dir(&request.run_dir).map_err(|error| Failure::step("cannot make the run folder", error))?;
+        task::make_run_dir(&request.run_dir)
+            .map_err(|error| Failure::step("cannot make the run folder", error))?;
         let log = open_log(request.log.as_ref())?;
         let mut record = RunRecord::new(request);
         let saving = |error| Failure::step("cannot save the run record", error);
@@ -45,14 +49,19 @@ impl Keeper {
             Some(_) => task::terminal_streams(),
             None => task::container_streams(request),
         };
-        let Streams { child, input, outputs } = streams.map_err(|error| Failure::step("cannot make the streams", error))?;
+        let Streams {
+            child,
+            input,
+            outputs,
+        } = streams.map_err(|error| Failure::step("cannot make the streams", error))?;
         let launched = launch::start(request, &self.host, child)?;
         record.started = describe(&launched);
         // Without the record a later keeper would kill what it does not know, which is better than losing it.
         record.save().map_err(saving)?;
         let group = CgroupHandle::new(&self.host, &request.cgroup.path);
         let task = new_task(record, None, launched, token, group, log);
-        self.add_task(task, input, outputs).map_err(|error| Failure::step("cannot watch the container", error))
+        self.add_task(task, input, outputs)
+            .map_err(|error| Failure::step("cannot watch the container", error))
     }
 
     pub(super) fn exec(&mut self, token: u64, request: &ExecRequest) {
@@ -62,13 +71,22 @@ impl Keeper {
     }
 
     fn try_exec(&mut self, token: u64, request: &ExecRequest) -> Result<(), Failure> {
-        let running = self.tasks.get(&request.container).filter(|task| task.ended.is_none() && task.receiver.is_none());
-        let Some(container) = running else { return Err(not_running(&request.container)) };
+        let running = self
+            .tasks
+            .get(&request.container)
+            .filter(|task| task.ended.is_none() && task.receiver.is_none());
+        let Some(container) = running else {
+            return Err(not_running(&request.container));
+        };
         let streams = match request.process.terminal {
             Some(_) => task::terminal_streams(),
             None => task::exec_streams(request.stdin),
         };
-        let Streams { child, input, outputs } = streams.map_err(|error| Failure::step("cannot make the streams", error))?;
+        let Streams {
+            child,
+            input,
+            outputs,
+        } = streams.map_err(|error| Failure::step("cannot make the streams", error))?;
         let group = container.group.clone();
         let pid = container.record.started.pid;
         let launched = launch::exec(request, &container.pidfd, pid, &group, child)?;
@@ -81,19 +99,37 @@ impl Keeper {
             exit_record: Path::new("").to_owned(),
             run_dir: Path::new("").to_owned(),
         };
-        let mut task = new_task(record, Some(request.container.clone()), launched, token, group, None);
+        let mut task = new_task(
+            record,
+            Some(request.container.clone()),
+            launched,
+            token,
+            group,
+            None,
+        );
         task.clients.push(token);
-        self.add_task(task, input, outputs).map_err(|error| Failure::step("cannot watch the exec", error))
+        self.add_task(task, input, outputs)
+            .map_err(|error| Failure::step("cannot watch the exec", error))
     }
 
-    fn add_task(&mut self, mut task: Task, input: Option<OwnedFd>, outputs: Vec<(Stream, OwnedFd)>) -> io::Result<()> {
+    fn add_task(
+        &mut self,
+        mut task: Task,
+        input: Option<OwnedFd>,
+        outputs: Vec<(Stream, OwnedFd)>,
+    ) -> io::Result<()> {
         let id = task.id.clone();
         self.watch(Source::Exit(id.clone()), task.pidfd.as_fd(), EventFlags::IN)?;
         if let Some(receiver) = &task.receiver {
-            self.watch(Source::Channel(id.clone()), receiver.as_fd(), EventFlags::IN)?;
+            self.watch(
+                Source::Channel(id.clone()),
+                receiver.as_fd(),
+                EventFlags::IN,
+            )?;
         }
         for (stream, fd) in outputs {
-            task.outputs.push(self.watch_output(&id, stream, fd, false)?);
+            task.outputs
+                .push(self.watch_output(&id, stream, fd, false)?);
         }
         if let Some(fd) = input {
             task.input = Some(self.watch_input(&id, fd)?);
@@ -102,21 +138,39 @@ impl Keeper {
         Ok(())
     }
 
-    fn watch_output(&mut self, id: &str, stream: Stream, fd: OwnedFd, terminal: bool) -> io::Result<Output> {
+    fn watch_output(
+        &mut self,
+        id: &str,
+        stream: Stream,
+        fd: OwnedFd,
+        terminal: bool,
+    ) -> io::Result<Output> {
         let token = self.watch(Source::Output(id.to_owned()), fd.as_fd(), EventFlags::IN)?;
-        Ok(Output { stream, fd, token, terminal })
+        Ok(Output {
+            stream,
+            fd,
+            token,
+            terminal,
+        })
     }
 
     /// Nothing is waited for until the process does not take what it is given.
     fn watch_input(&mut self, id: &str, fd: OwnedFd) -> io::Result<Input> {
         let token = self.watch(Source::Input(id.to_owned()), fd.as_fd(), EventFlags::ET)?;
-        Ok(Input { fd, token, waiting: std::collections::VecDeque::new(), closing: false })
+        Ok(Input {
+            fd,
+            token,
+            waiting: std::collections::VecDeque::new(),
+            closing: false,
+        })
     }
 
     /// A child says something before its program runs.
     pub(super) fn on_channel(&mut self, id: &str) {
         while let Some(task) = self.tasks.get_mut(id) {
-            let Some(receiver) = &task.receiver else { return };
+            let Some(receiver) = &task.receiver else {
+                return;
+            };
             match receiver.receive() {
                 Ok(Message::Terminal(master)) => self.adopt_terminal(id, master),
                 Ok(Message::Executing) => task.executing = true,
@@ -135,7 +189,8 @@ impl Keeper {
             let input = keeper.watch_input(id, input)?;
             if let Some(task) = keeper.tasks.get_mut(id) {
                 task.outputs.push(output);
-                task.input = (task.record.stdin != Stdin::Closed || task.container.is_some()).then_some(input);
+                task.input = (task.record.stdin != Stdin::Closed || task.container.is_some())
+                    .then_some(input);
             }
             Ok(())
         };
@@ -147,10 +202,15 @@ impl Keeper {
 
     /// Either the program runs now, or the child is about to end.
     fn channel_closed(&mut self, id: &str) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
         task.receiver = None;
         if !task.executing && task.failure.is_none() {
-            task.failure = Some(Failure::step("the container's process ended before its program ran", "it was killed"));
+            task.failure = Some(Failure::step(
+                "the container's process ended before its program ran",
+                "it was killed",
+            ));
         }
         if task.failure.is_some() {
             return;
@@ -174,7 +234,10 @@ impl Keeper {
     }
 
     pub(super) fn attach(&mut self, token: u64, id: String) {
-        let running = self.tasks.get(&id).is_some_and(|task| task.ended.is_none() && task.container.is_none());
+        let running = self
+            .tasks
+            .get(&id)
+            .is_some_and(|task| task.ended.is_none() && task.container.is_none());
         let usage = Use::Streaming(id.clone());
         self.with_connection(token, |connection| {
             connection.usage = usage;
@@ -203,7 +266,9 @@ impl Keeper {
 
     /// Takes over what a keeper before this one left.
     pub(super) fn adopt(&mut self) {
-        let Ok(entries) = fs::read_dir(self.paths.containers()) else { return };
+        let Ok(entries) = fs::read_dir(self.paths.containers()) else {
+            return;
+        };
         for entry in entries.filter_map(Result::ok) {
             match RunRecord::load(&entry.path()) {
                 Ok(record) => self.adopt_one(record),
@@ -229,7 +294,12 @@ impl Keeper {
         }
     }
 
-    fn adopt_living(&mut self, record: RunRecord, pidfd: OwnedFd, group: CgroupHandle) -> io::Result<()> {
+    fn adopt_living(
+        &mut self,
+        record: RunRecord,
+        pidfd: OwnedFd,
+        group: CgroupHandle,
+    ) -> io::Result<()> {
         let log = record.log.as_ref().map(Log::open).transpose()?;
         let mut outputs = Vec::new();
         for (stream, name) in [(Stream::Stdout, "stdout"), (Stream::Stderr, "stderr")] {
@@ -326,13 +396,20 @@ fn describe(launched: &Launched) -> Started {
     }
 }
 
-fn open_log(target: Option<&crate::runtime::container::request::LogFile>) -> Result<Option<Log>, Failure> {
-    target.map(Log::open).transpose().map_err(|error| Failure::step("cannot open the log", error))
+fn open_log(
+    target: Option<&crate::runtime::container::request::LogFile>,
+) -> Result<Option<Log>, Failure> {
+    target
+        .map(Log::open)
+        .transpose()
+        .map_err(|error| Failure::step("cannot open the log", error))
 }
 
 /// Ids become names of folders and cgroups.
 fn is_plain_id(id: &str) -> bool {
     let mut bytes = id.bytes();
-    bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+    bytes
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric())
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }

@@ -45,8 +45,15 @@ fn run_sealed(run_dir: &OsStr) {
         set_attributes(program.as_fd(), libc::MOUNT_ATTR_RDONLY, 0, Reach::Single)?;
         Ok(program)
     };
-    let (Ok(program), Ok(run_dir)) = (seal(), CString::new(run_dir.as_bytes())) else { return };
-    let argv = [c"hoist".to_owned(), c"keeper".to_owned(), run_dir, c"sealed".to_owned()];
+    let (Ok(program), Ok(run_dir)) = (seal(), CString::new(run_dir.as_bytes())) else {
+        return;
+    };
+    let argv = [
+        c"hoist".to_owned(),
+        c"keeper".to_owned(),
+        run_dir,
+        c"sealed".to_owned(),
+    ];
     let _error = process::execute_fd(program.as_fd(), &argv, &[]);
 }
 
@@ -59,7 +66,9 @@ fn detach(paths: &KeeperPaths) -> io::Result<i32> {
         let count = rustix::io::read(&ready, &mut answer)?;
         return match &answer[..count] {
             b"ready" => Ok(0),
-            text => Ok(complain(&io::Error::other(String::from_utf8_lossy(text).into_owned()))),
+            text => Ok(complain(&io::Error::other(
+                String::from_utf8_lossy(text).into_owned(),
+            ))),
         };
     }
     drop(ready);
@@ -86,12 +95,20 @@ fn become_keeper(paths: &KeeperPaths) -> io::Result<Option<Keeper>> {
     rustix::process::umask(Mode::from_raw_mode(0o077));
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     process::set_name(c"hoist-keeper");
-    process::ignore_signals(&[libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGQUIT, libc::SIGPIPE]);
+    process::ignore_signals(&[
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGTERM,
+        libc::SIGQUIT,
+        libc::SIGPIPE,
+    ]);
     // Refused without privileges; then the keeper is as likely a victim as others.
     std::fs::write("/proc/self/oom_score_adj", "-999").unwrap_or_default();
     silence()?;
     std::fs::create_dir_all(paths.containers())?;
-    let Some(lock) = lock(paths)? else { return Ok(None) };
+    let Some(lock) = lock(paths)? else {
+        return Ok(None);
+    };
     let listener = listen(paths)?;
     Keeper::new(paths.clone(), lock, listener).map(Some)
 }

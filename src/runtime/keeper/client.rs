@@ -202,13 +202,19 @@ impl KeeperClient {
             }
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
-        let source = result.err().unwrap_or_else(|| io::Error::from(io::ErrorKind::TimedOut));
+        let source = result
+            .err()
+            .unwrap_or_else(|| io::Error::from(io::ErrorKind::TimedOut));
         Err(KeeperError::Spawn { socket, source })
     }
 
     /// Runs `hoist keeper`, which returns once its child listens.
     async fn spawn(&self) -> io::Result<()> {
-        let program = self.paths.program.clone().map_or_else(std::env::current_exe, Ok)?;
+        let program = self
+            .paths
+            .program
+            .clone()
+            .map_or_else(std::env::current_exe, Ok)?;
         let output = tokio::process::Command::new(program)
             .arg("keeper")
             .arg(&self.paths.run_dir)

@@ -49,7 +49,14 @@ pub(super) const CROWDED: usize = 256 * 1024;
 
 impl Connection {
     pub(super) fn new(socket: OwnedFd) -> Self {
-        Self { socket, usage: Use::Asking, received: Vec::new(), input_ended: false, waiting: Vec::new(), sent: 0 }
+        Self {
+            socket,
+            usage: Use::Asking,
+            received: Vec::new(),
+            input_ended: false,
+            waiting: Vec::new(),
+            sent: 0,
+        }
     }
 
     /// Whether so much is unsent that its sources should wait.
@@ -80,12 +87,16 @@ impl Connection {
 
     /// Takes the request out of what was received, when it is complete.
     pub(super) fn take_request(&mut self) -> io::Result<Option<Request>> {
-        let Some(&[a, b, c, d]) = self.received.first_chunk::<4>() else { return Ok(None) };
+        let Some(&[a, b, c, d]) = self.received.first_chunk::<4>() else {
+            return Ok(None);
+        };
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         if length > MAX_FRAME {
             return Err(io::Error::from(io::ErrorKind::InvalidData));
         }
-        let Some(body) = self.received.get(4..4 + length) else { return Ok(None) };
+        let Some(body) = self.received.get(4..4 + length) else {
+            return Ok(None);
+        };
         let request = serde_json::from_slice(body)?;
         let rest = self.received.split_off(4 + length);
         self.received = rest;
@@ -95,7 +106,8 @@ impl Connection {
     /// Queues a frame of JSON.
     pub(super) fn reply(&mut self, reply: &impl Serialize) -> io::Result<()> {
         let body = serde_json::to_vec(reply)?;
-        self.waiting.extend_from_slice(&u32::try_from(body.len()).unwrap_or(0).to_be_bytes());
+        self.waiting
+            .extend_from_slice(&u32::try_from(body.len()).unwrap_or(0).to_be_bytes());
         self.waiting.extend_from_slice(&body);
         self.flush()
     }
@@ -103,7 +115,8 @@ impl Connection {
     /// Queues a frame of output.
     pub(super) fn output(&mut self, kind: u8, bytes: &[u8]) -> io::Result<()> {
         self.waiting.extend_from_slice(&[kind, 0, 0, 0]);
-        self.waiting.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(0).to_be_bytes());
+        self.waiting
+            .extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(0).to_be_bytes());
         self.waiting.extend_from_slice(bytes);
         self.flush()
     }

@@ -35,8 +35,12 @@ impl Keeper {
 
     /// Moves one piece of output to the log and the clients.
     fn pump(&mut self, id: &str, token: u64) -> Read {
-        let Some(task) = self.tasks.get_mut(id) else { return Read::Nothing };
-        let Some(output) = task.outputs.iter().find(|output| output.token == token) else { return Read::Nothing };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return Read::Nothing;
+        };
+        let Some(output) = task.outputs.iter().find(|output| output.token == token) else {
+            return Read::Nothing;
+        };
         let stream = output.stream;
         let count = match rustix::io::read(&output.fd, &mut self.buffer[..]) {
             Ok(0) => return Read::End,
@@ -56,7 +60,9 @@ impl Keeper {
         };
         let mut gone = Vec::new();
         for client in &task.clients {
-            let Some(connection) = self.connections.get_mut(client) else { continue };
+            let Some(connection) = self.connections.get_mut(client) else {
+                continue;
+            };
             if connection.output(kind, bytes).is_err() {
                 gone.push(*client);
             }
@@ -72,8 +78,12 @@ impl Keeper {
     }
 
     fn close_output(&mut self, id: &str, token: u64) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
-        let Some(position) = task.outputs.iter().position(|output| output.token == token) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        let Some(position) = task.outputs.iter().position(|output| output.token == token) else {
+            return;
+        };
         let output = task.outputs.remove(position);
         let over = task.outputs.is_empty() && task.ended.is_some();
         self.unwatch(token, output.fd.as_fd());
@@ -84,9 +94,19 @@ impl Keeper {
 
     /// A client that does not keep up holds its process back, as a full pipe would.
     fn pause_if_crowded(&mut self, id: &str) {
-        let Some(task) = self.tasks.get(id) else { return };
-        let crowded = task.clients.iter().any(|client| self.connections.get(client).is_some_and(Connection::is_crowded));
-        let flags = if crowded { EventFlags::empty() } else { EventFlags::IN };
+        let Some(task) = self.tasks.get(id) else {
+            return;
+        };
+        let crowded = task.clients.iter().any(|client| {
+            self.connections
+                .get(client)
+                .is_some_and(Connection::is_crowded)
+        });
+        let flags = if crowded {
+            EventFlags::empty()
+        } else {
+            EventFlags::IN
+        };
         for output in &task.outputs {
             self.rewatch(output.token, output.fd.as_fd(), flags);
         }
@@ -94,20 +114,35 @@ impl Keeper {
 
     /// Whether what a client sends can be used now.
     pub(super) fn wants_input(&self, connection: &Connection) -> bool {
-        let Use::Streaming(id) = &connection.usage else { return connection.usage != Use::Ending };
+        let Use::Streaming(id) = &connection.usage else {
+            return connection.usage != Use::Ending;
+        };
         match self.tasks.get(id) {
             // Before the start its bytes wait in the socket.
             None => false,
             Some(task) if task.receiver.is_some() => false,
-            Some(task) => task.input.as_ref().is_none_or(|input| input.waiting.len() < FULL),
+            Some(task) => task
+                .input
+                .as_ref()
+                .is_none_or(|input| input.waiting.len() < FULL),
         }
     }
 
     /// Gives what a client has sent to its process.
     pub(super) fn feed_input(&mut self, token: u64) {
-        let Some(connection) = self.connections.get_mut(&token) else { return };
-        let Use::Streaming(id) = connection.usage.clone() else { return };
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.receiver.is_none()) else { return };
+        let Some(connection) = self.connections.get_mut(&token) else {
+            return;
+        };
+        let Use::Streaming(id) = connection.usage.clone() else {
+            return;
+        };
+        let Some(task) = self
+            .tasks
+            .get_mut(&id)
+            .filter(|task| task.receiver.is_none())
+        else {
+            return;
+        };
         let bytes = std::mem::take(&mut connection.received);
         let ended = connection.input_ended;
         let Some(input) = &mut task.input else { return };
@@ -123,17 +158,30 @@ impl Keeper {
     }
 
     pub(super) fn flush_input(&mut self, id: &str) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
         let Some(input) = &mut task.input else { return };
         if !input.flush() {
             if let Some(input) = task.input.take() {
                 self.unwatch(input.token, input.fd.as_fd());
             }
-        } else if let Some(Input { fd, token, waiting, .. }) = self.tasks.get(id).and_then(|task| task.input.as_ref()) {
-            let flags = if waiting.is_empty() { EventFlags::ET } else { EventFlags::OUT };
+        } else if let Some(Input {
+            fd, token, waiting, ..
+        }) = self.tasks.get(id).and_then(|task| task.input.as_ref())
+        {
+            let flags = if waiting.is_empty() {
+                EventFlags::ET
+            } else {
+                EventFlags::OUT
+            };
             self.rewatch(*token, fd.as_fd(), flags);
         }
-        let clients = self.tasks.get(id).map(|task| task.clients.clone()).unwrap_or_default();
+        let clients = self
+            .tasks
+            .get(id)
+            .map(|task| task.clients.clone())
+            .unwrap_or_default();
         for client in clients {
             self.refresh(client);
         }
@@ -153,7 +201,9 @@ impl Keeper {
             waiting.retain(|client| *client != token);
         }
         self.early.retain(|_, waiting| !waiting.is_empty());
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
         task.clients.retain(|client| *client != token);
         let closes = task.container.is_some() || task.record.stdin == Stdin::Once;
         let terminal = task.outputs.iter().any(|output| output.terminal);
@@ -166,7 +216,9 @@ impl Keeper {
     /// A process has ended: what it wrote comes first.
     pub(super) fn on_exit(&mut self, id: &str) {
         self.on_channel(id);
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
         if task.ended.is_some() {
             return;
         }
@@ -175,12 +227,18 @@ impl Keeper {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(_) => None,
         };
-        task.ended = Some(Ended { status, patience: Instant::now() + PATIENCE });
+        task.ended = Some(Ended {
+            status,
+            patience: Instant::now() + PATIENCE,
+        });
         let tokens: Vec<u64> = task.outputs.iter().map(|output| output.token).collect();
         for token in tokens {
             self.drain(id, token);
         }
-        let quiet = self.tasks.get(id).is_some_and(|task| task.outputs.iter().all(|output| !output.terminal));
+        let quiet = self
+            .tasks
+            .get(id)
+            .is_some_and(|task| task.outputs.iter().all(|output| !output.terminal));
         if quiet {
             self.finish_task(id);
         }
@@ -198,7 +256,9 @@ impl Keeper {
 
     /// Writes the exit record, tells everybody, and removes every trace.
     pub(super) fn finish_task(&mut self, id: &str) {
-        let Some(mut task) = self.tasks.remove(id) else { return };
+        let Some(mut task) = self.tasks.remove(id) else {
+            return;
+        };
         if let Some(log) = &mut task.log {
             log.finish().unwrap_or_default();
         }
@@ -208,13 +268,21 @@ impl Keeper {
             self.clean_up(&task, &notice);
         }
         if let Some(token) = task.starter {
-            let failure = task.failure.take().unwrap_or_else(|| super::server::not_running(id));
+            let failure = task
+                .failure
+                .take()
+                .unwrap_or_else(|| super::server::not_running(id));
             return self.refuse(token, failure);
         }
-        let listeners = self.connections.iter().filter(|(_, connection)| connection.usage == Use::Listening);
+        let listeners = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.usage == Use::Listening);
         let listeners: Vec<u64> = listeners.map(|(token, _)| *token).collect();
         for token in listeners {
-            self.with_connection(token, |connection| connection.reply(&Reply::Exited(notice.clone())));
+            self.with_connection(token, |connection| {
+                connection.reply(&Reply::Exited(notice.clone()))
+            });
             self.refresh(token);
         }
         self.end_clients(&task, &notice);
@@ -243,11 +311,15 @@ impl Keeper {
     }
 
     fn end_clients(&mut self, task: &Task, notice: &ExitNotice) {
-        let exit = task.container.as_ref().and_then(|_| serde_json::to_vec(notice).ok());
+        let exit = task
+            .container
+            .as_ref()
+            .and_then(|_| serde_json::to_vec(notice).ok());
         for token in &task.clients {
             self.with_connection(*token, |connection| {
                 connection.usage = Use::Ending;
-                exit.as_ref().map_or(Ok(()), |exit| connection.output(FRAME_EXIT, exit))
+                exit.as_ref()
+                    .map_or(Ok(()), |exit| connection.output(FRAME_EXIT, exit))
             });
             self.refresh(*token);
         }
@@ -261,7 +333,9 @@ fn reap(task: &Task) -> io::Result<Option<(i32, Option<i32>)>> {
         Ok(None) => Err(io::Error::from(io::ErrorKind::WouldBlock)),
         Ok(Some(status)) => {
             let code = status.exit_status().map(|code| (code, None));
-            let signal = status.terminating_signal().map(|signal| (128 + signal, Some(signal)));
+            let signal = status
+                .terminating_signal()
+                .map(|signal| (128 + signal, Some(signal)));
             Ok(code.or(signal))
         }
         // It was another keeper's child.

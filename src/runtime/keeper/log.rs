@@ -51,7 +51,13 @@ impl Log {
     pub(super) fn open(target: &LogFile) -> io::Result<Self> {
         let file = append(&target.path)?;
         let size = file.metadata()?.len();
-        Ok(Self { target: target.clone(), file, size, open_lines: [Vec::new(), Vec::new()], batch: Vec::new() })
+        Ok(Self {
+            target: target.clone(),
+            file,
+            size,
+            open_lines: [Vec::new(), Vec::new()],
+            batch: Vec::new(),
+        })
     }
 
     /// Adds output: whole lines are written, the rest waits for its end.
@@ -116,7 +122,11 @@ impl Log {
         if self.batch.is_empty() {
             return Ok(());
         }
-        if self.target.max_size.is_some_and(|limit| self.size > 0 && self.size + self.batch.len() as u64 > limit) {
+        if self
+            .target
+            .max_size
+            .is_some_and(|limit| self.size > 0 && self.size + self.batch.len() as u64 > limit)
+        {
             self.rotate()?;
         }
         let result = self.file.write_all(&self.batch);
@@ -154,7 +164,11 @@ impl Log {
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(path)
 }
 
 fn numbered(path: &Path, number: u32, suffix: &str) -> PathBuf {
@@ -216,8 +230,18 @@ mod tests {
 
     type TestResult = Result<(), Box<dyn std::error::Error>>;
 
-    fn target(folder: &Path, max_size: Option<u64>, max_file: u32, compression: Compression) -> LogFile {
-        LogFile { path: folder.join("c-json.log"), max_size, max_file, compression }
+    fn target(
+        folder: &Path,
+        max_size: Option<u64>,
+        max_file: u32,
+        compression: Compression,
+    ) -> LogFile {
+        LogFile {
+            path: folder.join("c-json.log"),
+            max_size,
+            max_file,
+            compression,
+        }
     }
 
     fn lines(path: &Path) -> Result<Vec<(String, String)>, Box<dyn std::error::Error>> {
@@ -240,8 +264,16 @@ mod tests {
         log.add(Stream::Stdout, b"o\nlast")?;
         log.finish()?;
         let found = lines(&target.path)?;
-        let expected = [("stdout", "one\n"), ("stderr", "\"err\" <\u{fffd}>\n"), ("stdout", "two\n"), ("stdout", "last")];
-        assert_eq!(found, expected.map(|(stream, line)| (stream.to_owned(), line.to_owned())));
+        let expected = [
+            ("stdout", "one\n"),
+            ("stderr", "\"err\" <\u{fffd}>\n"),
+            ("stdout", "two\n"),
+            ("stdout", "last"),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(stream, line)| (stream.to_owned(), line.to_owned()))
+        );
         Ok(())
     }
 
@@ -254,7 +286,10 @@ mod tests {
         long.push(b'\n');
         log.add(Stream::Stdout, &long)?;
         let found = lines(&target.path)?;
-        assert_eq!(found.iter().map(|(_, line)| line.len()).collect::<Vec<_>>(), [16_384, 16_384, 7_233]);
+        assert_eq!(
+            found.iter().map(|(_, line)| line.len()).collect::<Vec<_>>(),
+            [16_384, 16_384, 7_233]
+        );
         Ok(())
     }
 
@@ -266,7 +301,9 @@ mod tests {
         for number in 0..20 {
             log.add(Stream::Stdout, format!("line {number}\n").as_bytes())?;
         }
-        let mut names: Vec<_> = fs::read_dir(folder.path())?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
+        let mut names: Vec<_> = fs::read_dir(folder.path())?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect::<Result<_, _>>()?;
         names.sort();
         assert_eq!(names, ["c-json.log", "c-json.log.1.gz", "c-json.log.2.gz"]);
         Ok(())

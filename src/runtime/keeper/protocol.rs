@@ -36,6 +36,7 @@ impl KeeperPaths {
     pub fn new(run_dir: &Path) -> Self {
         Self {
             run_dir: run_dir.to_owned(),
+            program: None,
         }
     }
 

@@ -33,7 +33,12 @@ impl RunRecord {
 
     /// The record of a container that is about to be made.
     pub(super) fn new(request: &ContainerRequest) -> Self {
-        let started = Started { pid: 0, start_time: 0, started_at: String::new(), warnings: Vec::new() };
+        let started = Started {
+            pid: 0,
+            start_time: 0,
+            started_at: String::new(),
+            warnings: Vec::new(),
+        };
         Self {
             id: request.id.clone(),
             started,
@@ -52,7 +57,9 @@ impl RunRecord {
 
     /// Reads the record of a container's folder.
     pub(super) fn load(run_dir: &Path) -> io::Result<Self> {
-        Ok(serde_json::from_slice(&fs::read(run_dir.join(Self::FILE))?)?)
+        Ok(serde_json::from_slice(&fs::read(
+            run_dir.join(Self::FILE),
+        )?)?)
     }
 }
 

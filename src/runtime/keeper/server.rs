@@ -72,7 +72,12 @@ impl Keeper {
             stopping: false,
         };
         let token = keeper.token(Source::Listener);
-        epoll::add(&keeper.epoll, &keeper.listener, EventData::new_u64(token), EventFlags::IN)?;
+        epoll::add(
+            &keeper.epoll,
+            &keeper.listener,
+            EventData::new_u64(token),
+            EventFlags::IN,
+        )?;
         keeper.adopt();
         Ok(keeper)
     }
@@ -97,8 +102,12 @@ impl Keeper {
 
     /// A tick while something has no event of its own: cgroups that empty, terminals of ended processes.
     fn timeout(&self) -> Option<rustix::time::Timespec> {
-        let ticking = !self.removals.is_empty() || self.tasks.values().any(|task| task.ended.is_some());
-        ticking.then_some(rustix::time::Timespec { tv_sec: 0, tv_nsec: 2_000_000 })
+        let ticking =
+            !self.removals.is_empty() || self.tasks.values().any(|task| task.ended.is_some());
+        ticking.then_some(rustix::time::Timespec {
+            tv_sec: 0,
+            tv_nsec: 2_000_000,
+        })
     }
 
     fn retry(&mut self) {
@@ -107,7 +116,10 @@ impl Keeper {
             group.remove().is_err()
         });
         let now = Instant::now();
-        let late = self.tasks.values().filter(|task| task.ended.is_some_and(|ended| ended.patience <= now));
+        let late = self
+            .tasks
+            .values()
+            .filter(|task| task.ended.is_some_and(|ended| ended.patience <= now));
         let late: Vec<String> = late.map(|task| task.id.clone()).collect();
         for id in late {
             self.finish_task(&id);
@@ -116,7 +128,9 @@ impl Keeper {
 
     fn dispatch(&mut self, token: u64, flags: EventFlags) {
         // A source may have gone by an earlier event of the same batch.
-        let Some(source) = self.sources.get(&token).cloned() else { return };
+        let Some(source) = self.sources.get(&token).cloned() else {
+            return;
+        };
         match source {
             Source::Listener => self.accept(),
             Source::Connection => self.serve(token, flags),
@@ -134,7 +148,12 @@ impl Keeper {
     }
 
     /// Watches a descriptor.
-    pub(super) fn watch(&mut self, source: Source, fd: BorrowedFd<'_>, flags: EventFlags) -> io::Result<u64> {
+    pub(super) fn watch(
+        &mut self,
+        source: Source,
+        fd: BorrowedFd<'_>,
+        flags: EventFlags,
+    ) -> io::Result<u64> {
         let token = self.token(source);
         epoll::add(&self.epoll, fd, EventData::new_u64(token), flags)?;
         Ok(token)
@@ -163,7 +182,8 @@ impl Keeper {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         while let Ok(socket) = rustix::net::accept_with(&self.listener, flags) {
             let own = rustix::process::geteuid();
-            let trusted = rustix::net::sockopt::socket_peercred(&socket).is_ok_and(|peer| peer.uid == own || peer.uid.is_root());
+            let trusted = rustix::net::sockopt::socket_peercred(&socket)
+                .is_ok_and(|peer| peer.uid == own || peer.uid.is_root());
             if !trusted {
                 continue;
             }
@@ -185,7 +205,10 @@ impl Keeper {
 
     fn read_connection(&mut self, token: u64, flags: EventFlags) {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let received = self.connections.get_mut(&token).map(|connection| connection.receive(&mut buffer));
+        let received = self
+            .connections
+            .get_mut(&token)
+            .map(|connection| connection.receive(&mut buffer));
         self.buffer = buffer;
         let more = match received {
             None => return,
@@ -196,14 +219,19 @@ impl Keeper {
             return self.drop_connection(token);
         }
         let gone = flags.intersects(EventFlags::HUP | EventFlags::ERR);
-        let useless = self.connections.get(&token).is_some_and(|connection| connection.usage == Use::Asking);
+        let useless = self
+            .connections
+            .get(&token)
+            .is_some_and(|connection| connection.usage == Use::Asking);
         if !more && (gone || useless) {
             self.drop_connection(token);
         }
     }
 
     fn use_received(&mut self, token: u64) -> io::Result<()> {
-        let Some(connection) = self.connections.get_mut(&token) else { return Ok(()) };
+        let Some(connection) = self.connections.get_mut(&token) else {
+            return Ok(());
+        };
         if connection.usage == Use::Asking {
             if let Some(request) = connection.take_request()? {
                 connection.usage = Use::Waiting;
@@ -215,8 +243,14 @@ impl Keeper {
     }
 
     /// Runs something on a connection, and drops it when that fails: its client has gone.
-    pub(super) fn with_connection(&mut self, token: u64, act: impl FnOnce(&mut Connection) -> io::Result<()>) {
-        let Some(connection) = self.connections.get_mut(&token) else { return };
+    pub(super) fn with_connection(
+        &mut self,
+        token: u64,
+        act: impl FnOnce(&mut Connection) -> io::Result<()>,
+    ) {
+        let Some(connection) = self.connections.get_mut(&token) else {
+            return;
+        };
         if act(connection).is_err() {
             self.drop_connection(token);
         }
@@ -237,7 +271,9 @@ impl Keeper {
 
     /// Watches a connection for what it can do now, and closes it when it has nothing left to do.
     pub(super) fn refresh(&mut self, token: u64) {
-        let Some(connection) = self.connections.get(&token) else { return };
+        let Some(connection) = self.connections.get(&token) else {
+            return;
+        };
         if connection.usage == Use::Ending && connection.unsent() == 0 {
             return self.drop_connection(token);
         }
@@ -274,8 +310,14 @@ impl Keeper {
                 connection.reply(&Reply::Done)
             }),
             Request::List => {
-                let running = self.tasks.values().filter(|task| task.container.is_none() && task.receiver.is_none());
-                let running = running.map(|task| Running { id: task.id.clone(), started: task.record.started.clone() });
+                let running = self
+                    .tasks
+                    .values()
+                    .filter(|task| task.container.is_none() && task.receiver.is_none());
+                let running = running.map(|task| Running {
+                    id: task.id.clone(),
+                    started: task.record.started.clone(),
+                });
                 let reply = Reply::Listed(running.collect());
                 self.answer(token, &reply);
             }
@@ -286,14 +328,20 @@ impl Keeper {
     fn stop(&mut self, token: u64) {
         if self.tasks.is_empty() && self.removals.is_empty() {
             self.stopping = true;
-            let listeners = self.connections.iter().filter(|(_, connection)| connection.usage == Use::Listening);
+            let listeners = self
+                .connections
+                .iter()
+                .filter(|(_, connection)| connection.usage == Use::Listening);
             let listeners: Vec<u64> = listeners.map(|(token, _)| *token).collect();
             for listener in listeners {
                 self.drop_connection(listener);
             }
             self.answer(token, &Reply::Done);
         } else {
-            self.refuse(token, Failure::new(FailureKind::AlreadyRunning, "containers are running"));
+            self.refuse(
+                token,
+                Failure::new(FailureKind::AlreadyRunning, "containers are running"),
+            );
         }
     }
 
@@ -304,14 +352,19 @@ impl Keeper {
         };
         match result {
             Ok(()) => self.answer(token, &Reply::Done),
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => self.refuse(token, not_running(id)),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                self.refuse(token, not_running(id))
+            }
             Err(error) => self.refuse(token, Failure::step(format!("cannot reach `{id}`"), error)),
         }
     }
 }
 
 pub(super) fn not_running(id: &str) -> Failure {
-    Failure::new(FailureKind::NotRunning, format!("container {id} is not running"))
+    Failure::new(
+        FailureKind::NotRunning,
+        format!("container {id} is not running"),
+    )
 }
 
 fn kill(task: &Task, signal: i32) -> io::Result<()> {

@@ -122,12 +122,20 @@ pub(super) struct Streams {
 }
 
 fn null() -> io::Result<OwnedFd> {
-    Ok(rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
+    Ok(rustix::fs::open(
+        "/dev/null",
+        OFlags::RDWR | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
 }
 
 /// Streams of a process with a terminal: the child makes it itself.
 pub(super) fn terminal_streams() -> io::Result<Streams> {
-    Ok(Streams { child: [null()?, null()?, null()?], input: None, outputs: Vec::new() })
+    Ok(Streams {
+        child: [null()?, null()?, null()?],
+        input: None,
+        outputs: Vec::new(),
+    })
 }
 
 /// Streams of a container without a terminal: fifos in its folder, which outlive this keeper.

@@ -48,7 +48,14 @@ pub fn load_device_filter(instructions: &[u64]) -> io::Result<OwnedFd> {
         ..Load::default()
     };
     // SAFETY: `load` and the instructions and text it points to live across the call; its size is passed.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, ptr::from_ref(&load), size_of::<Load>()) };
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_LOAD,
+            ptr::from_ref(&load),
+            size_of::<Load>(),
+        )
+    };
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
     if fd < 0 {
         return Err(io::Error::last_os_error());
@@ -69,6 +76,17 @@ pub fn attach_device_filter(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> 
         flags: BPF_F_ALLOW_MULTI,
     };
     // SAFETY: `attach` lives across the call and its size is passed.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, ptr::from_ref(&attach), size_of::<Attach>()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_ATTACH,
+            ptr::from_ref(&attach),
+            size_of::<Attach>(),
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }

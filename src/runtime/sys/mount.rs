@@ -19,8 +19,18 @@ pub enum Reach {
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn set_attributes(mount: BorrowedFd<'_>, set: u64, propagation: u64, reach: Reach) -> io::Result<()> {
-    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation, userns_fd: 0 };
+pub fn set_attributes(
+    mount: BorrowedFd<'_>,
+    set: u64,
+    propagation: u64,
+    reach: Reach,
+) -> io::Result<()> {
+    let attributes = libc::mount_attr {
+        attr_set: set,
+        attr_clr: 0,
+        propagation,
+        userns_fd: 0,
+    };
     let recursive = match reach {
         Reach::Single => 0,
         Reach::Recursive => libc::AT_RECURSIVE,
@@ -37,5 +47,9 @@ pub fn set_attributes(mount: BorrowedFd<'_>, set: u64, propagation: u64, reach: 
             size_of::<libc::mount_attr>(),
         )
     };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }

@@ -1,6 +1,9 @@
 //! Making processes and changing what they are.
 
-#![expect(unsafe_code, reason = "clone3, execve, seccomp and keyctl have no safe wrapper")]
+#![expect(
+    unsafe_code,
+    reason = "clone3, execve, seccomp and keyctl have no safe wrapper"
+)]
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -25,7 +28,11 @@ pub enum Forked {
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 fn check(result: libc::c_long) -> io::Result<libc::c_long> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 /// Forks with `flags` (`CLONE_NEW…`) and, where given, into a cgroup of version 2.
@@ -37,10 +44,16 @@ fn check(result: libc::c_long) -> io::Result<libc::c_long> {
 /// When the kernel refuses, or the caller has more than one thread.
 pub fn fork_with(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forked> {
     if !single_threaded() {
-        return Err(io::Error::other("a process with threads cannot fork containers"));
+        return Err(io::Error::other(
+            "a process with threads cannot fork containers",
+        ));
     }
     let mut pidfd: libc::c_int = -1;
-    let into = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
+    let into = if cgroup.is_some() {
+        CLONE_INTO_CGROUP
+    } else {
+        0
+    };
     // SAFETY: all-zero bytes are a valid `clone_args`, a plain struct of integers.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = flags | into | libc::CLONE_PIDFD as u64;
@@ -50,14 +63,21 @@ pub fn fork_with(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forke
     // SAFETY: `arguments` lives across the call; without CLONE_VM and a stack the child continues here on its own
     // copy of memory, and the caller has no other thread (checked above) that could have held a lock.
     let pid = check(unsafe {
-        libc::syscall(libc::SYS_clone3, ptr::from_ref(&arguments), size_of::<libc::clone_args>())
+        libc::syscall(
+            libc::SYS_clone3,
+            ptr::from_ref(&arguments),
+            size_of::<libc::clone_args>(),
+        )
     })?;
     if pid == 0 {
         return Ok(Forked::Child);
     }
     // SAFETY: the kernel has stored a new descriptor in `pidfd`, which nobody else owns.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Forked::Parent { pid: i32::try_from(pid).map_err(io::Error::other)?, pidfd })
+    Ok(Forked::Parent {
+        pid: i32::try_from(pid).map_err(io::Error::other)?,
+        pidfd,
+    })
 }
 
 /// Forks a process of one thread that a seccomp filter may have forbidden to use `clone3`; 0 is the child.
@@ -66,10 +86,13 @@ pub fn fork_with(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forke
 /// When the kernel refuses, or the caller has more than one thread.
 pub fn fork_plain() -> io::Result<i32> {
     if !single_threaded() {
-        return Err(io::Error::other("a process with threads cannot fork an init"));
+        return Err(io::Error::other(
+            "a process with threads cannot fork an init",
+        ));
     }
     // SAFETY: the caller has one thread (checked above), so no lock can be held by another.
-    check(unsafe { libc::fork() }.into()).and_then(|pid| i32::try_from(pid).map_err(io::Error::other))
+    check(unsafe { libc::fork() }.into())
+        .and_then(|pid| i32::try_from(pid).map_err(io::Error::other))
 }
 
 /// The number of links of the task folder: two of its own and one for each thread.
@@ -95,13 +118,23 @@ pub fn execute_fd(file: BorrowedFd<'_>, argv: &[CString], env: &[CString]) -> io
     let flags = libc::AT_EMPTY_PATH;
     // SAFETY: the path is an empty C string, both lists end with a null pointer and live across the call.
     unsafe {
-        libc::execveat(file.as_raw_fd(), c"".as_ptr(), argv.as_ptr().cast(), env.as_ptr().cast(), flags)
+        libc::execveat(
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            argv.as_ptr().cast(),
+            env.as_ptr().cast(),
+            flags,
+        )
     };
     io::Error::last_os_error()
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
-    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+    strings
+        .iter()
+        .map(|string| string.as_ptr())
+        .chain([ptr::null()])
+        .collect()
 }
 
 /// Ends the process at once, without running anything that the fork inherited.
@@ -144,10 +177,14 @@ pub fn load_seccomp(program: &[u8], flags: u64) -> io::Result<()> {
         })
         .collect();
     let length = u16::try_from(instructions.len()).map_err(io::Error::other)?;
-    let filter = libc::sock_fprog { len: length, filter: instructions.as_mut_ptr() };
+    let filter = libc::sock_fprog {
+        len: length,
+        filter: instructions.as_mut_ptr(),
+    };
     let operation = libc::SECCOMP_SET_MODE_FILTER;
     // SAFETY: `filter` and the instructions it points to live across the call; the kernel checks the program.
-    check(unsafe { libc::syscall(libc::SYS_seccomp, operation, flags, ptr::from_ref(&filter)) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_seccomp, operation, flags, ptr::from_ref(&filter)) })
+        .map(drop)
 }
 
 /// Gives the process a session keyring of its own.
@@ -157,7 +194,8 @@ pub fn load_seccomp(program: &[u8], flags: u64) -> io::Result<()> {
 pub fn join_session_keyring(name: &CStr) -> io::Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
     // SAFETY: `name` is a C string that lives across the call.
-    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) })
+        .map(drop)
 }
 
 /// Marks every descriptor from `first` on to be closed by the next exec.
@@ -253,7 +291,16 @@ pub fn send_signal(pid: i32, signal: i32) -> io::Result<()> {
 pub fn send_signal_fd(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     let none = ptr::null::<libc::siginfo_t>();
     // SAFETY: `pidfd` is open for the call; no details are passed.
-    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) }).map(drop)
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            none,
+            0,
+        )
+    })
+    .map(drop)
 }
 
 /// What the kernel still tells about a process that somebody else reaped: its wait status.

@@ -24,8 +24,15 @@ pub(super) fn apply_v1(folder: &Path, rules: &[DeviceRule]) -> io::Result<()> {
 }
 
 fn text(rule: &DeviceRule) -> String {
-    let number = |number: Option<u32>| number.map_or_else(|| "*".to_owned(), |value| value.to_string());
-    format!("{} {}:{} {}", rule.kind, number(rule.major), number(rule.minor), rule.access)
+    let number =
+        |number: Option<u32>| number.map_or_else(|| "*".to_owned(), |value| value.to_string());
+    format!(
+        "{} {}:{} {}",
+        rule.kind,
+        number(rule.major),
+        number(rule.minor),
+        rule.access
+    )
 }
 
 pub(super) fn apply_v2(folder: &Path, rules: &[DeviceRule]) -> io::Result<()> {
@@ -99,7 +106,13 @@ fn conditions(rule: &DeviceRule, mov: u8, and: u8) -> Vec<u64> {
     let numbers = [(4, rule.major), (5, rule.minor)];
     for (register, number) in numbers {
         if let Some(number) = number {
-            block.push(instruction(JUMP_UNEQUAL, register, 0, 0, number.cast_signed()));
+            block.push(instruction(
+                JUMP_UNEQUAL,
+                register,
+                0,
+                0,
+                number.cast_signed(),
+            ));
         }
     }
     block
@@ -117,20 +130,38 @@ fn answer(verdict: Verdict) -> [u64; 2] {
         Verdict::Allow => 1,
         Verdict::Deny => 0,
     };
-    [instruction(MOVE_VALUE, 0, 0, 0, value), instruction(EXIT, 0, 0, 0, 0)]
+    [
+        instruction(MOVE_VALUE, 0, 0, 0, value),
+        instruction(EXIT, 0, 0, 0, 0),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn rule(verdict: Verdict, kind: char, major: Option<u32>, minor: Option<u32>, access: &str) -> DeviceRule {
-        DeviceRule { verdict, kind, major, minor, access: access.to_owned() }
+    fn rule(
+        verdict: Verdict,
+        kind: char,
+        major: Option<u32>,
+        minor: Option<u32>,
+        access: &str,
+    ) -> DeviceRule {
+        DeviceRule {
+            verdict,
+            kind,
+            major,
+            minor,
+            access: access.to_owned(),
+        }
     }
 
     #[test]
     fn a_rule_reads_as_the_kernel_wants_it() {
-        assert_eq!(text(&rule(Verdict::Allow, 'c', Some(136), None, "rwm")), "c 136:* rwm");
+        assert_eq!(
+            text(&rule(Verdict::Allow, 'c', Some(136), None, "rwm")),
+            "c 136:* rwm"
+        );
     }
 
     #[test]
@@ -142,7 +173,9 @@ mod tests {
         ];
         match bpf::load_device_filter(&compile(&rules)) {
             Ok(_) => Ok(()),
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => Ok(()),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {
+                Ok(())
+            }
             Err(error) => Err(error.into()),
         }
     }

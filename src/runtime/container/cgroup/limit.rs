@@ -18,7 +18,11 @@ pub(super) struct Setting {
 }
 
 fn setting(controller: &'static str, file: &'static str, value: impl ToString) -> Setting {
-    Setting { controller, file, value: value.to_string() }
+    Setting {
+        controller,
+        file,
+        value: value.to_string(),
+    }
 }
 
 pub(super) fn apply(group: &CgroupHandle, limits: &Limits) -> Vec<String> {
@@ -44,7 +48,10 @@ fn write(group: &CgroupHandle, setting: &Setting) -> Option<String> {
     };
     if let Err(error) = fs::write(&file, &setting.value) {
         // A limit below what the new value of the pair allows is set in the other order.
-        return Some(format!("cannot set `{}` to `{}`: {error}", setting.file, setting.value));
+        return Some(format!(
+            "cannot set `{}` to `{}`: {error}",
+            setting.file, setting.value
+        ));
     }
     read_back(&file, &setting.value)
 }
@@ -57,7 +64,10 @@ fn read_back(file: &Path, wanted: &str) -> Option<String> {
     let taken = wanted_number < 0 || (wanted_number - found_number).abs() < 65_536;
     (!taken).then(|| {
         let name = file.file_name().unwrap_or_default().display();
-        format!("`{name}` was set to `{wanted}`, but the kernel made it `{}`", found.trim())
+        format!(
+            "`{name}` was set to `{wanted}`, but the kernel made it `{}`",
+            found.trim()
+        )
     })
 }
 
@@ -65,16 +75,56 @@ fn read_back(file: &Path, wanted: &str) -> Option<String> {
 /// first.
 fn settings_v1(limits: &Limits) -> Vec<Setting> {
     let numbers: [(&'static str, &'static str, Option<i64>); 10] = [
-        ("memory", "memory.limit_in_bytes", limits.memory.filter(|&bytes| bytes != 0)),
-        ("memory", "memory.memsw.limit_in_bytes", limits.memory_swap.filter(|&bytes| bytes != 0)),
-        ("memory", "memory.soft_limit_in_bytes", limits.memory_reservation.filter(|&bytes| bytes != 0)),
-        ("memory", "memory.swappiness", limits.memory_swappiness.filter(|&value| value >= 0)),
-        ("memory", "memory.oom_control", limits.oom_kill_disable.filter(|&off| off).map(i64::from)),
-        ("cpu", "cpu.shares", limits.cpu_shares.filter(|&shares| shares != 0)),
-        ("cpu", "cpu.cfs_period_us", limits.cpu_period.filter(|&period| period != 0)),
-        ("cpu", "cpu.cfs_quota_us", limits.cpu_quota.filter(|&quota| quota != 0)),
-        ("cpu", "cpu.rt_period_us", limits.cpu_realtime_period.filter(|&period| period != 0)),
-        ("cpu", "cpu.rt_runtime_us", limits.cpu_realtime_runtime.filter(|&runtime| runtime != 0)),
+        (
+            "memory",
+            "memory.limit_in_bytes",
+            limits.memory.filter(|&bytes| bytes != 0),
+        ),
+        (
+            "memory",
+            "memory.memsw.limit_in_bytes",
+            limits.memory_swap.filter(|&bytes| bytes != 0),
+        ),
+        (
+            "memory",
+            "memory.soft_limit_in_bytes",
+            limits.memory_reservation.filter(|&bytes| bytes != 0),
+        ),
+        (
+            "memory",
+            "memory.swappiness",
+            limits.memory_swappiness.filter(|&value| value >= 0),
+        ),
+        (
+            "memory",
+            "memory.oom_control",
+            limits.oom_kill_disable.filter(|&off| off).map(i64::from),
+        ),
+        (
+            "cpu",
+            "cpu.shares",
+            limits.cpu_shares.filter(|&shares| shares != 0),
+        ),
+        (
+            "cpu",
+            "cpu.cfs_period_us",
+            limits.cpu_period.filter(|&period| period != 0),
+        ),
+        (
+            "cpu",
+            "cpu.cfs_quota_us",
+            limits.cpu_quota.filter(|&quota| quota != 0),
+        ),
+        (
+            "cpu",
+            "cpu.rt_period_us",
+            limits.cpu_realtime_period.filter(|&period| period != 0),
+        ),
+        (
+            "cpu",
+            "cpu.rt_runtime_us",
+            limits.cpu_realtime_runtime.filter(|&runtime| runtime != 0),
+        ),
     ];
     let mut settings: Vec<Setting> = numbers
         .into_iter()
@@ -90,8 +140,14 @@ fn settings_v1(limits: &Limits) -> Vec<Setting> {
 }
 
 fn cpuset(limits: &Limits) -> impl Iterator<Item = Setting> {
-    let cpus = limits.cpuset_cpus.iter().map(|cpus| setting("cpuset", "cpuset.cpus", cpus));
-    let mems = limits.cpuset_mems.iter().map(|mems| setting("cpuset", "cpuset.mems", mems));
+    let cpus = limits
+        .cpuset_cpus
+        .iter()
+        .map(|cpus| setting("cpuset", "cpuset.cpus", cpus));
+    let mems = limits
+        .cpuset_mems
+        .iter()
+        .map(|mems| setting("cpuset", "cpuset.mems", mems));
     cpus.chain(mems).filter(|setting| !setting.value.is_empty())
 }
 
@@ -111,7 +167,11 @@ fn block_v1(limit: &BlockLimit) -> Setting {
         BlockLimitKind::WriteOperations => "blkio.throttle.write_iops_device",
         BlockLimitKind::Weight => "blkio.weight_device",
     };
-    setting("blkio", file, format!("{}:{} {}", limit.major, limit.minor, limit.rate))
+    setting(
+        "blkio",
+        file,
+        format!("{}:{} {}", limit.major, limit.minor, limit.rate),
+    )
 }
 
 fn settings_v2(limits: &Limits) -> Vec<Setting> {
@@ -122,7 +182,11 @@ fn settings_v2(limits: &Limits) -> Vec<Setting> {
     }
     if let Some(swap) = limits.memory_swap.filter(|&bytes| bytes != 0) {
         // Docker's figure counts memory and swap together, the kernel's swap alone.
-        let swap = if swap < 0 { swap } else { swap - memory.unwrap_or(0) };
+        let swap = if swap < 0 {
+            swap
+        } else {
+            swap - memory.unwrap_or(0)
+        };
         settings.push(setting("memory", "memory.swap.max", maximum(swap)));
     }
     if let Some(bytes) = limits.memory_reservation.filter(|&bytes| bytes != 0) {
@@ -146,7 +210,11 @@ fn settings_v2(limits: &Limits) -> Vec<Setting> {
 }
 
 fn maximum(value: i64) -> String {
-    if value < 0 { "max".to_owned() } else { value.to_string() }
+    if value < 0 {
+        "max".to_owned()
+    } else {
+        value.to_string()
+    }
 }
 
 /// 2..262144 onto 1..10000, as runc has it.
@@ -160,7 +228,11 @@ fn cpu_max(limits: &Limits) -> Option<String> {
     if quota.is_none() && period.is_none() {
         return None;
     }
-    Some(format!("{} {}", maximum(quota.unwrap_or(-1)), period.unwrap_or(100_000)))
+    Some(format!(
+        "{} {}",
+        maximum(quota.unwrap_or(-1)),
+        period.unwrap_or(100_000)
+    ))
 }
 
 fn block_v2(limit: &BlockLimit) -> Setting {
@@ -171,17 +243,37 @@ fn block_v2(limit: &BlockLimit) -> Setting {
         BlockLimitKind::WriteOperations => "wiops=",
         BlockLimitKind::Weight => "",
     };
-    let file = if key.is_empty() { "io.weight" } else { "io.max" };
-    setting("io", file, format!("{}:{} {key}{}", limit.major, limit.minor, limit.rate))
+    let file = if key.is_empty() {
+        "io.weight"
+    } else {
+        "io.max"
+    };
+    setting(
+        "io",
+        file,
+        format!("{}:{} {key}{}", limit.major, limit.minor, limit.rate),
+    )
 }
 
 /// What version 2 has no word for.
 fn unsupported_v2(limits: &Limits) -> Vec<String> {
     let wishes = [
-        (limits.memory_swappiness.is_some_and(|value| value >= 0), "memory swappiness"),
-        (limits.oom_kill_disable == Some(true), "disabling the out-of-memory killer"),
-        (limits.cpu_realtime_runtime.is_some_and(|value| value != 0), "a real-time runtime"),
-        (limits.cpu_realtime_period.is_some_and(|value| value != 0), "a real-time period"),
+        (
+            limits.memory_swappiness.is_some_and(|value| value >= 0),
+            "memory swappiness",
+        ),
+        (
+            limits.oom_kill_disable == Some(true),
+            "disabling the out-of-memory killer",
+        ),
+        (
+            limits.cpu_realtime_runtime.is_some_and(|value| value != 0),
+            "a real-time runtime",
+        ),
+        (
+            limits.cpu_realtime_period.is_some_and(|value| value != 0),
+            "a real-time period",
+        ),
     ];
     wishes
         .into_iter()
@@ -209,7 +301,10 @@ mod tests {
     fn version_1_takes_memory_before_memory_and_swap() {
         let settings = settings_v1(&limits());
         let files: Vec<_> = settings.iter().map(|setting| setting.file).collect();
-        assert_eq!(files[..2], ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]);
+        assert_eq!(
+            files[..2],
+            ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
+        );
     }
 
     #[test]

@@ -60,8 +60,12 @@ impl CgroupHost {
     pub fn parse(mountinfo: &str) -> Self {
         let mut host = Self::default();
         for line in mountinfo.lines() {
-            let Some((before, after)) = line.split_once(" - ") else { continue };
-            let Some(mount) = before.split(' ').nth(4).map(PathBuf::from) else { continue };
+            let Some((before, after)) = line.split_once(" - ") else {
+                continue;
+            };
+            let Some(mount) = before.split(' ').nth(4).map(PathBuf::from) else {
+                continue;
+            };
             let mut fields = after.split(' ');
             match fields.next() {
                 Some("cgroup2") if host.v2.is_none() => host.v2 = Some(mount),
@@ -73,13 +77,24 @@ impl CgroupHost {
     }
 
     fn add_v1(&mut self, mount: PathBuf, options: &str) {
-        let ignored = ["rw", "ro", "xattr", "clone_children", "noprefix", "favordynmods", "none"];
+        let ignored = [
+            "rw",
+            "ro",
+            "xattr",
+            "clone_children",
+            "noprefix",
+            "favordynmods",
+            "none",
+        ];
         let controllers: Vec<String> = options
             .split(',')
             .filter(|option| !ignored.contains(option) && !option.starts_with("release_agent="))
             .map(str::to_owned)
             .collect();
-        let known = self.v1.iter().any(|hierarchy| hierarchy.controllers == controllers);
+        let known = self
+            .v1
+            .iter()
+            .any(|hierarchy| hierarchy.controllers == controllers);
         if !controllers.is_empty() && !known {
             self.v1.push(Hierarchy { mount, controllers });
         }
@@ -88,14 +103,23 @@ impl CgroupHost {
     /// The version that carries the controllers.
     #[must_use]
     pub fn version(&self) -> CgroupVersion {
-        if self.v1.is_empty() { CgroupVersion::V2 } else { CgroupVersion::V1 }
+        if self.v1.is_empty() {
+            CgroupVersion::V2
+        } else {
+            CgroupVersion::V1
+        }
     }
 
     /// The hierarchy of a controller of version 1.
     fn controller(&self, name: &str) -> Option<&Path> {
         self.v1
             .iter()
-            .find(|hierarchy| hierarchy.controllers.iter().any(|controller| controller == name))
+            .find(|hierarchy| {
+                hierarchy
+                    .controllers
+                    .iter()
+                    .any(|controller| controller == name)
+            })
             .map(|hierarchy| hierarchy.mount.as_path())
     }
 }
@@ -111,7 +135,10 @@ impl CgroupHandle {
     /// The group at `path`, whether it exists or not.
     #[must_use]
     pub fn new(host: &CgroupHost, path: &str) -> Self {
-        Self { host: host.clone(), path: path.trim_matches('/').to_owned() }
+        Self {
+            host: host.clone(),
+            path: path.trim_matches('/').to_owned(),
+        }
     }
 
     /// The folder in version 2.
@@ -121,7 +148,9 @@ impl CgroupHandle {
 
     /// The folder of a controller of version 1.
     fn v1(&self, controller: &str) -> Option<PathBuf> {
-        self.host.controller(controller).map(|mount| mount.join(&self.path))
+        self.host
+            .controller(controller)
+            .map(|mount| mount.join(&self.path))
     }
 
     /// All folders of the group.
@@ -149,11 +178,18 @@ impl CgroupHandle {
 
     /// Hands the controllers down to the group's parent; what the machine does not delegate shows when a limit is set.
     fn enable_controllers(&self) {
-        let Some(mut folder) = self.host.v2.clone() else { return };
+        let Some(mut folder) = self.host.v2.clone() else {
+            return;
+        };
         for part in Path::new(&self.path) {
-            let available = fs::read_to_string(folder.join("cgroup.controllers")).unwrap_or_default();
+            let available =
+                fs::read_to_string(folder.join("cgroup.controllers")).unwrap_or_default();
             for controller in available.split_whitespace() {
-                fs::write(folder.join("cgroup.subtree_control"), format!("+{controller}")).unwrap_or_default();
+                fs::write(
+                    folder.join("cgroup.subtree_control"),
+                    format!("+{controller}"),
+                )
+                .unwrap_or_default();
             }
             folder.push(part);
             if fs::create_dir_all(&folder).is_err() {
@@ -188,7 +224,9 @@ impl CgroupHandle {
     /// # Errors
     /// When it is not there.
     pub fn open_v2(&self) -> io::Result<Option<OwnedFd>> {
-        let Some(folder) = self.v2() else { return Ok(None) };
+        let Some(folder) = self.v2() else {
+            return Ok(None);
+        };
         let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
         Ok(Some(rustix::fs::open(&folder, flags, Mode::empty())?))
     }
@@ -199,16 +237,30 @@ impl CgroupHandle {
     /// When one cannot be opened.
     pub fn open_v1_members(&self) -> io::Result<Vec<OwnedFd>> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let folders = self.host.v1.iter().map(|hierarchy| hierarchy.mount.join(&self.path));
+        let folders = self
+            .host
+            .v1
+            .iter()
+            .map(|hierarchy| hierarchy.mount.join(&self.path));
         folders
-            .map(|folder| Ok(rustix::fs::open(folder.join("cgroup.procs"), flags, Mode::empty())?))
+            .map(|folder| {
+                Ok(rustix::fs::open(
+                    folder.join("cgroup.procs"),
+                    flags,
+                    Mode::empty(),
+                )?)
+            })
             .collect()
     }
 
     /// Pids of the members, as the reader's pid namespace has them.
     #[must_use]
     pub fn pids(&self) -> Vec<i32> {
-        let Some(folder) = self.v1("pids").or_else(|| self.v2()).or_else(|| self.folders().next()) else {
+        let Some(folder) = self
+            .v1("pids")
+            .or_else(|| self.v2())
+            .or_else(|| self.folders().next())
+        else {
             return Vec::new();
         };
         let mut pids = Vec::new();
@@ -224,11 +276,15 @@ impl CgroupHandle {
         match (self.v1("freezer"), self.v2()) {
             (Some(folder), _) => {
                 fs::write(folder.join("freezer.state"), "FROZEN")?;
-                wait_for(&folder.join("freezer.state"), |text| text.trim() == "FROZEN")
+                wait_for(&folder.join("freezer.state"), |text| {
+                    text.trim() == "FROZEN"
+                })
             }
             (None, Some(folder)) => {
                 fs::write(folder.join("cgroup.freeze"), "1")?;
-                wait_for(&folder.join("cgroup.events"), |text| text.contains("frozen 1"))
+                wait_for(&folder.join("cgroup.events"), |text| {
+                    text.contains("frozen 1")
+                })
             }
             (None, None) => Err(io::Error::from(io::ErrorKind::Unsupported)),
         }
@@ -248,7 +304,9 @@ impl CgroupHandle {
 
     /// Kills all members.
     pub fn kill_all(&self) {
-        let killed = self.v2().is_some_and(|folder| fs::write(folder.join("cgroup.kill"), "1").is_ok());
+        let killed = self
+            .v2()
+            .is_some_and(|folder| fs::write(folder.join("cgroup.kill"), "1").is_ok());
         if !killed || self.host.version() == CgroupVersion::V1 {
             for pid in self.pids() {
                 crate::runtime::sys::process::send_signal(pid, libc::SIGKILL).unwrap_or_default();
@@ -292,7 +350,9 @@ fn collect_pids(folder: &Path, pids: &mut Vec<i32>) {
 }
 
 fn child_folders(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
     entries
         .filter_map(Result::ok)
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
@@ -319,7 +379,10 @@ fn inherit_cpuset(mount: &Path, path: &str) -> io::Result<()> {
         let child = folder.join(part);
         for file in ["cpuset.cpus", "cpuset.mems"] {
             if fs::read_to_string(child.join(file))?.trim().is_empty() {
-                fs::write(child.join(file), fs::read_to_string(folder.join(file))?.trim())?;
+                fs::write(
+                    child.join(file),
+                    fs::read_to_string(folder.join(file))?.trim(),
+                )?;
             }
         }
         folder = child;
@@ -351,14 +414,22 @@ mod tests {
              32 29 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
         );
         assert_eq!(host.version(), CgroupVersion::V1);
-        assert_eq!(host.controller("cpuacct"), Some(Path::new("/sys/fs/cgroup/cpu,cpuacct")));
+        assert_eq!(
+            host.controller("cpuacct"),
+            Some(Path::new("/sys/fs/cgroup/cpu,cpuacct"))
+        );
         assert_eq!(host.v1[1].controllers, ["name=systemd"]);
-        assert_eq!(host.v2.as_deref(), Some(Path::new("/sys/fs/cgroup/unified")));
+        assert_eq!(
+            host.v2.as_deref(),
+            Some(Path::new("/sys/fs/cgroup/unified"))
+        );
     }
 
     #[test]
     fn a_machine_without_version_1_is_version_2() {
-        let host = CgroupHost::parse("32 29 0:28 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n");
+        let host = CgroupHost::parse(
+            "32 29 0:28 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n",
+        );
         assert_eq!(host.version(), CgroupVersion::V2);
     }
 }

@@ -107,7 +107,10 @@ fn read_v1(group: &CgroupHandle, memory: &Path, stats: &mut Stats) {
         stats.cpu_system = keyed(&ticks, "system") * TICK;
         stats.cpu_user = keyed(&ticks, "user") * TICK;
         let each = text(&folder, "cpuacct.usage_percpu");
-        stats.cpu_each = each.split_whitespace().filter_map(|value| value.parse().ok()).collect();
+        stats.cpu_each = each
+            .split_whitespace()
+            .filter_map(|value| value.parse().ok())
+            .collect();
     }
     if let Some(folder) = group.v1("cpu") {
         let periods = text(&folder, "cpu.stat");
@@ -136,7 +139,12 @@ fn block_v1(text: &str) -> Vec<BlockFigure> {
             let (major, minor) = fields.next()?.split_once(':')?;
             let operation = fields.next()?.to_lowercase();
             let value = fields.next()?.parse().ok()?;
-            Some(BlockFigure { major: major.parse().ok()?, minor: minor.parse().ok()?, operation, value })
+            Some(BlockFigure {
+                major: major.parse().ok()?,
+                minor: minor.parse().ok()?,
+                operation,
+                value,
+            })
         })
         .collect()
 }
@@ -165,12 +173,21 @@ fn block_v2(text: &str, wanted: &[(&str, &str)]) -> Vec<BlockFigure> {
     for line in text.lines() {
         let mut fields = line.split(' ');
         let device = fields.next().and_then(|device| device.split_once(':'));
-        let Some((major, minor)) = device else { continue };
-        let (Ok(major), Ok(minor)) = (major.parse(), minor.parse()) else { continue };
+        let Some((major, minor)) = device else {
+            continue;
+        };
+        let (Ok(major), Ok(minor)) = (major.parse(), minor.parse()) else {
+            continue;
+        };
         for (key, value) in fields.filter_map(|field| field.split_once('=')) {
             let operation = wanted.iter().find(|(name, _)| *name == key);
             if let (Some((_, operation)), Ok(value)) = (operation, value.parse()) {
-                figures.push(BlockFigure { major, minor, operation: (*operation).to_owned(), value });
+                figures.push(BlockFigure {
+                    major,
+                    minor,
+                    operation: (*operation).to_owned(),
+                    value,
+                });
             }
         }
     }
@@ -184,7 +201,10 @@ mod tests {
     #[test]
     fn figures_of_both_versions_read_alike() {
         let v1 = block_v1("8:0 Read 10\n8:0 Write 5\n8:0 Total 15\nTotal 15\n");
-        let v2 = block_v2("8:0 rbytes=10 wbytes=5 rios=1 wios=1\n", &[("rbytes", "read"), ("wbytes", "write")]);
+        let v2 = block_v2(
+            "8:0 rbytes=10 wbytes=5 rios=1 wios=1\n",
+            &[("rbytes", "read"), ("wbytes", "write")],
+        );
         assert_eq!(v1[..2], v2[..]);
     }
 }

@@ -1,0 +1,351 @@
+//! A keeper of the test's own with a busybox root, and short ways to run something in a container.
+
+use std::error::Error;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use hoist::runtime::container::request::{
+    Access, Cgroup, Compression, ContainerRequest, DeviceRule, ExecRequest, Init, Limits, LogFile,
+    Namespace, Namespaces, NewPrivileges, PathProtection, Process, Rootfs, Seccomp, Stdin, Stdio,
+    Verdict,
+};
+use hoist::runtime::keeper::{ExitNotice, KeeperClient, KeeperPaths, Output, OutputItem, Started};
+
+pub(super) type TestResult = Result<(), Box<dyn Error>>;
+
+/// Docker's fourteen capabilities.
+pub(super) const DEFAULT_CAPABILITIES: u64 = 0xa804_25fb;
+
+/// A folder with a keeper; both go when it is dropped.
+#[derive(Debug)]
+pub(super) struct Cage {
+    folder: tempfile::TempDir,
+    /// The keeper.
+    pub(super) keeper: KeeperClient,
+    numbers: AtomicU32,
+}
+
+/// What a container came to.
+#[derive(Debug)]
+pub(super) struct Ran {
+    /// Standard output.
+    pub(super) stdout: String,
+    /// Standard error.
+    pub(super) stderr: String,
+    /// How it ended.
+    pub(super) exit: ExitNotice,
+}
+
+impl Cage {
+    /// A cage, unless this machine has not what it needs.
+    pub(super) async fn new(test: &str) -> Result<Option<Self>, Box<dyn Error>> {
+        if !crate::common::has_root(test) {
+            return Ok(None);
+        }
+        if !Path::new("/bin/busybox").exists() {
+            return Ok(skip(test, "needs /bin/busybox (busybox-static)"));
+        }
+        let folder = tempfile::Builder::new().prefix("hoist-cage-").tempdir()?;
+        make_root(&folder.path().join("lower"))?;
+        let mut paths = KeeperPaths::new(&folder.path().join("run"));
+        paths.program = Some(PathBuf::from(env!("CARGO_BIN_EXE_hoist")));
+        let keeper = KeeperClient::connect_or_spawn(paths).await?;
+        Ok(Some(Self {
+            folder,
+            keeper,
+            numbers: AtomicU32::new(0),
+        }))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The folder that all containers of the cage have as their image.
+    pub(super) fn lower(&self) -> PathBuf {
+        self.folder.path().join("lower")
+    }
+
+    /// A request as Docker's defaults would make it.
+    pub(super) fn request(&self, argv: &[&str]) -> Result<ContainerRequest, Box<dyn Error>> {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let name = self
+            .folder
+            .path()
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let id = format!("{}{number}", name.replace("hoist-cage-", "t"));
+        let state = self.folder.path().join("state").join(&id);
+        for folder in ["upper", "work"] {
+            fs::create_dir_all(state.join(folder))?;
+        }
+        Ok(ContainerRequest {
+            process: process(argv),
+            rootfs: Rootfs {
+                lower: vec![self.lower()],
+                upper: state.join("upper"),
+                work: state.join("work"),
+                access: Access::ReadWrite,
+            },
+            namespaces: Namespaces {
+                network: Namespace::New,
+                pid: Namespace::New,
+                ipc: Namespace::New,
+                uts: Namespace::New,
+                cgroup: Namespace::New,
+                user: Namespace::Host,
+                time: Namespace::Host,
+                uid_map: Vec::new(),
+                gid_map: Vec::new(),
+            },
+            hostname: Some("caged".into()),
+            domainname: None,
+            mounts: Vec::new(),
+            files: Vec::new(),
+            devices: Vec::new(),
+            shm_size: 64 << 20,
+            paths: PathProtection {
+                masked: [
+                    "/proc/kcore",
+                    "/proc/keys",
+                    "/proc/timer_list",
+                    "/proc/acpi",
+                    "/sys/firmware",
+                ]
+                .map(String::from)
+                .to_vec(),
+                read_only: [
+                    "/proc/bus",
+                    "/proc/fs",
+                    "/proc/irq",
+                    "/proc/sys",
+                    "/proc/sysrq-trigger",
+                ]
+                .map(String::from)
+                .to_vec(),
+                kernel: Access::ReadOnly,
+            },
+            sysctls: Vec::new(),
+            cgroup: Cgroup {
+                path: format!("hoist-test/{id}"),
+                limits: Limits::default(),
+                devices: devices(),
+            },
+            stdio: Stdio {
+                stdin: Stdin::Closed,
+            },
+            log: Some(LogFile {
+                path: state.join("json.log"),
+                max_size: None,
+                max_file: 1,
+                compression: Compression::Plain,
+            }),
+            run_dir: self.folder.path().join("run/containers").join(&id),
+            exit_record: state.join("exit.json"),
+            id,
+        })
+    }
+
+    /// Runs a shell command in a container of its own.
+    pub(super) async fn shell(&self, script: &str) -> Result<Ran, Box<dyn Error>> {
+        self.run(&self.request(&["/bin/sh", "-c", script])?).await
+    }
+
+    /// Runs a container to its end.
+    pub(super) async fn run(&self, request: &ContainerRequest) -> Result<Ran, Box<dyn Error>> {
+        let mut notices = self.keeper.subscribe().await?;
+        let session = self.keeper.attach(&request.id).await?;
+        self.keeper.start(request).await?;
+        let (stdout, stderr, _) = collect(session.output).await?;
+        loop {
+            let exit = notices.next().await?;
+            if exit.id == request.id {
+                return Ok(Ran {
+                    stdout,
+                    stderr,
+                    exit,
+                });
+            }
+        }
+    }
+
+    /// Starts a container that stays.
+    pub(super) async fn start(
+        &self,
+        request: &ContainerRequest,
+    ) -> Result<Started, Box<dyn Error>> {
+        Ok(self.keeper.start(request).await?)
+    }
+
+    /// Runs a process in a running container to its end.
+    pub(super) async fn exec(&self, container: &str, argv: &[&str]) -> Result<Ran, Box<dyn Error>> {
+        let request = self.exec_request(container, argv);
+        let (_, session) = self.keeper.exec(&request).await?;
+        let (stdout, stderr, exit) = collect(session.output).await?;
+        Ok(Ran {
+            stdout,
+            stderr,
+            exit: exit.ok_or("the exec had no end")?,
+        })
+    }
+
+    pub(super) fn exec_request(&self, container: &str, argv: &[&str]) -> ExecRequest {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        ExecRequest {
+            id: format!("exec{number}"),
+            container: container.to_owned(),
+            process: process(argv),
+            stdin: Stdin::Closed,
+        }
+    }
+
+    /// Kills a container and waits for its end.
+    pub(super) async fn kill(&self, id: &str) -> Result<ExitNotice, Box<dyn Error>> {
+        let mut notices = self.keeper.subscribe().await?;
+        self.keeper.kill(id, 9).await?;
+        loop {
+            let exit = notices.next().await?;
+            if exit.id == id {
+                return Ok(exit);
+            }
+        }
+    }
+
+    /// Ends everything that still runs, and the keeper.
+    pub(super) async fn close(self) -> TestResult {
+        for running in self.keeper.list().await? {
+            self.kill(&running.id).await?;
+        }
+        while self.keeper.stop().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
+fn skip<T>(test: &str, why: &str) -> Option<T> {
+    eprintln!("{test}: skipped: {why}");
+    None
+}
+
+/// Reads a session to its end.
+pub(super) async fn collect(
+    mut output: Output,
+) -> Result<(String, String, Option<ExitNotice>), Box<dyn Error>> {
+    let (mut stdout, mut stderr, mut exit) = (Vec::new(), Vec::new(), None);
+    while let Some(item) = output.next().await? {
+        match item {
+            OutputItem::Stdout(bytes) => stdout.extend_from_slice(&bytes),
+            OutputItem::Stderr(bytes) => stderr.extend_from_slice(&bytes),
+            OutputItem::Exit(notice) => exit = Some(notice),
+        }
+    }
+    Ok((String::from_utf8(stdout)?, String::from_utf8(stderr)?, exit))
+}
+
+fn make_root(lower: &Path) -> TestResult {
+    fs::create_dir_all(lower.join("bin"))?;
+    fs::create_dir_all(lower.join("etc"))?;
+    fs::create_dir_all(lower.join("tmp"))?;
+    fs::copy("/bin/busybox", lower.join("bin/busybox"))?;
+    let programs = [
+        "sh",
+        "cat",
+        "echo",
+        "ls",
+        "id",
+        "grep",
+        "readlink",
+        "sleep",
+        "mount",
+        "stat",
+        "hostname",
+        "env",
+        "kill",
+        "ps",
+        "seq",
+        "dd",
+        "wc",
+        "mknod",
+        "touch",
+        "tty",
+        "stty",
+        "true",
+        "false",
+        "chroot",
+        "unshare",
+        "umount",
+        "pwd",
+        "head",
+        "tail",
+        "awk",
+        "mkdir",
+        "rm",
+        "sha256sum",
+        "yes",
+        "cut",
+        "ln",
+        "printf",
+        "sort",
+        "test",
+    ];
+    for program in programs {
+        symlink("busybox", lower.join("bin").join(program))?;
+    }
+    fs::write(
+        lower.join("etc/passwd"),
+        "root:x:0:0:root:/root:/bin/sh\nweb:x:33:33::/srv:/bin/sh\n",
+    )?;
+    fs::write(
+        lower.join("etc/group"),
+        "root:x:0:\nweb:x:33:\nlogs:x:44:web\n",
+    )?;
+    Ok(())
+}
+
+pub(super) fn process(argv: &[&str]) -> Process {
+    Process {
+        argv: argv.iter().map(ToString::to_string).collect(),
+        env: vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()],
+        cwd: "/".into(),
+        user: String::new(),
+        group_add: Vec::new(),
+        capabilities: DEFAULT_CAPABILITIES,
+        privileges: NewPrivileges::Allowed,
+        seccomp: Seccomp::Unconfined,
+        rlimits: Vec::new(),
+        oom_score_adj: None,
+        apparmor: None,
+        selinux: None,
+        init: Init::Program,
+        terminal: None,
+    }
+}
+
+fn devices() -> Vec<DeviceRule> {
+    let rule = |kind, major, minor, access: &str| DeviceRule {
+        verdict: Verdict::Allow,
+        kind,
+        major,
+        minor,
+        access: access.to_owned(),
+    };
+    let mut rules = vec![rule('c', None, None, "m"), rule('b', None, None, "m")];
+    let usual = [
+        (1, Some(3)),
+        (1, Some(5)),
+        (1, Some(7)),
+        (1, Some(8)),
+        (1, Some(9)),
+        (5, Some(0)),
+        (5, Some(2)),
+        (136, None),
+    ];
+    rules.extend(usual.map(|(major, minor)| rule('c', Some(major), minor, "rwm")));
+    rules
+}
