@@ -1,21 +1,74 @@
 //! Compose files to a [`crate::model::Project`].
 //!
-//! Called by `cli::context` with everything that the process has (environment, directory, flags) as a value.
+//! Called by `cli::context` with everything that the process has (environment, directory, flags) as a value. The
+//! phases in order, one file each:
+//!
+//! | phase | file | what it does |
+//! |---|---|---|
+//! | discover | `source`, `env`, `dotenv` | files, project directory, environment |
+//! | name | `source` | the project's name, which variables may use |
+//! | lay | `layer` | each file over those before it: parse (`document`, `scalar`), `reset`, `interpolate` (`template`), `include`, `extends`, `merge`, `unicity`, `schema`, `canonical` (`short`) |
+//! | defaults | `defaults` | defaults of single fields |
+//! | validate | `validate` | rules inside a resource |
+//! | paths | `resolve_path` | relative to absolute |
+//! | normalize | `defaults` | default network, implied dependencies, names |
+//! | bind | `bind` | tree to model |
+//! | profiles | `profile` | enabled services |
+//! | check | `check` | rules across resources |
+//! | files | `files` | `env_file`, `label_file` |
+//! | select | `profile` | services named on the command line |
+//!
+//! Every node of the tree keeps its place until the end, so that each phase can point at the character.
 
+mod bind;
+mod canonical;
+mod check;
+mod defaults;
+mod document;
+mod dotenv;
+mod env;
 mod error;
+mod extends;
+mod files;
+mod include;
+mod interpolate;
+mod layer;
+mod merge;
 mod node;
+mod path;
+mod profile;
+mod report;
 mod request;
+mod reset;
+mod resolve_path;
+mod scalar;
+mod schema;
+mod short;
+mod source;
 mod template;
+mod unicity;
+mod validate;
+mod words;
+
+use std::{collections::BTreeSet, rc::Rc};
+
+use layer::{Loader, PathResolution, Scope};
+use report::{Failure, Failures};
+use source::Discovered;
 
 pub use error::{Diagnostic, Label, LoadError, Severity, Source};
 pub use node::{Instruction, Map as Tree, Node, Span, Value};
 pub use request::{Dependencies, LoadRequest, Loaded, LoadedTree, Phase, Resources};
+pub use source::normalize_name;
 pub use template::Variable;
 
 /// Says whether the request reads standard input, so that the caller puts its text into [`LoadRequest::stdin`].
 #[must_use]
 pub fn reads_stdin(request: &LoadRequest) -> bool {
+    let listed = request.environment.get("COMPOSE_FILE");
     request.files.iter().any(|file| file == "-")
+        || request.files.is_empty()
+            && listed.is_some_and(|list| list.split(':').any(|file| file == "-"))
 }
 
 /// Loads a project.
@@ -23,5 +76,148 @@ pub fn reads_stdin(request: &LoadRequest) -> bool {
 /// # Errors
 /// Fails with every independent error that the files hold.
 pub fn load(request: &LoadRequest) -> Result<Loaded, LoadError> {
-    Err(Diagnostic::error(format!("cannot load {:?} yet", request.files)).into())
+    let mut loader = Loader::new(request);
+    match load_project(&mut loader) {
+        Ok(project) => Ok(Loaded {
+            project,
+            warnings: loader.report.into_warnings(),
+        }),
+        Err(failures) => Err(loader.report.into_error(failures)),
+    }
+}
+
+/// Loads the merged tree without making a project of it.
+///
+/// # Errors
+/// Fails with every independent error that the files hold.
+pub fn load_tree(request: &LoadRequest) -> Result<LoadedTree, LoadError> {
+    let mut loader = Loader::new(request);
+    match load_merged(&mut loader) {
+        Ok(merged) => {
+            let mut variables = BTreeSet::new();
+            for node in merged.tree.values() {
+                collect_variables(node, &mut variables);
+            }
+            Ok(LoadedTree {
+                name: merged.name,
+                tree: merged.tree,
+                variables: variables.into_iter().collect(),
+                environment: merged.environment.as_ref().clone(),
+                warnings: loader.report.into_warnings(),
+            })
+        }
+        Err(failures) => Err(loader.report.into_error(failures)),
+    }
+}
+
+/// The merged files of a project.
+struct Merged {
+    name: String,
+    tree: Tree,
+    environment: Rc<env::EnvMap>,
+    discovered: Discovered,
+}
+
+fn load_project(loader: &mut Loader<'_>) -> Result<crate::model::Project, Failures> {
+    let merged = load_merged(loader)?;
+    let request = loader.request;
+    let (tree, found) = (&merged.tree, merged.discovered);
+    let mut project = bind::bind(tree, &mut loader.report)?;
+    project.name = merged.name;
+    project.working_dir = found.working_directory;
+    project.compose_files = found.files;
+    project.env_files = found
+        .env_files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    project.environment = Rc::unwrap_or_clone(merged.environment);
+    profile::apply_profiles(&mut project, &found.profiles);
+    if request.runs(Phase::Consistency) {
+        check::check(&project, tree)?;
+        join_scale(&mut project);
+    }
+    if request.runs(Phase::EnvironmentResolution) {
+        files::resolve_env_files(&mut project, tree, &mut loader.report)?;
+    }
+    files::resolve_label_files(&mut project, tree, &mut loader.report)?;
+    if project.name.is_empty() {
+        return Err(no_name().into());
+    }
+    profile::select(&mut project, request)?;
+    if request.runs(Phase::Consistency) {
+        check::container_names(&project, tree)?;
+    }
+    Ok(project)
+}
+
+fn load_merged(loader: &mut Loader<'_>) -> Result<Merged, Failures> {
+    let request = loader.request;
+    let discovered = source::discover(request, &mut loader.report)?;
+    let mut documents = Vec::with_capacity(discovered.files.len());
+    for file in &discovered.files {
+        documents.push(loader.parse(file)?);
+    }
+    let name = source::project_name(request, &discovered, &documents, &mut loader.report)?;
+    drop(documents);
+    let mut environment = discovered.environment.clone();
+    environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
+    let environment = Rc::new(environment);
+    let scope = Scope {
+        files: discovered.files.clone(),
+        directory: discovered.working_directory.clone(),
+        base: discovered.working_directory.clone(),
+        environment: Rc::clone(&environment),
+        included: Vec::new(),
+        paths: if request.runs(Phase::PathResolution) {
+            PathResolution::Yes
+        } else {
+            PathResolution::No
+        },
+    };
+    let mut tree = loader.load_scope(&scope)?;
+    drop(scope);
+    if tree.is_empty() {
+        return Err(Failure::new("empty compose file").into());
+    }
+    if name.is_empty() {
+        return Err(no_name().into());
+    }
+    if request.runs(Phase::Normalization) {
+        tree.insert("name".to_owned(), Node::text(name.clone(), Span::NOWHERE));
+        defaults::normalize(&mut tree, &name, &environment);
+    }
+    Ok(Merged {
+        name,
+        tree,
+        environment,
+        discovered,
+    })
+}
+
+fn no_name() -> Failure {
+    Failure::new("project name must not be empty")
+        .hint("give one with `-p`, or with `name:` in the file")
+}
+
+/// Where both are given they are equal; `scale` counts.
+fn join_scale(project: &mut crate::model::Project) {
+    for service in project.services.values_mut() {
+        if let (Some(scale), Some(deploy)) = (service.scale, &mut service.deploy) {
+            deploy.replicas = Some(scale);
+        }
+    }
+}
+
+fn collect_variables(node: &Node, found: &mut BTreeSet<Variable>) {
+    match &node.value {
+        Value::Text(text) => template::collect_variables(text, found),
+        Value::List(list) => list
+            .iter()
+            .for_each(|child| collect_variables(child, found)),
+        Value::Map(map) => map
+            .values()
+            .for_each(|child| collect_variables(child, found)),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
+    }
 }

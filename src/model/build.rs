@@ -58,7 +58,10 @@ pub struct Build {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub pull: bool,
     /// Host names of the build, `host` to addresses.
-    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    #[serde(
+        skip_serializing_if = "IndexMap::is_empty",
+        serialize_with = "super::form::hosts"
+    )]
     pub extra_hosts: IndexMap<String, Vec<String>>,
     /// Isolation technology (Windows).
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -88,7 +91,7 @@ pub struct Build {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub privileged: bool,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -110,6 +113,7 @@ impl Serialize for Ulimit {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap;
         match self {
+            Self::Single(0) => serializer.serialize_map(None)?.end(),
             Self::Single(limit) => serializer.serialize_i64(*limit),
             Self::Range { soft, hard } => {
                 let mut map = serializer.serialize_map(None)?;

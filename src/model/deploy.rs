@@ -25,17 +25,19 @@ pub struct Deploy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollback_config: Option<UpdateConfig>,
     /// Limits and reservations.
+    #[serde(skip_serializing_if = "super::form::no_section")]
     pub resources: Resources,
     /// What happens after an exit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<RestartPolicy>,
     /// Where containers run.
+    #[serde(skip_serializing_if = "super::form::no_section")]
     pub placement: Placement,
     /// `vip` or `dnsrr`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub endpoint_mode: String,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -55,13 +57,16 @@ pub struct UpdateConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub monitor: Option<Duration>,
     /// Share of failures that is tolerated.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "super::form::number"
+    )]
     pub max_failure_ratio: Option<f64>,
     /// `stop-first` or `start-first`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub order: String,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -75,7 +80,7 @@ pub struct Resources {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reservations: Option<ResourceLimits>,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -83,7 +88,10 @@ pub struct Resources {
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct ResourceLimits {
     /// Processors, as text.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(
+        skip_serializing_if = "String::is_empty",
+        serialize_with = "super::form::number_text"
+    )]
     pub cpus: String,
     /// Memory.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,7 +106,7 @@ pub struct ResourceLimits {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub generic_resources: Vec<GenericResource>,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -129,7 +137,7 @@ pub struct GenericResource {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discrete_resource_spec: Option<Value>,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -149,7 +157,7 @@ pub struct RestartPolicy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<Duration>,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -166,7 +174,7 @@ pub struct Placement {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_replicas_per_node: Option<u64>,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -177,6 +185,6 @@ pub struct PlacementPreference {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub spread: String,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }

@@ -37,7 +37,7 @@ pub struct FileObject {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub template_driver: String,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -56,15 +56,15 @@ pub struct FileReference {
     /// Group.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub gid: String,
-    /// Permission bits, printed as four octal digits.
+    /// Permission bits, printed in octal with a leading zero.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "octal")]
     pub mode: Option<u32>,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
 #[expect(clippy::ref_option, reason = "serde passes a reference")]
 fn octal<S: serde::Serializer>(mode: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{:04o}", mode.unwrap_or_default()))
+    serializer.collect_str(&format_args!("0{:o}", mode.unwrap_or_default()))
 }

@@ -31,6 +31,6 @@ pub struct Healthcheck {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub disable: bool,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }

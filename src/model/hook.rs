@@ -1,7 +1,7 @@
 //! Commands around a container's life, and the rules of `develop`.
 
 use indexmap::IndexMap;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::Environment;
@@ -10,6 +10,7 @@ use super::Environment;
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Hook {
     /// Command to run.
+    #[serde(skip_serializing_if = "super::form::no_command")]
     pub command: Option<Vec<String>>,
     /// Image (`pre_start` only); empty is the service's.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -30,7 +31,7 @@ pub struct Hook {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub per_replica: bool,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -38,9 +39,10 @@ pub struct Hook {
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Develop {
     /// What to do when files change.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub watch: Vec<WatchRule>,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -55,7 +57,7 @@ pub struct WatchRule {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub target: String,
     /// Command of `sync+exec`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "no_hook", serialize_with = "hook_or_default")]
     pub exec: Option<Hook>,
     /// Only these patterns.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -67,9 +69,20 @@ pub struct WatchRule {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub initial_sync: bool,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
 /// Command of a `sync+exec` rule.
 pub type WatchExec = Hook;
+
+#[expect(clippy::ref_option, reason = "serde passes a reference")]
+fn no_hook(hook: &Option<Hook>) -> bool {
+    hook.is_none() && super::form::is_yaml()
+}
+
+/// docker compose writes a hook that is not there as an empty one.
+#[expect(clippy::ref_option, reason = "serde passes a reference")]
+fn hook_or_default<S: Serializer>(hook: &Option<Hook>, serializer: S) -> Result<S::Ok, S::Error> {
+    hook.clone().unwrap_or_default().serialize(serializer)
+}

@@ -9,6 +9,7 @@
 mod build;
 mod deploy;
 mod file_object;
+mod form;
 mod hash;
 mod healthcheck;
 mod hook;
@@ -26,6 +27,7 @@ pub use deploy::{
     Resources, RestartPolicy, UpdateConfig,
 };
 pub use file_object::{FileObject, FileReference};
+pub use form::as_yaml;
 pub use hash::{config_hash, network_hash, volume_hash};
 pub use healthcheck::Healthcheck;
 pub use hook::{Develop, Hook, WatchExec, WatchRule};

@@ -56,7 +56,7 @@ pub struct Mount {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageMountOptions>,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -70,13 +70,13 @@ pub struct BindOptions {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub propagation: String,
     /// Makes the source directory where it is missing.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "made_by_default")]
     pub create_host_path: Option<bool>,
     /// `enabled`, `disabled`, `writable` or `readonly`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub recursive: String,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -93,7 +93,7 @@ pub struct VolumeOptions {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub subpath: String,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -107,7 +107,7 @@ pub struct TmpfsOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<u32>,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -118,6 +118,12 @@ pub struct ImageMountOptions {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub subpath: String,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
+}
+
+/// docker compose writes only the unusual value.
+#[expect(clippy::ref_option, reason = "serde passes a reference")]
+fn made_by_default(create: &Option<bool>) -> bool {
+    *create != Some(false)
 }

@@ -19,6 +19,7 @@ pub struct Network {
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub driver_opts: Mapping,
     /// Address management.
+    #[serde(skip_serializing_if = "super::form::no_section")]
     pub ipam: Ipam,
     /// Made outside of this project.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -39,7 +40,7 @@ pub struct Network {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enable_ipv6: Option<bool>,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -56,7 +57,7 @@ pub struct Ipam {
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub options: Mapping,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -76,7 +77,7 @@ pub struct IpamPool {
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub aux_addresses: Mapping,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -111,6 +112,6 @@ pub struct AttachedNetwork {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }

@@ -29,7 +29,7 @@ pub struct Port {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub app_protocol: String,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 

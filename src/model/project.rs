@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::{FileObject, Network, Service, Volume, service::Model};
@@ -14,7 +14,6 @@ pub struct Project {
     /// The project's name, already normalised.
     pub name: String,
     /// The enabled services by name.
-    #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub services: IndexMap<String, Service>,
     /// Networks by key.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
@@ -23,10 +22,16 @@ pub struct Project {
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub volumes: IndexMap<String, Volume>,
     /// Secrets by key.
-    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    #[serde(
+        skip_serializing_if = "IndexMap::is_empty",
+        serialize_with = "without_values"
+    )]
     pub secrets: IndexMap<String, FileObject>,
     /// Configs by key.
-    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    #[serde(
+        skip_serializing_if = "IndexMap::is_empty",
+        serialize_with = "without_found_values"
+    )]
     pub configs: IndexMap<String, FileObject>,
     /// AI models by key.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
@@ -61,5 +66,35 @@ impl Project {
         self.services
             .get(name)
             .or_else(|| self.disabled_services.get(name))
+    }
+}
+
+/// Writes secrets without their values.
+fn without_values<S: Serializer>(
+    secrets: &IndexMap<String, FileObject>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(secrets.iter().map(|(key, secret)| (key, bare(secret))))
+}
+
+/// Writes configs without the values that came from the environment.
+fn without_found_values<S: Serializer>(
+    configs: &IndexMap<String, FileObject>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(configs.iter().map(|(key, config)| {
+        let shown = if config.environment.is_empty() {
+            config.clone()
+        } else {
+            bare(config)
+        };
+        (key, shown)
+    }))
+}
+
+fn bare(object: &FileObject) -> FileObject {
+    FileObject {
+        content: String::new(),
+        ..object.clone()
     }
 }

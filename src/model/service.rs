@@ -1,7 +1,8 @@
 //! A service and its scalar sections.
 
 use indexmap::IndexMap;
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::{
@@ -53,7 +54,10 @@ pub struct Service {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_count: Option<i64>,
     /// Share of the processors (Windows).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "super::form::number"
+    )]
     pub cpu_percent: Option<f64>,
     /// CFS period in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +72,10 @@ pub struct Service {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_rt_runtime: Option<i64>,
     /// Number of processors.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "super::form::number"
+    )]
     pub cpus: Option<f64>,
     /// Processors it may use.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -77,6 +84,7 @@ pub struct Service {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_shares: Option<i64>,
     /// Command; `None` is the image's.
+    #[serde(skip_serializing_if = "super::form::no_command")]
     pub command: Option<Vec<String>>,
     /// Configs it uses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -115,6 +123,7 @@ pub struct Service {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub domainname: String,
     /// Entry point; `None` is the image's.
+    #[serde(skip_serializing_if = "super::form::no_command")]
     pub entrypoint: Option<Vec<String>>,
     /// External provider.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,7 +144,10 @@ pub struct Service {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub external_links: Vec<String>,
     /// Entries of `/etc/hosts`, host to addresses.
-    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    #[serde(
+        skip_serializing_if = "IndexMap::is_empty",
+        serialize_with = "super::form::hosts"
+    )]
     pub extra_hosts: IndexMap<String, Vec<String>>,
     /// Further groups.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -309,7 +321,7 @@ pub struct Service {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pre_stop: Vec<Hook>,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -338,7 +350,7 @@ pub struct Dependency {
     /// Fails where the dependency is missing or fails.
     pub required: bool,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -364,32 +376,54 @@ pub struct BlkioConfig {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub device_write_iops: Vec<BlkioLimit>,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
 /// Weight of a device.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct BlkioWeight {
     /// Device.
     pub path: String,
     /// Weight.
     pub weight: u16,
-    /// `x-` attributes.
-    #[serde(flatten)]
-    pub extensions: IndexMap<String, Value>,
+}
+
+impl Serialize for BlkioWeight {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let keys = if super::form::is_yaml() {
+            ["path", "weight"]
+        } else {
+            ["Path", "Weight"]
+        };
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry(keys[0], &self.path)?;
+        map.serialize_entry(keys[1], &self.weight)?;
+        map.end()
+    }
 }
 
 /// Rate of a device.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct BlkioLimit {
     /// Device.
     pub path: String,
     /// Rate per second.
     pub rate: ByteSize,
-    /// `x-` attributes.
-    #[serde(flatten)]
-    pub extensions: IndexMap<String, Value>,
+}
+
+impl Serialize for BlkioLimit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let keys = if super::form::is_yaml() {
+            ["path", "rate"]
+        } else {
+            ["Path", "Rate"]
+        };
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry(keys[0], &self.path)?;
+        map.serialize_entry(keys[1], &self.rate)?;
+        map.end()
+    }
 }
 
 /// Credentials (Windows).
@@ -405,7 +439,7 @@ pub struct CredentialSpec {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub registry: String,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -422,7 +456,7 @@ pub struct DeviceMapping {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub permissions: String,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -448,7 +482,7 @@ pub struct Logging {
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub options: Mapping,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -461,7 +495,7 @@ pub struct Provider {
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub options: IndexMap<String, Vec<String>>,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -475,7 +509,7 @@ pub struct ServiceModel {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub model_var: String,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }
 
@@ -495,6 +529,6 @@ pub struct Model {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub runtime_flags: Vec<String>,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }

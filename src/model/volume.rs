@@ -25,6 +25,6 @@ pub struct Volume {
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub labels: Labels,
     /// `x-` attributes.
-    #[serde(flatten)]
+    #[serde(flatten, skip_serializing_if = "super::form::no_extensions")]
     pub extensions: IndexMap<String, Value>,
 }

@@ -1,0 +1,361 @@
+//! YAML text to trees of [`Node`]s, one tree for each document.
+//!
+//! Reads parser events, because no YAML library keeps everything that a Compose file needs: places, `!reset` and
+//! `!override`, merge keys, duplicate keys with both places, and bounds on aliases and depth.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as EventSpan, StrInput, Tag};
+
+use super::{
+    node::{Instruction, Map, Node, Span, Value},
+    report::Failure,
+    scalar,
+};
+
+/// Nodes that aliases may add to a file: this many, and [`ALIAS_RATIO`] times what the file itself holds.
+const ALIAS_NODES: usize = 100_000;
+/// See [`ALIAS_NODES`].
+const ALIAS_RATIO: usize = 20;
+/// Levels of nesting.
+const MAX_DEPTH: usize = 200;
+
+/// Reads every document of a text.
+///
+/// # Errors
+/// Fails where the text is not YAML, a key is written twice or is not text, or aliases expand beyond all measure.
+pub(super) fn parse(text: &str, source: u32) -> Result<Vec<Node>, Failure> {
+    let mut reader = Reader {
+        events: Parser::new_from_str(text),
+        bytes: ByteIndex::new(text),
+        source,
+        anchors: HashMap::new(),
+        own_nodes: 0,
+        alias_nodes: 0,
+    };
+    let mut documents = Vec::new();
+    loop {
+        match reader.next()? {
+            (Event::DocumentStart(_), _) => {
+                let first = reader.next()?;
+                documents.push(reader.node(first, 0)?.0);
+            }
+            (Event::StreamEnd, _) => return Ok(documents),
+            _ => {}
+        }
+    }
+}
+
+struct Reader<'input> {
+    events: Parser<'input, StrInput<'input>>,
+    bytes: ByteIndex,
+    source: u32,
+    /// Finished anchors, with the number of their nodes.
+    anchors: HashMap<usize, (Node, usize)>,
+    own_nodes: usize,
+    alias_nodes: usize,
+}
+
+type Step<'input> = (Event<'input>, EventSpan);
+
+impl<'input> Reader<'input> {
+    fn next(&mut self) -> Result<Step<'input>, Failure> {
+        match self.events.next_event() {
+            Some(Ok(step)) => Ok(step),
+            Some(Err(error)) => Err(self.syntax(&error)),
+            None => Ok((Event::StreamEnd, EventSpan::default())),
+        }
+    }
+
+    fn syntax(&self, error: &ScanError) -> Failure {
+        let at = self.bytes.of(error.marker().index());
+        let span = Span {
+            source: self.source,
+            start: at,
+            end: at,
+        };
+        Failure::new(format!("not valid YAML: {}", error.info())).at(span, "here")
+    }
+
+    fn span(&self, span: EventSpan) -> Span {
+        Span {
+            source: self.source,
+            start: self.bytes.of(span.start.index()),
+            end: self.bytes.of(span.end.index()),
+        }
+    }
+
+    /// Reads one node from its first event; returns it with the number of nodes in it.
+    fn node(
+        &mut self,
+        (event, span): Step<'input>,
+        depth: usize,
+    ) -> Result<(Node, usize), Failure> {
+        let place = self.span(span);
+        if depth > MAX_DEPTH {
+            return Err(
+                Failure::new(format!("nested more than {MAX_DEPTH} levels deep")).at(place, ""),
+            );
+        }
+        self.own_nodes += 1;
+        let (mut read, anchor, tag) = match event {
+            Event::Alias(anchor) => return self.alias(anchor, place),
+            Event::Scalar(text, style, anchor, tag) => {
+                let value = scalar_value(text, style, tag.as_deref())
+                    .map_err(|problem| Failure::new(problem).at(place, ""))?;
+                ((Node::new(value, place), 1), anchor, tag)
+            }
+            Event::SequenceStart(anchor, tag) => (self.sequence(place, depth)?, anchor, tag),
+            Event::MappingStart(anchor, tag) => (self.mapping(place, depth)?, anchor, tag),
+            _ => ((Node::new(Value::Null, place), 1), 0, None),
+        };
+        read.0.instruction = tag.as_deref().and_then(instruction);
+        if anchor > 0 {
+            self.anchors.insert(anchor, read.clone());
+        }
+        Ok(read)
+    }
+
+    fn alias(&mut self, anchor: usize, place: Span) -> Result<(Node, usize), Failure> {
+        let Some((node, count)) = self.anchors.get(&anchor) else {
+            return Err(Failure::new("an anchor contains itself").at(place, "this alias"));
+        };
+        self.alias_nodes += count;
+        if self.alias_nodes > ALIAS_NODES + ALIAS_RATIO * self.own_nodes {
+            return Err(Failure::new("aliases expand to too many values")
+                .at(place, "this alias goes beyond the limit")
+                .hint(format!(
+                    "a file may hold {ALIAS_NODES} values through aliases, and {ALIAS_RATIO} for each of its own"
+                )));
+        }
+        let mut node = node.clone();
+        node.key = place;
+        Ok((node, *count))
+    }
+
+    fn sequence(&mut self, place: Span, depth: usize) -> Result<(Node, usize), Failure> {
+        let mut list = Vec::new();
+        let mut count = 1;
+        loop {
+            let step = self.next()?;
+            if matches!(step.0, Event::SequenceEnd | Event::StreamEnd) {
+                let end = self.span(step.1).end.max(place.end);
+                let span = Span { end, ..place };
+                return Ok((Node::new(Value::List(list), span), count));
+            }
+            let (node, nodes) = self.node(step, depth + 1)?;
+            count += nodes;
+            list.push(node);
+        }
+    }
+
+    fn mapping(&mut self, place: Span, depth: usize) -> Result<(Node, usize), Failure> {
+        let mut map = Map::new();
+        let mut merged = Vec::new();
+        let mut count = 1;
+        loop {
+            let step = self.next()?;
+            if matches!(step.0, Event::MappingEnd | Event::StreamEnd) {
+                let end = self.span(step.1).end.max(place.end);
+                apply_merge_keys(&mut map, merged)?;
+                let span = Span { end, ..place };
+                return Ok((Node::new(Value::Map(map), span), count));
+            }
+            let merge = is_merge_key(&step.0);
+            let (key, key_place) = self.key(step, depth)?;
+            let value_step = self.next()?;
+            let (value, nodes) = self.node(value_step, depth + 1)?;
+            count += nodes + 1;
+            let value = value.keyed(key_place);
+            if merge {
+                merged.push(value);
+            } else if let Some(first) = map.get(&key) {
+                return Err(Failure::new(format!("`{key}` is written twice"))
+                    .at(key_place, "the second time")
+                    .at(first.key, "the first time"));
+            } else {
+                map.insert(key, value);
+            }
+        }
+    }
+
+    fn key(&mut self, step: Step<'input>, depth: usize) -> Result<(String, Span), Failure> {
+        let (node, _) = self.node(step, depth + 1)?;
+        let place = if node.key == node.span {
+            node.span
+        } else {
+            node.key
+        };
+        match node.value {
+            Value::Text(key) => Ok((key, place)),
+            other => {
+                let kind = Node::new(other, place).kind();
+                Err(
+                    Failure::new(format!("a key must be a string, this one is a {kind}"))
+                        .at(place, "")
+                        .hint("put it in quotes"),
+                )
+            }
+        }
+    }
+}
+
+fn is_merge_key(event: &Event<'_>) -> bool {
+    matches!(event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<")
+}
+
+fn scalar_value(
+    text: Cow<'_, str>,
+    style: ScalarStyle,
+    tag: Option<&Tag>,
+) -> Result<Value, String> {
+    let core = tag.filter(|tag| tag.is_yaml_core_schema());
+    match (core.map(|tag| tag.suffix.as_str()), tag) {
+        (Some("str" | "binary"), _) | (None, Some(_)) => Ok(Value::Text(text.into_owned())),
+        (Some(wanted @ ("int" | "bool" | "null" | "float")), _) => typed(&text, wanted),
+        _ if style == ScalarStyle::Plain => Ok(scalar::resolve(&text)),
+        _ => Ok(Value::Text(text.into_owned())),
+    }
+}
+
+/// Reads a scalar with a tag such as `!!int`.
+fn typed(text: &str, wanted: &str) -> Result<Value, String> {
+    match (scalar::resolve(text), wanted) {
+        #[expect(clippy::cast_precision_loss, reason = "the author asks for a float")]
+        (Value::Int(number), "float") => Ok(Value::Float(number as f64)),
+        (value @ Value::Int(_), "int")
+        | (value @ Value::Bool(_), "bool")
+        | (value @ Value::Null, "null")
+        | (value @ Value::Float(_), "float") => Ok(value),
+        _ => Err(format!("`{text}` is not a value for `!!{wanted}`")),
+    }
+}
+
+fn instruction(tag: &Tag) -> Option<Instruction> {
+    match (tag.handle.as_str(), tag.suffix.as_str()) {
+        ("!", "reset") | ("", "!reset") => Some(Instruction::Reset),
+        ("!", "override") | ("", "!override") => Some(Instruction::Override),
+        _ => None,
+    }
+}
+
+/// Adds what `<<` brings: own keys win, and of several mappings the first.
+fn apply_merge_keys(map: &mut Map, merged: Vec<Node>) -> Result<(), Failure> {
+    for node in merged {
+        let (span, key) = (node.span, node.key);
+        match node.value {
+            Value::Map(base) => merge_base(map, base),
+            Value::List(list) => {
+                for element in list {
+                    match element.value {
+                        Value::Map(base) => merge_base(map, base),
+                        _ => return Err(wrong_merge(element.span, element.key)),
+                    }
+                }
+            }
+            _ => return Err(wrong_merge(span, key)),
+        }
+    }
+    Ok(())
+}
+
+fn wrong_merge(span: Span, key: Span) -> Failure {
+    Failure::new("`<<` takes a mapping, or a list of mappings")
+        .at(key, "")
+        .at(span, "this is something else")
+}
+
+fn merge_base(map: &mut Map, base: Map) {
+    for (key, node) in base {
+        let Some(own) = map.get_mut(&key) else {
+            map.insert(key, node);
+            continue;
+        };
+        match (own.instruction, node.instruction) {
+            // `!reset` beside a merged key clears what earlier files say and lets the merged value through.
+            (Some(Instruction::Reset), None) => {
+                *own = node;
+                own.instruction = Some(Instruction::Override);
+            }
+            (None, Some(_)) => own.instruction = Some(Instruction::Override),
+            _ => {}
+        }
+    }
+}
+
+/// Character positions to byte positions.
+struct ByteIndex {
+    /// For each character beyond ASCII: its position, and the bytes that it and those before it add.
+    wide: Vec<(usize, usize)>,
+}
+
+impl ByteIndex {
+    fn new(text: &str) -> Self {
+        let mut wide = Vec::new();
+        if !text.is_ascii() {
+            let mut extra = 0;
+            for (position, character) in text.chars().enumerate() {
+                if character.len_utf8() > 1 {
+                    extra += character.len_utf8() - 1;
+                    wide.push((position, extra));
+                }
+            }
+        }
+        Self { wide }
+    }
+
+    fn of(&self, character: usize) -> u32 {
+        let before = self
+            .wide
+            .partition_point(|(position, _)| *position < character);
+        let extra = before.checked_sub(1).map_or(0, |last| self.wide[last].1);
+        u32::try_from(character + extra).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str) -> Result<Node, Failure> {
+        Ok(parse(text, 0)?.remove(0))
+    }
+
+    #[test]
+    fn keeps_places_in_bytes() -> Result<(), Failure> {
+        let text = "ä: ö\nb: [x, \"yy\"]\n";
+        let tree = one(text)?;
+        let list = tree.find("b").and_then(Node::as_list).unwrap_or_default();
+        let shown = |span: Span| &text[span.start as usize..span.end as usize];
+        assert_eq!(shown(list[1].span), "\"yy\"");
+        assert_eq!(tree.find("b").map(|node| shown(node.key)), Some("b"));
+        Ok(())
+    }
+
+    #[test]
+    fn applies_merge_keys() -> Result<(), Failure> {
+        let tree = one("a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc:\n  <<: [*a, *b]\n  x: 9\n")?;
+        let merged = tree.find("c");
+        let value = |key| {
+            merged
+                .and_then(|node| node.find(key))
+                .map(|node| node.value.clone())
+        };
+        assert_eq!(value("x"), Some(Value::Int(9)));
+        assert_eq!(value("y"), Some(Value::Int(2)));
+        assert_eq!(value("z"), Some(Value::Int(4)));
+        Ok(())
+    }
+
+    #[test]
+    fn refuses_duplicate_keys_and_alias_bombs() {
+        assert!(one("a: 1\na: 2\n").is_err());
+        assert!(one("a: &a [*a]\n").is_err());
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..10 {
+            let alias = format!("*a{}", level - 1);
+            bomb += &format!("a{level}: &a{level} [{}]\n", vec![alias; 10].join(", "));
+        }
+        assert!(one(&bomb).is_err());
+    }
+}

@@ -1,0 +1,305 @@
+//! `extends`: services made from other services (behaviours.md B074-B078).
+
+use std::{
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use super::{
+    include,
+    layer::{self, Loader, Scope},
+    merge,
+    node::{Map, Node, Span, Value},
+    report::{Failure, Failures},
+    reset::Resets,
+    resolve_path, source, unicity,
+};
+
+/// The services of a file that other services extend, with their paths already resolved.
+#[derive(Debug)]
+pub(super) struct Base {
+    services: Map,
+    resets: Resets,
+}
+
+/// A service on the way to its base: file and name, and where it says so.
+struct Step {
+    file: String,
+    service: String,
+    span: Span,
+}
+
+/// What a service extends.
+struct Reference {
+    service: String,
+    file: Option<String>,
+    span: Span,
+}
+
+/// Resolves every `extends` of a document.
+///
+/// # Errors
+/// Fails where a base is missing or leads back to the service.
+pub(super) fn apply(
+    loader: &mut Loader<'_>,
+    own: &mut Map,
+    file: &str,
+    scope: &Scope,
+    resets: &Resets,
+) -> Result<(), Failures> {
+    let Some(services) = layer::section(own, "services")? else {
+        return Ok(());
+    };
+    let extending: Vec<String> = services
+        .iter()
+        .filter(|(_, service)| service.find("extends").is_some())
+        .map(|(name, _)| name.clone())
+        .collect();
+    if let Some((name, other)) = services
+        .iter()
+        .find(|(_, service)| !service.is_null() && service.as_map().is_none())
+    {
+        return Err(Failure::new(format!("`services.{name}` must be a mapping"))
+            .at(other.key, format!("this is a {}", other.kind()))
+            .into());
+    }
+    let mut run = Run {
+        loader,
+        scope,
+        file,
+        trail: Vec::new(),
+    };
+    for name in extending {
+        run.service(&name, services, resets)?;
+    }
+    Ok(())
+}
+
+struct Run<'a, 'r> {
+    loader: &'a mut Loader<'r>,
+    scope: &'a Scope,
+    file: &'a str,
+    trail: Vec<Step>,
+}
+
+impl Run<'_, '_> {
+    /// Resolves a service in place and returns nothing but success: the service is then free of `extends`.
+    fn service(&mut self, name: &str, services: &mut Map, resets: &Resets) -> Result<(), Failures> {
+        let Some(service) = services.get(name) else {
+            return Ok(());
+        };
+        let Some(reference) = reference(name, service)? else {
+            return Ok(());
+        };
+        let base = match &reference.file {
+            Some(file) => self.base_of_file(name, file, &reference)?,
+            None => self.base_of_same(name, &reference, services, resets)?,
+        };
+        let Some(mut base) = base else {
+            return Ok(());
+        };
+        resets.apply_at(["services", name], &mut base);
+        let own = services
+            .get_mut(name)
+            .map(std::mem::take)
+            .unwrap_or_default();
+        let key = own.key;
+        let mut merged = merge::merge_resource("services", "x", base, own)?.keyed(key);
+        if let Some(map) = merged.as_map_mut() {
+            map.shift_remove("extends");
+        }
+        if let Some(place) = services.get_mut(name) {
+            *place = merged;
+        }
+        Ok(())
+    }
+
+    fn base_of_same(
+        &mut self,
+        name: &str,
+        reference: &Reference,
+        services: &mut Map,
+        resets: &Resets,
+    ) -> Result<Option<Node>, Failures> {
+        if !services.contains_key(&reference.service) {
+            return Err(missing(name, self.file, reference, services).into());
+        }
+        self.step(self.file.to_owned(), name, reference.span)?;
+        self.service(&reference.service, services, resets)?;
+        self.trail.pop();
+        let base = services.get(&reference.service).cloned();
+        Ok(base.filter(|base| !base.is_null()))
+    }
+
+    fn base_of_file(
+        &mut self,
+        name: &str,
+        file: &str,
+        reference: &Reference,
+    ) -> Result<Option<Node>, Failures> {
+        if source::is_remote(file) {
+            let failure = Failure::new(format!(
+                "cannot extend a service of `{file}`: remote files are not supported yet"
+            ));
+            return Err(failure.at(reference.span, "").hint("fetch it first").into());
+        }
+        let base = self.load_base(file, reference)?;
+        if !base.services.contains_key(&reference.service) {
+            return Err(missing(name, file, reference, &base.services).into());
+        }
+        self.step(file.to_owned(), name, reference.span)?;
+        // Only the services that the base itself extends are needed beside it.
+        let mut services = needed(&base.services, &reference.service);
+        self.service(&reference.service, &mut services, &base.resets)?;
+        self.trail.pop();
+        let base = services.shift_remove(&reference.service);
+        Ok(base.filter(|base| !base.is_null()))
+    }
+
+    fn step(&mut self, file: String, service: &str, span: Span) -> Result<(), Failure> {
+        let step = Step {
+            file,
+            service: service.to_owned(),
+            span,
+        };
+        let known = self
+            .trail
+            .iter()
+            .any(|known| known.file == step.file && known.service == step.service);
+        self.trail.push(step);
+        if !known {
+            return Ok(());
+        }
+        let mut lines = vec!["Circular reference:".to_owned()];
+        let mut failure_places = Vec::new();
+        for (index, step) in self.trail.iter().enumerate() {
+            let word = if index == 0 { "" } else { "extends " };
+            lines.push(format!("  {word}{} in {}", step.service, step.file));
+            failure_places.push(step.span);
+        }
+        let failure = Failure::new(lines.join("\n"));
+        Err(failure_places
+            .into_iter()
+            .fold(failure, |failure, span| failure.at(span, "extends here")))
+    }
+
+    fn load_base(&mut self, file: &str, reference: &Reference) -> Result<Rc<Base>, Failures> {
+        let local = source::clean(&self.scope.directory.join(file));
+        let directory = local.parent().unwrap_or(Path::new("/")).to_path_buf();
+        let base = source::clean(&self.scope.base_relative(&directory));
+        let key = (local.display().to_string(), base.clone());
+        if let Some(known) = self.loader.bases.get(&key) {
+            return Ok(Rc::clone(known));
+        }
+        let loaded = Rc::new(self.read_base(&key.0, &base, reference)?);
+        self.loader.bases.insert(key, Rc::clone(&loaded));
+        Ok(loaded)
+    }
+
+    fn read_base(
+        &mut self,
+        file: &str,
+        directory: &Path,
+        reference: &Reference,
+    ) -> Result<Base, Failures> {
+        let documents = self
+            .loader
+            .parse(file)
+            .map_err(|failure| failure.at(reference.span, "extended here"))?;
+        let mut tree = Map::new();
+        let mut resets = Resets::default();
+        for document in documents.iter() {
+            let (own, found) = self.loader.prepare(document.clone(), self.scope)?;
+            found.apply(&mut tree);
+            merge::merge_files(&mut tree, own)?;
+            unicity::enforce(&mut tree)?;
+            self.loader.finish(&mut tree)?;
+            resets = found;
+        }
+        resolve_path::resolve(&mut tree, directory, &self.scope.environment)?;
+        match tree.shift_remove("services").map(|node| node.value) {
+            Some(Value::Map(services)) => Ok(Base { services, resets }),
+            _ => Err(Failure::new(format!(
+                "cannot extend a service of `{file}`: it has no services"
+            ))
+            .at(reference.span, "")
+            .into()),
+        }
+    }
+}
+
+impl Scope {
+    /// Writes a directory as the paths of this scope are written before they are resolved.
+    fn base_relative(&self, directory: &Path) -> PathBuf {
+        include::relative(directory, &self.directory)
+    }
+}
+
+fn reference(name: &str, service: &Node) -> Result<Option<Reference>, Failure> {
+    let Some(extends) = service.find("extends") else {
+        return Ok(None);
+    };
+    let text = |key: &str| extends.find(key).and_then(Node::as_text).map(str::to_owned);
+    match &extends.value {
+        Value::Text(service) => Ok(Some(Reference {
+            service: service.clone(),
+            file: None,
+            span: extends.span,
+        })),
+        Value::Map(_) => {
+            let Some(service) = text("service") else {
+                return Err(
+                    Failure::new(format!("`services.{name}.extends` has no `service`"))
+                        .at(extends.key, ""),
+                );
+            };
+            let span = extends
+                .find("service")
+                .map_or(extends.span, |node| node.span);
+            let span = extends.find("file").map_or(span, |node| node.span);
+            Ok(Some(Reference {
+                service,
+                file: text("file"),
+                span,
+            }))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn missing(name: &str, file: &str, reference: &Reference, services: &Map) -> Failure {
+    let service = &reference.service;
+    Failure::new(format!(
+        "cannot extend service \"{name}\" in {file}: service \"{service}\" not found"
+    ))
+    .at(reference.span, "")
+    .hint_if(super::schema::nearest(
+        service,
+        services.keys().map(String::as_str),
+    ))
+}
+
+/// Copies a service and the chain of services of the same file that it extends.
+fn needed(services: &Map, name: &str) -> Map {
+    let mut copied = Map::new();
+    let mut next = Some(name.to_owned());
+    while let Some(name) = next.take() {
+        if copied.contains_key(&name) {
+            break;
+        }
+        let Some(service) = services.get(&name) else {
+            break;
+        };
+        let extends = service.find("extends");
+        let same_file = extends.filter(|extends| extends.find("file").is_none());
+        next = same_file.and_then(|extends| match &extends.value {
+            Value::Text(text) => Some(text.clone()),
+            _ => extends
+                .find("service")
+                .and_then(Node::as_text)
+                .map(str::to_owned),
+        });
+        copied.insert(name, service.clone());
+    }
+    copied
+}

@@ -1,0 +1,252 @@
+//! `include`: other projects as parts of this one (behaviours.md B079-B083).
+
+use std::{
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use super::{
+    env,
+    layer::{self, Loader, PathResolution, Scope},
+    merge,
+    node::{Map, Node, Span, Value},
+    report::{Failure, Failures},
+    reset::Resets,
+    source,
+};
+
+const SECTIONS: [&str; 6] = [
+    "services", "volumes", "networks", "secrets", "configs", "models",
+];
+
+/// One entry of the list.
+struct Entry {
+    paths: Vec<String>,
+    env_files: Vec<String>,
+    project_directory: String,
+    span: Span,
+}
+
+/// Loads what a document includes into it; what the document says itself wins.
+///
+/// # Errors
+/// Fails where an included file cannot be loaded or includes itself.
+pub(super) fn apply(
+    loader: &mut Loader<'_>,
+    own: &mut Map,
+    scope: &Scope,
+    included: &[String],
+    resets: &Resets,
+) -> Result<(), Failures> {
+    let Some(list) = own.shift_remove("include") else {
+        return Ok(());
+    };
+    for entry in entries(&list)? {
+        let inner = inner_scope(loader, &entry, scope, included)?;
+        let tree = loader.load_scope(&inner)?;
+        import(tree, own, resets)?;
+    }
+    Ok(())
+}
+
+fn entries(list: &Node) -> Result<Vec<Entry>, Failure> {
+    let wrong = |node: &Node, what: &str| {
+        Failure::new(format!(
+            "`include` must be {what}, this is a {}",
+            node.kind()
+        ))
+        .at(node.span, "")
+    };
+    match &list.value {
+        Value::Null => Ok(Vec::new()),
+        Value::List(entries) => entries
+            .iter()
+            .map(|node| match &node.value {
+                Value::Text(path) => Ok(Entry {
+                    paths: vec![path.clone()],
+                    env_files: Vec::new(),
+                    project_directory: String::new(),
+                    span: node.span,
+                }),
+                Value::Map(_) => Ok(Entry {
+                    paths: texts(node.find("path"))?,
+                    env_files: texts(node.find("env_file"))?,
+                    project_directory: texts(node.find("project_directory"))?.concat(),
+                    span: node.find("path").map_or(node.span, |path| path.span),
+                }),
+                _ => Err(wrong(node, "a list of paths or mappings")),
+            })
+            .collect(),
+        _ => Err(wrong(list, "a list")),
+    }
+}
+
+fn texts(node: Option<&Node>) -> Result<Vec<String>, Failure> {
+    let wrong = |node: &Node| {
+        Failure::new(format!(
+            "a path in `include` must be a string, this is a {}",
+            node.kind()
+        ))
+        .at(node.span, "")
+    };
+    match node.map(|node| (node, &node.value)) {
+        None | Some((_, Value::Null)) => Ok(Vec::new()),
+        Some((_, Value::Text(text))) => Ok(vec![text.clone()]),
+        Some((_, Value::List(list))) => list
+            .iter()
+            .map(|node| node.as_text().map(str::to_owned).ok_or_else(|| wrong(node)))
+            .collect(),
+        Some((node, _)) => Err(wrong(node)),
+    }
+}
+
+fn inner_scope(
+    loader: &mut Loader<'_>,
+    entry: &Entry,
+    scope: &Scope,
+    included: &[String],
+) -> Result<Scope, Failure> {
+    let absolute = |path: &str| {
+        source::clean(&scope.directory.join(path))
+            .display()
+            .to_string()
+    };
+    if let Some(remote) = entry.paths.iter().find(|path| source::is_remote(path)) {
+        let failure = Failure::new(format!(
+            "cannot include `{remote}`: remote files are not supported yet"
+        ));
+        return Err(failure
+            .at(entry.span, "")
+            .hint("fetch it first, and include the local copy"));
+    }
+    let files: Vec<String> = entry.paths.iter().map(|path| absolute(path)).collect();
+    let Some(main) = files.first() else {
+        return Err(Failure::new("an entry of `include` has no `path`").at(entry.span, ""));
+    };
+    if included.contains(main) {
+        let chain = [included, &[main.clone()]].concat().join("\n include ");
+        return Err(Failure::new(format!("include cycle detected:\n{chain}")).at(entry.span, ""));
+    }
+    if let Some(missing) = files.iter().find(|file| !Path::new(file).exists()) {
+        return Err(
+            Failure::new(format!("cannot include `{missing}`: there is no such file"))
+                .at(entry.span, ""),
+        );
+    }
+    let directory = if entry.project_directory.is_empty() {
+        Path::new(main)
+            .parent()
+            .map_or_else(PathBuf::new, Path::to_path_buf)
+    } else {
+        source::clean(&scope.directory.join(&entry.project_directory))
+    };
+    let base = if Path::new(&entry.project_directory).is_absolute() {
+        directory.clone()
+    } else {
+        scope.base.join(relative(&directory, &scope.directory))
+    };
+    let environment = environment(loader, entry, scope, &directory)?;
+    Ok(Scope {
+        files,
+        directory,
+        base: source::clean(&base),
+        environment,
+        included: included.to_vec(),
+        paths: PathResolution::Yes,
+    })
+}
+
+fn environment(
+    loader: &mut Loader<'_>,
+    entry: &Entry,
+    scope: &Scope,
+    directory: &Path,
+) -> Result<Rc<env::EnvMap>, Failure> {
+    let files: Vec<PathBuf> = if entry.env_files.is_empty() {
+        let default = directory.join(".env");
+        default.is_file().then_some(default).into_iter().collect()
+    } else {
+        let named = entry.env_files.iter().filter(|file| *file != "/dev/null");
+        named
+            .map(|file| source::clean(&scope.directory.join(file)))
+            .collect()
+    };
+    if files.is_empty() {
+        return Ok(Rc::clone(&scope.environment));
+    }
+    let mut environment = scope.environment.as_ref().clone();
+    env::add_files(&mut environment, &files, &mut loader.report)
+        .map_err(|failure| failure.at(entry.span, "included here"))?;
+    Ok(Rc::new(environment))
+}
+
+/// Writes a path as seen from a directory; both are absolute and clean.
+pub(super) fn relative(path: &Path, from: &Path) -> PathBuf {
+    let mut common = 0;
+    let (parts, from_parts): (Vec<_>, Vec<_>) =
+        (path.components().collect(), from.components().collect());
+    while common < parts.len() && common < from_parts.len() && parts[common] == from_parts[common] {
+        common += 1;
+    }
+    let up = from_parts[common..]
+        .iter()
+        .map(|_| std::path::Component::ParentDir);
+    let relative: PathBuf = up.chain(parts[common..].iter().copied()).collect();
+    if relative.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        relative
+    }
+}
+
+fn import(mut tree: Map, own: &mut Map, resets: &Resets) -> Result<(), Failure> {
+    for name in SECTIONS {
+        let Some(Node {
+            value: Value::Map(from),
+            span,
+            key,
+            ..
+        }) = tree.shift_remove(name)
+        else {
+            continue;
+        };
+        if own.get(name).is_none_or(Node::is_null) {
+            own.insert(
+                name.to_owned(),
+                Node::new(Value::Map(Map::new()), span).keyed(key),
+            );
+        }
+        let Some(target) = layer::section(own, name)? else {
+            continue;
+        };
+        for (resource, mut node) in from {
+            let Some(known) = target.get_mut(&resource) else {
+                target.insert(resource, node);
+                continue;
+            };
+            if resets.clears([name, &resource]) {
+                continue;
+            }
+            resets.apply_at([name, &resource], &mut node);
+            *known = merge::merge_resource(name, &resource, node, std::mem::take(known))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_relative_paths() {
+        let shown = |path, from| {
+            relative(Path::new(path), Path::new(from))
+                .display()
+                .to_string()
+        };
+        assert_eq!(shown("/a/b/c", "/a"), "b/c");
+        assert_eq!(shown("/a", "/a/b"), "..");
+        assert_eq!(shown("/a", "/a"), ".");
+    }
+}

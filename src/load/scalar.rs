@@ -1,0 +1,123 @@
+//! What a plain YAML scalar means, by the rules of the library that docker compose reads with (YAML 1.2 with the
+//! octal numbers of 1.1): `yes` and `on` are text, `0777` and `0o777` are numbers, `22:22` is text.
+
+use super::node::Value;
+
+/// Resolves a plain scalar without a tag.
+pub(super) fn resolve(text: &str) -> Value {
+    match text.bytes().next() {
+        None => Value::Null,
+        Some(b'~' | b'n' | b'N' | b't' | b'T' | b'f' | b'F') => word(text),
+        Some(b'0'..=b'9' | b'+' | b'-' | b'.') => number(text),
+        Some(_) => Value::Text(text.to_owned()),
+    }
+}
+
+fn word(text: &str) -> Value {
+    match text {
+        "~" | "null" | "Null" | "NULL" => Value::Null,
+        "true" | "True" | "TRUE" => Value::Bool(true),
+        "false" | "False" | "FALSE" => Value::Bool(false),
+        _ => Value::Text(text.to_owned()),
+    }
+}
+
+fn number(text: &str) -> Value {
+    match text {
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => {
+            return Value::Float(f64::INFINITY);
+        }
+        "-.inf" | "-.Inf" | "-.INF" => return Value::Float(f64::NEG_INFINITY),
+        ".nan" | ".NaN" | ".NAN" => return Value::Float(f64::NAN),
+        _ => {}
+    }
+    let plain = text.replace('_', "");
+    if let Some(integer) = integer(&plain) {
+        return integer;
+    }
+    match plain.parse::<f64>() {
+        Ok(float) if is_float(&plain) => Value::Float(float),
+        _ => Value::Text(text.to_owned()),
+    }
+}
+
+fn integer(text: &str) -> Option<Value> {
+    let (negative, digits) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let (radix, digits) = radix_of(digits);
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let magnitude = i128::from_str_radix(digits, radix).ok()?;
+    let number = if negative { -magnitude } else { magnitude };
+    if let Ok(number) = i64::try_from(number) {
+        return Some(Value::Int(number));
+    }
+    u64::try_from(number)
+        .ok()
+        .map(|_| Value::Float(text.parse().unwrap_or(f64::INFINITY)))
+}
+
+fn radix_of(digits: &str) -> (u32, &str) {
+    let mut characters = digits.bytes();
+    match (characters.next(), characters.next()) {
+        (Some(b'0'), Some(b'x' | b'X')) => (16, &digits[2..]),
+        (Some(b'0'), Some(b'o' | b'O')) => (8, &digits[2..]),
+        (Some(b'0'), Some(b'b' | b'B')) => (2, &digits[2..]),
+        (Some(b'0'), Some(_)) => (8, &digits[1..]),
+        _ => (10, digits),
+    }
+}
+
+/// Matches `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
+fn is_float(text: &str) -> bool {
+    let text = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (mantissa, exponent) = match text.find(['e', 'E']) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
+    };
+    let all_digits = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit());
+    let mantissa_fits = match mantissa.split_once('.') {
+        Some(("", fraction)) => !fraction.is_empty() && all_digits(fraction),
+        Some((whole, fraction)) => all_digits(whole) && all_digits(fraction),
+        None => !mantissa.is_empty() && all_digits(mantissa),
+    };
+    mantissa_fits
+        && exponent.is_none_or(|exponent| {
+            let digits = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+            !digits.is_empty() && all_digits(digits)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolves_as_docker_compose_does() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        for (written, want) in [
+            ("", Value::Null),
+            ("~", Value::Null),
+            ("true", Value::Bool(true)),
+            ("yes", text("yes")),
+            ("no", text("no")),
+            ("22:22", text("22:22")),
+            ("0777", Value::Int(0o777)),
+            ("0o17", Value::Int(15)),
+            ("0x1F", Value::Int(31)),
+            ("1_000", Value::Int(1000)),
+            ("0888", Value::Float(888.0)),
+            ("1.5", Value::Float(1.5)),
+            ("1e3", Value::Float(1000.0)),
+            ("1.2.3", text("1.2.3")),
+            ("-", text("-")),
+            ("nginx", text("nginx")),
+        ] {
+            assert_eq!(resolve(written), want, "{written}");
+        }
+    }
+}

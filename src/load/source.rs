@@ -1,0 +1,342 @@
+//! Which files are loaded, from which directory, and under which project name (behaviours.md B001-B020).
+
+use std::{
+    path::{Component, Path, PathBuf},
+    rc::Rc,
+};
+
+use super::{
+    env::{self, EnvMap},
+    interpolate,
+    node::{Node, Span},
+    report::{Failure, Failures, Report},
+    request::{LoadRequest, Phase},
+};
+
+const FILE_NAMES: [&str; 4] = [
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yml",
+    "docker-compose.yaml",
+];
+const OVERRIDE_NAMES: [&str; 4] = [
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+];
+
+/// What the files of a run are, before any is read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Discovered {
+    /// The files in order, absolute; `-` is standard input.
+    pub(super) files: Vec<String>,
+    /// The directory that relative paths start from.
+    pub(super) working_directory: PathBuf,
+    /// The explicit env files.
+    pub(super) env_files: Vec<PathBuf>,
+    /// The environment that variables are taken from.
+    pub(super) environment: EnvMap,
+    /// The active profiles.
+    pub(super) profiles: Vec<String>,
+}
+
+/// Finds the files, the directory and the environment.
+///
+/// # Errors
+/// Fails where there is no file, or an env file is wrong.
+pub(super) fn discover(request: &LoadRequest, report: &mut Report) -> Result<Discovered, Failure> {
+    let mut environment = request.environment.clone();
+    let current = &request.current_directory;
+    environment
+        .entry("PWD".to_owned())
+        .or_insert_with(|| current.display().to_string());
+    let env_files = env::explicit_files(request);
+    if env_files.is_empty() {
+        let first = directory_of(request, &request.files);
+        if let Some(file) = env::default_file(request, &first)? {
+            env::add_files(&mut environment, &[file], report)?;
+        }
+    } else {
+        env::add_files(&mut environment, &env_files, report)?;
+    }
+    let files = find_files(request, &environment, report)?;
+    let working_directory = directory_of(request, &files);
+    if env_files.is_empty()
+        && let Some(file) = env::default_file(request, &working_directory)?
+    {
+        env::add_files(&mut environment, &[file], report)?;
+    }
+    let profiles = profiles(request, &environment);
+    Ok(Discovered {
+        files,
+        working_directory,
+        env_files,
+        environment,
+        profiles,
+    })
+}
+
+fn profiles(request: &LoadRequest, environment: &EnvMap) -> Vec<String> {
+    if !request.profiles.is_empty() {
+        return request.profiles.clone();
+    }
+    let listed = environment
+        .get("COMPOSE_PROFILES")
+        .map_or("", String::as_str);
+    listed
+        .split(',')
+        .map(str::trim)
+        .filter(|profile| !profile.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Returns the project directory that follows from a list of files.
+fn directory_of(request: &LoadRequest, files: &[String]) -> PathBuf {
+    let current = &request.current_directory;
+    if let Some(directory) = &request.project_directory {
+        return clean(&current.join(directory));
+    }
+    let first = files.iter().find(|file| *file != "-");
+    match first {
+        Some(file) if !is_remote(file) => {
+            let file = clean(&current.join(file));
+            file.parent()
+                .map_or_else(|| current.clone(), Path::to_path_buf)
+        }
+        _ => current.clone(),
+    }
+}
+
+fn find_files(
+    request: &LoadRequest,
+    environment: &EnvMap,
+    report: &mut Report,
+) -> Result<Vec<String>, Failure> {
+    let current = &request.current_directory;
+    let absolute = |file: &String| match file.as_str() {
+        "-" => "-".to_owned(),
+        remote if is_remote(remote) => remote.to_owned(),
+        local => clean(&current.join(local)).display().to_string(),
+    };
+    if !request.files.is_empty() {
+        return Ok(request.files.iter().map(absolute).collect());
+    }
+    if let Some(listed) = environment.get("COMPOSE_FILE") {
+        return listed_files(listed, environment, absolute);
+    }
+    let start = directory_of(request, &[]);
+    for directory in start.ancestors() {
+        let Some(file) = first_of(&FILE_NAMES, directory, "config", report) else {
+            continue;
+        };
+        let over = first_of(&OVERRIDE_NAMES, directory, "override", report);
+        return Ok([Some(file), over].into_iter().flatten().collect());
+    }
+    Err(
+        Failure::new("no configuration file provided: not found").hint(format!(
+            "`{}` and the directories above it hold none of {}; name one with `-f`",
+            start.display(),
+            FILE_NAMES.map(|name| format!("`{name}`")).join(", ")
+        )),
+    )
+}
+
+fn listed_files(
+    listed: &str,
+    environment: &EnvMap,
+    absolute: impl Fn(&String) -> String,
+) -> Result<Vec<String>, Failure> {
+    let separator = environment
+        .get("COMPOSE_PATH_SEPARATOR")
+        .filter(|separator| !separator.is_empty())
+        .map_or(":", String::as_str);
+    let files: Vec<String> = listed
+        .split(separator)
+        .map(|file| absolute(&file.to_owned()))
+        .collect();
+    for file in &files {
+        if file != "-" && !Path::new(file).exists() {
+            return Err(
+                Failure::new(format!("stat {file}: no such file or directory"))
+                    .hint("`COMPOSE_FILE` names it"),
+            );
+        }
+    }
+    Ok(files)
+}
+
+fn first_of(names: &[&str], directory: &Path, what: &str, report: &mut Report) -> Option<String> {
+    let found: Vec<String> = names
+        .iter()
+        .map(|name| directory.join(name))
+        .filter(|file| file.exists())
+        .map(|file| file.display().to_string())
+        .collect();
+    let first = found.first()?.clone();
+    if found.len() > 1 {
+        report.warn(Failure::new(format!(
+            "Found multiple {what} files with supported names: {}",
+            found.join(", ")
+        )));
+        report.warn(Failure::new(format!("Using {first}")));
+    }
+    Some(first)
+}
+
+/// Says whether a path names something on a network.
+pub(super) fn is_remote(path: &str) -> bool {
+    path.starts_with("oci://")
+        || path.starts_with("git@")
+        || path.starts_with("git://")
+        || path.starts_with("ssh://")
+        || ((path.starts_with("https://") || path.starts_with("http://"))
+            && (path.contains(".git") || path.contains('#')))
+        || path.starts_with("github.com/")
+}
+
+/// Reads a file, or standard input.
+///
+/// # Errors
+/// Fails where it cannot be read, or is not text.
+pub(super) fn read(file: &str, stdin: Option<&String>) -> Result<String, Failure> {
+    if file == "-" {
+        return stdin
+            .cloned()
+            .ok_or_else(|| Failure::new("standard input was not read, but `-` stands for it"));
+    }
+    if is_remote(file) {
+        return Err(Failure::new(format!(
+            "cannot load `{file}`: remote files are not supported yet"
+        ))
+        .hint("fetch it first, and name the local copy"));
+    }
+    let bytes = std::fs::read(file).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            Failure::new(format!("open {file}: no such file or directory"))
+        }
+        _ => Failure::new(format!("cannot read `{file}`: {error}")),
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Failure::new(format!("`{file}` is not UTF-8 text: byte {at} is wrong"))
+    })
+}
+
+/// Finds the project's name: flag, variable, `name` of the files, directory.
+///
+/// # Errors
+/// Fails where the name is given and is not a valid one.
+pub(super) fn project_name(
+    request: &LoadRequest,
+    discovered: &Discovered,
+    documents: &[Rc<Vec<Node>>],
+    report: &mut Report,
+) -> Result<String, Failures> {
+    let environment = &discovered.environment;
+    let given = request
+        .project_name
+        .as_ref()
+        .filter(|name| !name.is_empty());
+    let variable = environment
+        .get("COMPOSE_PROJECT_NAME")
+        .filter(|name| !name.is_empty());
+    if let Some(name) = given.or(variable) {
+        if *name == normalize_name(name) {
+            return Ok(name.clone());
+        }
+        return Err(invalid_name(name).into());
+    }
+    let written = documents
+        .iter()
+        .flat_map(|documents| documents.iter())
+        .filter_map(|document| document.find("name"))
+        .filter_map(|node| Some((node.as_text().filter(|name| !name.is_empty())?, node.span)))
+        .last();
+    if let Some((name, span)) = written {
+        let name = if request.runs(Phase::Interpolation) {
+            interpolate::interpolate_text(name, span, environment, report)?
+        } else {
+            name.to_owned()
+        };
+        let name = if request.runs(Phase::Normalization) {
+            normalize_name(&name)
+        } else {
+            name
+        };
+        if !name.is_empty() {
+            return Ok(name);
+        }
+        return Ok(String::new());
+    }
+    let directory = discovered.working_directory.file_name();
+    Ok(normalize_name(
+        &directory.unwrap_or_default().to_string_lossy(),
+    ))
+}
+
+fn invalid_name(name: &str) -> Failure {
+    Failure::new(format!(
+        "invalid project name \"{name}\": must consist only of lowercase alphanumeric characters, hyphens, and \
+         underscores as well as start with a letter or number"
+    ))
+    .at(Span::NOWHERE, "")
+    .hint_if(Some(normalize_name(name)).filter(|name| !name.is_empty()).map(|name| format!("`{name}` would do")))
+}
+
+/// Makes a name of a project out of any text.
+#[must_use]
+pub fn normalize_name(text: &str) -> String {
+    let kept: String = text
+        .to_lowercase()
+        .chars()
+        .filter(|next| {
+            next.is_ascii_lowercase() || next.is_ascii_digit() || matches!(next, '_' | '-')
+        })
+        .collect();
+    kept.trim_start_matches(['_', '-']).to_owned()
+}
+
+/// Removes `.`, `..` and doubled separators from a path, without looking at the disk.
+#[must_use]
+pub(super) fn clean(path: &Path) -> PathBuf {
+    let mut cleaned = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => match cleaned.components().next_back() {
+                Some(Component::Normal(_)) => {
+                    cleaned.pop();
+                }
+                Some(Component::RootDir) => {}
+                _ => cleaned.push(".."),
+            },
+            other => cleaned.push(other),
+        }
+    }
+    if cleaned.as_os_str().is_empty() {
+        cleaned.push(".");
+    }
+    cleaned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normalizes_names() {
+        assert_eq!(normalize_name("My App 2!"), "myapp2");
+        assert_eq!(normalize_name("My_Dir.X-1"), "my_dirx-1");
+        assert_eq!(normalize_name("___"), "");
+    }
+
+    #[test]
+    fn cleans_paths() {
+        assert_eq!(clean(Path::new("/a/./b/../c")), Path::new("/a/c"));
+        assert_eq!(clean(Path::new("../x/..")), Path::new(".."));
+        assert_eq!(clean(Path::new("/../a")), Path::new("/a"));
+        assert_eq!(clean(Path::new(".")), Path::new("."));
+    }
+}
