@@ -12,6 +12,7 @@
 pub mod connect;
 pub mod docker;
 pub mod error;
+pub mod fake;
 pub mod label;
 pub mod member;
 pub mod observed;
