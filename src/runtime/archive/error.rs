@@ -41,6 +41,12 @@ pub enum ArchiveError {
         /// What would come.
         new: &'static str,
     },
+    /// Nothing can be written there.
+    #[error("`{}` is marked read-only", path.display())]
+    ReadOnly {
+        /// The path.
+        path: PathBuf,
+    },
     /// A system call on a file of the tree.
     #[error("cannot {action} `{}`", path.display())]
     File {
@@ -51,4 +57,21 @@ pub enum ArchiveError {
         /// The cause.
         source: std::io::Error,
     },
+}
+
+impl ArchiveError {
+    /// Kind of the system's answer, where that is the cause.
+    #[must_use]
+    pub fn io_kind(&self) -> Option<std::io::ErrorKind> {
+        match self {
+            Self::Read(source) | Self::Write(source) | Self::File { source, .. } => {
+                Some(source.kind())
+            }
+            Self::Malformed(_)
+            | Self::Refused { .. }
+            | Self::TooLarge { .. }
+            | Self::Overwrite { .. }
+            | Self::ReadOnly { .. } => None,
+        }
+    }
 }

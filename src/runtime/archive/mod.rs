@@ -12,7 +12,9 @@
 //! While an archive is unpacked or written, a [`Recorder`] sees every byte that is not the content of a file, so that
 //! the very same archive can be written again from the files alone.
 
+mod changes;
 mod compression;
+mod copy;
 mod entry;
 mod error;
 mod merged;
@@ -22,7 +24,9 @@ mod root;
 mod unpack;
 mod writer;
 
+pub use changes::{Change, ChangeKind, changes};
 pub use compression::{Compression, decompress};
+pub use copy::{PathStat, PutOptions, export, get_path, put_path, stat_path};
 pub use entry::{Entry, EntryKind, clean_name};
 pub use error::ArchiveError;
 pub use merged::open_merged;

@@ -18,7 +18,7 @@ const RETRIES: usize = 64;
 pub struct Root {
     fd: OwnedFd,
     /// The directory that was used last: most entries lie beside their predecessor.
-    last: std::cell::RefCell<Option<(PathBuf, std::rc::Rc<OwnedFd>)>>,
+    last: std::cell::RefCell<Option<(PathBuf, std::sync::Arc<OwnedFd>)>>,
 }
 
 impl Root {
@@ -87,7 +87,7 @@ impl Root {
     pub(super) fn parent_of<'p>(
         &self,
         path: &'p Path,
-    ) -> Result<(std::rc::Rc<OwnedFd>, &'p OsStr), ArchiveError> {
+    ) -> Result<(std::sync::Arc<OwnedFd>, &'p OsStr), ArchiveError> {
         let name = path
             .file_name()
             .ok_or_else(|| file_error("use", path, Errno::ISDIR))?;
@@ -95,14 +95,14 @@ impl Root {
         if let Some((known, fd)) = &*self.last.borrow()
             && known == parent
         {
-            return Ok((std::rc::Rc::clone(fd), name));
+            return Ok((std::sync::Arc::clone(fd), name));
         }
         let fd = match self.open_at(parent, OFlags::PATH | OFlags::DIRECTORY) {
             Err(Errno::NOENT) => self.make_directories(parent)?,
             result => result.map_err(|errno| file_error("open", parent, errno))?,
         };
-        let fd = std::rc::Rc::new(fd);
-        *self.last.borrow_mut() = Some((parent.to_owned(), std::rc::Rc::clone(&fd)));
+        let fd = std::sync::Arc::new(fd);
+        *self.last.borrow_mut() = Some((parent.to_owned(), std::sync::Arc::clone(&fd)));
         Ok((fd, name))
     }
 

@@ -76,6 +76,8 @@ pub struct UnpackOptions {
     pub devices: Devices,
     /// How much is allowed.
     pub limits: Limits,
+    /// Directory within the root that names are relative to.
+    pub base: PathBuf,
     /// Directory that keeps regular files which a later entry takes the place of, named `0`, `1`, … as in
     /// [`Unpacked::replaced`].
     pub keep_replaced: Option<Arc<OwnedFd>>,
@@ -89,6 +91,7 @@ impl Default for UnpackOptions {
             overwrite: Overwrite::Any,
             devices: Devices::Make,
             limits: Limits::default(),
+            base: PathBuf::new(),
             keep_replaced: None,
         }
     }
@@ -169,10 +172,11 @@ impl Unpacker<'_> {
         entry: &Entry,
         reader: &mut TarReader<'_, R>,
     ) -> Result<(), ArchiveError> {
-        let path = clean_name(&entry.name, self.options.limits.name)?;
-        let Some(name) = path.file_name() else {
+        let relative = clean_name(&entry.name, self.options.limits.name)?;
+        let Some(name) = relative.file_name() else {
             return self.root_itself(entry);
         };
+        let path = self.options.base.join(&relative);
         if self.options.whiteouts == ArchiveWhiteouts::Overlay
             && name.as_bytes().starts_with(WHITEOUT)
         {
@@ -192,8 +196,13 @@ impl Unpacker<'_> {
     /// The entry `./` sets the attributes of the root.
     fn root_itself(&mut self, entry: &Entry) -> Result<(), ArchiveError> {
         if entry.kind == EntryKind::Directory {
-            self.attributes(self.root.fd(), entry, Path::new(""))?;
-            self.directories.push((PathBuf::new(), entry.mtime));
+            let base = &self.options.base;
+            let directory = self
+                .root
+                .open_at(base, OFlags::RDONLY | OFlags::DIRECTORY)
+                .map_err(|errno| file_error("open", base, errno))?;
+            self.attributes(directory.as_fd(), entry, base)?;
+            self.directories.push((base.clone(), entry.mtime));
         }
         Ok(())
     }
@@ -322,6 +331,7 @@ impl Unpacker<'_> {
         if target.as_os_str().is_empty() {
             return Err(refused(path, "it is a hard link to the root"));
         }
+        let target = self.options.base.join(target);
         if target == path {
             return Ok(());
         }

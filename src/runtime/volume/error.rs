@@ -97,7 +97,7 @@ pub enum VolumeError {
     },
     /// The file system of a volume with driver options cannot be mounted.
     #[error(
-        "error while mounting volume '{}': failed to mount local volume: mount {device}:{}, data: {data}: {source}",
+        "error while mounting volume '{}': failed to mount local volume: mount {device}:{}, data: {data}: {reason}",
         target.display(),
         target.display()
     )]
@@ -108,8 +108,8 @@ pub enum VolumeError {
         target: PathBuf,
         /// Options.
         data: String,
-        /// The cause, part of the text because Docker's clients look for it there.
-        source: std::io::Error,
+        /// The system's answer in Docker's words, which its clients look for.
+        reason: String,
     },
     /// The files of an image cannot be copied into a new volume.
     #[error("cannot fill volume `{name}` from `{path}` of the image")]

@@ -7,7 +7,11 @@
 //! create -> (mount: first user) -> in use -> (unmount: last user) -> remove
 //! ```
 
+mod content;
 mod error;
+mod options;
+mod query;
+mod record;
 mod store;
 
 pub use error::{ErrorKind, VolumeError};
