@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 
 use hoist::engine::Engine;
 use hoist::engine::connect::{self, Choice, InvokedAs};
+use hoist::engine::dry_run::DryRun;
 use hoist::runtime::launch;
 use hoist::runtime::layout::Layout;
 
@@ -123,7 +124,11 @@ impl Context {
             Choice::Address(address) => address,
             Choice::BuiltIn => built_in_address().await?,
         };
-        Ok(connect::connect(&address).await?)
+        let engine = connect::connect(&address).await?;
+        Ok(match self.global.dry_run {
+            true => Arc::new(DryRun::new(engine)),
+            false => engine,
+        })
     }
 }
 

@@ -11,6 +11,7 @@
 
 pub mod connect;
 pub mod docker;
+pub mod dry_run;
 pub mod error;
 pub mod fake;
 pub mod label;
