@@ -14,9 +14,20 @@
 //! Nothing here depends on the `ip`, `nft` or `iptables` programs: links, addresses and routes are made by route
 //! netlink, rules by nftables netlink in one table of our own, names are answered by a server of our own.
 
+mod background;
+mod bridge;
 mod create;
+mod dns;
+mod endpoint;
 mod error;
+mod firewall;
+mod forward;
 mod ipam;
+mod link;
+mod namespace;
+mod netlink;
+mod owner;
+mod port;
 mod record;
 mod request;
 mod service;
@@ -29,5 +40,5 @@ pub use request::{
     AttachRequest, ContainerNames, HostsRequest, LiveContainer, NameService, NetworkPaths,
     ResolvRequest,
 };
-pub use service::{Created, NetworkService};
+pub use service::{Created, NetworkService, Repair};
 pub use subnet::{Family, NotASubnet, Subnet};

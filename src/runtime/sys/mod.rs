@@ -5,4 +5,5 @@
 
 pub mod bpf;
 pub mod mount;
+pub mod netns;
 pub mod process;

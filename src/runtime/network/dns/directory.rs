@@ -1,0 +1,189 @@
+//! Who is called what on which network.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use super::has_names;
+use crate::runtime::network::endpoint;
+use crate::runtime::network::record::{EndpointRecord, NetworkRecord};
+use crate::runtime::network::request::ContainerNames;
+
+/// The addresses of one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
+    container: String,
+    /// Its IPv4 address.
+    pub(crate) v4: Option<Ipv4Addr>,
+    /// Its IPv6 address.
+    pub(crate) v6: Option<Ipv6Addr>,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    network: String,
+    members: HashMap<String, Vec<Member>>,
+    reverse: HashMap<IpAddr, String>,
+}
+
+/// What one container sees.
+#[derive(Debug, Default)]
+struct View {
+    /// Networks with names, in the order of attachment.
+    networks: Vec<String>,
+    /// Networks with a way out.
+    ways_out: Vec<String>,
+    /// Other names of its own for members: (network, alias) to the member's name.
+    links: HashMap<(String, String), String>,
+    upstream: Vec<IpAddr>,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    networks: HashMap<String, Names>,
+    views: HashMap<String, View>,
+}
+
+/// The shared directory.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    contents: RwLock<Contents>,
+    turn: AtomicUsize,
+}
+
+/// Who may be asked about names that are not ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Upstream {
+    /// Nobody: the container has no way out.
+    Nobody,
+    /// The host's resolvers.
+    Host,
+    /// Resolvers of the user's.
+    Servers(Vec<IpAddr>),
+}
+
+impl Directory {
+    /// Adds an endpoint.
+    pub(crate) fn join(
+        &self,
+        container: &ContainerNames,
+        endpoint: &EndpointRecord,
+        network: &NetworkRecord,
+    ) {
+        let mut contents = self.write();
+        let view = contents.views.entry(container.id.clone()).or_default();
+        view.upstream.clone_from(&container.dns);
+        if endpoint::has_way_out(network) {
+            view.ways_out.push(network.id.clone());
+        }
+        if !has_names(network) {
+            return;
+        }
+        view.networks.push(network.id.clone());
+        for link in endpoint.settings.links.iter().flatten() {
+            let (target, alias) = link.split_once(':').unwrap_or((link, link));
+            view.links.insert((network.id.clone(), lower(alias)), lower(target));
+        }
+        let names = contents.networks.entry(network.id.clone()).or_default();
+        names.network.clone_from(&network.name);
+        let member = Member { container: container.id.clone(), v4: endpoint.ipv4, v6: endpoint.ipv6 };
+        for name in endpoint.settings.dns_names.iter().flatten() {
+            names.members.entry(lower(name)).or_default().push(member.clone());
+        }
+        let addresses = [endpoint.ipv4.map(IpAddr::V4), endpoint.ipv6.map(IpAddr::V6)];
+        for address in addresses.into_iter().flatten() {
+            names.reverse.insert(address, container.name.clone());
+        }
+    }
+
+    /// Removes an endpoint.
+    pub(crate) fn leave(&self, container: &str, network: &str) {
+        let mut contents = self.write();
+        if let Some(view) = contents.views.get_mut(container) {
+            view.networks.retain(|id| id != network);
+            view.ways_out.retain(|id| id != network);
+            view.links.retain(|(id, _), _| id != network);
+        }
+        if let Some(names) = contents.networks.get_mut(network) {
+            let mut gone = Vec::new();
+            names.members.retain(|_, members| {
+                gone.extend(members.iter().filter(|member| member.container == container).cloned());
+                members.retain(|member| member.container != container);
+                !members.is_empty()
+            });
+            for member in gone {
+                let addresses = [member.v4.map(IpAddr::V4), member.v6.map(IpAddr::V6)];
+                for address in addresses.into_iter().flatten() {
+                    names.reverse.remove(&address);
+                }
+            }
+            if names.members.is_empty() {
+                contents.networks.remove(network);
+            }
+        }
+    }
+
+    /// Forgets what a container sees.
+    pub(crate) fn forget(&self, container: &str) {
+        self.write().views.remove(container);
+    }
+
+    /// The members that a name means for a container, each time beginning with another one; `None` where the name is
+    /// nobody's.
+    pub(crate) fn find(&self, container: &str, name: &str) -> Option<Vec<Member>> {
+        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
+        let view = contents.views.get(container)?;
+        let mut found: Vec<Member> = view
+            .networks
+            .iter()
+            .filter_map(|id| {
+                let names = contents.networks.get(id)?;
+                let linked = view.links.get(&(id.clone(), name.to_owned()));
+                let qualified = || {
+                    let plain = name.strip_suffix(&lower(&names.network))?.strip_suffix('.')?;
+                    names.members.get(plain)
+                };
+                let key = linked.map_or(name, String::as_str);
+                names.members.get(key).or_else(qualified)
+            })
+            .flatten()
+            .cloned()
+            .collect();
+        if found.is_empty() {
+            return None;
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % found.len();
+        found.rotate_left(turn);
+        Some(found)
+    }
+
+    /// The name of an address: `container.network`.
+    pub(crate) fn name_of(&self, container: &str, address: IpAddr) -> Option<String> {
+        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
+        let view = contents.views.get(container)?;
+        view.networks.iter().find_map(|id| {
+            let names = contents.networks.get(id)?;
+            names.reverse.get(&address).map(|name| format!("{name}.{}", names.network))
+        })
+    }
+
+    /// Who is asked about other names.
+    pub(crate) fn upstream(&self, container: &str) -> Upstream {
+        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
+        match contents.views.get(container) {
+            Some(view) if view.ways_out.is_empty() => Upstream::Nobody,
+            Some(view) if !view.upstream.is_empty() => Upstream::Servers(view.upstream.clone()),
+            Some(_) => Upstream::Host,
+            None => Upstream::Nobody,
+        }
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Contents> {
+        self.contents.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lower(name: &str) -> String {
+    name.to_ascii_lowercase()
+}

@@ -1,0 +1,88 @@
+//! Names inside containers: a server at 127.0.0.11:53 in each container's namespace, answered by the engine.
+//!
+//! ```text
+//! container ──127.0.0.11:53──> socket made in its namespace ──> server ── known name ──> directory
+//!                                                                 └────── other ──────> the host's resolvers
+//! ```
+//!
+//! The directory is changed by the service at each attach and detach; the next look-up sees it. Answers carry a time to
+//! live of zero, so nobody remembers what may change.
+
+mod answer;
+mod directory;
+mod server;
+pub(crate) mod upstream;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::runtime::sys::netns;
+
+use super::background::{Background, Serving};
+use super::record::{Driver, NetworkRecord};
+pub(crate) use directory::Directory;
+
+/// Where the server is found inside.
+pub(crate) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+const PORT: u16 = 53;
+
+/// Whether members of a network find each other by name. The default bridge has no names, as in Docker.
+pub(crate) fn has_names(network: &NetworkRecord) -> bool {
+    network.name != "bridge" && !matches!(network.driver, Driver::Host | Driver::Null)
+}
+
+/// The name servers of all containers.
+#[derive(Debug, Default)]
+pub(crate) struct NameServer {
+    directory: Arc<Directory>,
+    serving: Mutex<HashMap<String, Serving>>,
+}
+
+impl NameServer {
+    /// Who is called what.
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Whether a container has its server.
+    pub(crate) fn serves(&self, container: &str) -> bool {
+        self.lock().contains_key(container)
+    }
+
+    /// Starts the server of a container in its namespace.
+    pub(crate) fn serve(
+        &self,
+        container: &str,
+        namespace: BorrowedFd<'_>,
+        background: &Background,
+    ) -> io::Result<()> {
+        let (udp, tcp) = netns::inside(namespace, sockets).and_then(|sockets| sockets)?;
+        let work = server::run(udp, tcp, Arc::clone(&self.directory), container.to_owned());
+        self.lock().insert(container.to_owned(), Serving::start(background, work));
+        Ok(())
+    }
+
+    /// Ends the server of a container.
+    pub(crate) fn stop(&self, container: &str) {
+        let serving = self.lock().remove(container);
+        drop(serving); // not under the lock: it waits for the sockets to close
+        self.directory.forget(container);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Serving>> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// In the container's namespace.
+fn sockets() -> io::Result<(UdpSocket, TcpListener)> {
+    let address = SocketAddr::new(ADDRESS.into(), PORT);
+    let udp = UdpSocket::bind(address)?;
+    let tcp = TcpListener::bind(address)?;
+    udp.set_nonblocking(true)?;
+    tcp.set_nonblocking(true)?;
+    Ok((udp, tcp))
+}

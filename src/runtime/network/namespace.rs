@@ -1,0 +1,66 @@
+//! Pinned network namespaces: `<run>/netns/<container id>`. A namespace exists as long as its pin or a process in it.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
+
+use crate::runtime::sys::netns;
+
+use super::error::NetworkError;
+use super::link;
+
+/// Makes a namespace with loopback up and pins it, unless the pin holds one already.
+pub(crate) fn pin(path: &Path) -> Result<(), NetworkError> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(folder).map_err(NetworkError::file("create the folder", folder))?;
+    if is_pinned(path) {
+        return Ok(());
+    }
+    File::create(path).map_err(NetworkError::file("create the pin", path))?;
+    let made = netns::inside_new(|| {
+        mount_bind("/proc/thread-self/ns/net", path)?;
+        link::loopback_up()
+    });
+    made.and_then(|outcome| outcome).map_err(|source| {
+        // What is left of the pin is removed; the cause is what the caller must know.
+        drop(unpin(path));
+        NetworkError::Kernel { step: "make a network namespace".to_owned(), source }
+    })
+}
+
+/// Removes a pin; one that is not there counts as removed.
+pub(crate) fn unpin(path: &Path) -> Result<(), NetworkError> {
+    match unmount(path, UnmountFlags::DETACH) {
+        Ok(()) | Err(rustix::io::Errno::NOENT | rustix::io::Errno::INVAL) => {}
+        Err(error) => return Err(NetworkError::file("unmount the pin", path)(error.into())),
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(NetworkError::file("remove the pin", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Opens a pinned namespace.
+pub(crate) fn open(path: &Path) -> Result<File, NetworkError> {
+    File::open(path).map_err(NetworkError::file("open the network namespace", path))
+}
+
+/// Whether a pin holds a namespace (a mere file is what a crash or a reboot leaves).
+pub(crate) fn is_pinned(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|status| status.f_type == NSFS_MAGIC)
+}
+
+/// All pins of a run directory by container id.
+pub(crate) fn pins(folder: &Path) -> Result<Vec<(String, PathBuf)>, NetworkError> {
+    let entries = super::store::entries(folder)?;
+    Ok(entries
+        .into_iter()
+        .filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path)))
+        .collect())
+}
+
+const NSFS_MAGIC: rustix::fs::FsWord = 0x6e73_6673;

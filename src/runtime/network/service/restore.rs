@@ -1,0 +1,164 @@
+//! After a start of the engine: what should stand, stands; what belongs to nobody, goes.
+
+use std::collections::HashSet;
+
+use super::{NetworkService, State, elements};
+use crate::runtime::network::bridge::owner_mark;
+use crate::runtime::network::dns;
+use crate::runtime::network::error::NetworkError;
+use crate::runtime::network::link;
+use crate::runtime::network::namespace;
+use crate::runtime::network::port::Holder;
+use crate::runtime::network::record::ContainerRecord;
+use crate::runtime::network::request::LiveContainer;
+use crate::runtime::network::store;
+
+use super::connect::ends;
+use super::publish::targets;
+
+impl NetworkService {
+    /// After a start of the engine: makes bridges, rules, forwarders and name servers of the living containers stand
+    /// again, and removes whatever belongs to nobody.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn restore(&self, live: &[LiveContainer]) -> Result<(), NetworkError> {
+        let live: HashSet<&str> = live.iter().map(|container| container.id.as_str()).collect();
+        let mut state = self.lock();
+        self.load_containers(&mut state, &live)?;
+        self.drop_strange_pins(&state)?;
+        self.drop_strange_links(&state)?;
+        let used: Vec<_> = state.networks.values().filter(|record| is_used(&state, &record.id)).map(|record| record.id.clone()).collect();
+        for network in used {
+            self.stand_up(&mut state, &network)?;
+        }
+        let containers: Vec<_> = state.containers.values().cloned().collect();
+        for record in &containers {
+            self.revive(&mut state, record)?;
+        }
+        if containers.is_empty() {
+            let failed = NetworkError::kernel("remove the firewall rules");
+            return state.firewall.clear().map_err(failed);
+        }
+        // One transaction for everything, whatever the table has become meanwhile.
+        state.firewall.write().map_err(NetworkError::kernel("write the firewall rules (nftables)"))
+    }
+
+    fn load_containers(&self, state: &mut State, live: &HashSet<&str>) -> Result<(), NetworkError> {
+        let mut dead = Vec::new();
+        for path in store::entries(&self.paths.run.join("network"))? {
+            if path.extension().is_none_or(|extension| extension != "json") {
+                store::remove(&path)?;
+                continue;
+            }
+            let Some(record) = store::read::<ContainerRecord>(&path)? else { continue };
+            let id = record.names.id.clone();
+            if !live.contains(&*id) {
+                dead.push(id.clone());
+            }
+            state.containers.insert(id, record);
+        }
+        dead.iter().try_for_each(|id| self.release_locked(state, id))
+    }
+
+    fn drop_strange_pins(&self, state: &State) -> Result<(), NetworkError> {
+        for (id, path) in namespace::pins(&self.paths.run.join("netns"))? {
+            if !state.containers.contains_key(&id) {
+                namespace::unpin(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Links that carry our mark and that no record names.
+    fn drop_strange_links(&self, state: &State) -> Result<(), NetworkError> {
+        let failed = || NetworkError::kernel("remove links that belong to nobody");
+        let known: HashSet<&str> = state
+            .containers
+            .values()
+            .flat_map(|record| record.endpoints.iter().map(|endpoint| endpoint.host_link.as_str()))
+            .collect();
+        let ours = owner_mark(&self.paths.instance, "");
+        let strange: Vec<_> = link::list()
+            .map_err(failed())?
+            .into_iter()
+            .filter_map(|seen| {
+                let network = seen.owner.as_deref()?.strip_prefix(&*ours)?.to_owned();
+                let stands = state.networks.get(&network).is_some_and(|record| {
+                    let is_host_side = record.bridge_name() == seen.name
+                        || super::bridge::parent_name(record) == seen.name;
+                    is_host_side && is_used(state, &network) || known.contains(&*seen.name)
+                });
+                (!stands).then_some(seen.name)
+            })
+            .collect();
+        link::delete_all(&strange).map_err(failed())
+    }
+
+    /// Names, name server, ports of a container that runs on.
+    fn revive(&self, state: &mut State, record: &ContainerRecord) -> Result<(), NetworkError> {
+        let id = &record.names.id;
+        let mut has_names = false;
+        for (network, endpoint) in ends(state, record) {
+            self.names.directory().join(&record.names, endpoint, network);
+            has_names |= dns::has_names(network);
+        }
+        if has_names && namespace::is_pinned(&record.namespace) {
+            self.serve_names(record)?;
+        }
+        let targets = targets(state, id);
+        let mut holders = Vec::new();
+        for port in &record.ports {
+            // Somebody may have taken the socket meanwhile; the rules still lead the port to the container.
+            if let Ok(mut holder) = Holder::take(port.clone(), targets) {
+                holder.forward(&self.background);
+                holders.push(holder);
+            }
+        }
+        state.holders.insert(id.clone(), holders);
+        self.lead_ports(state, id)
+    }
+
+    /// Removes links, rules and namespaces of this engine when nothing runs any more; the networks stay on disk.
+    ///
+    /// # Errors
+    /// When something could not be removed.
+    pub fn shut_down(&self) -> Result<(), NetworkError> {
+        let mut state = self.lock();
+        let containers: Vec<_> = state.containers.keys().cloned().collect();
+        let mut outcome =
+            containers.iter().try_for_each(|id| self.release_locked(&mut state, id));
+        state.standing.clear();
+        outcome = outcome.and(self.drop_strange_links(&state));
+        outcome.and(state.firewall.clear().map_err(NetworkError::kernel("remove the firewall rules")))
+    }
+
+    /// Writes the firewall rules anew if somebody removed them; says whether that was so.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn repair_rules(&self) -> Result<Repair, NetworkError> {
+        let failed = || NetworkError::kernel("write the firewall rules (nftables)");
+        let mut state = self.lock();
+        if state.standing.is_empty() || state.firewall.is_present().map_err(failed())? {
+            return Ok(Repair::NotNeeded);
+        }
+        let wanted: Vec<_> = state.standing.keys().filter_map(|id| state.networks.get(id)).flat_map(elements).collect();
+        state.firewall.add(wanted).map_err(failed())?;
+        state.firewall.write().map_err(failed())?;
+        Ok(Repair::Done)
+    }
+}
+
+/// Whether something had to be put right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    /// Everything was as we left it.
+    NotNeeded,
+    /// It was put right.
+    Done,
+}
+
+fn is_used(state: &State, network: &str) -> bool {
+    state.containers.values().any(|record| record.endpoints.iter().any(|end| end.network == network))
+}

@@ -1,0 +1,474 @@
+//! Networks of the built-in engine on the real kernel: needs root. Each test has an engine of its own (run directory,
+//! instance, networks), so tests can run side by side and beside a real engine.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bollard_stubs::models::{
+    EndpointIpamConfig, EndpointSettings, Ipam, IpamConfig, NetworkCreateRequest, PortBinding,
+    PortMap,
+};
+use hickory_proto::op::{Message, Query};
+use hickory_proto::rr::{Name, RecordType};
+use hoist::runtime::network::{
+    AttachRequest, ContainerNames, LiveContainer, NetworkPaths, NetworkService, Repair,
+};
+use hoist::runtime::sys::netns;
+
+type TestResult<T = ()> = Result<T, Box<dyn Error>>;
+
+/// An engine's networks in folders of their own.
+struct Bench {
+    service: NetworkService,
+    paths: NetworkPaths,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Err(error) = self.service.shut_down() {
+            eprintln!("cleanup: {error}: {:?}", error.source());
+        }
+    }
+}
+
+impl Bench {
+    /// None, with a word why, where the machine does not let us.
+    fn new() -> TestResult<Option<Self>> {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root");
+            return Ok(None);
+        }
+        if netns::inside_new(|| ()).is_err() {
+            println!("skipped: needs network namespaces");
+            return Ok(None);
+        }
+        let folder = tempfile::Builder::new().prefix("hoist-net").tempdir()?;
+        let name = folder.path().file_name().and_then(|name| name.to_str()).unwrap_or("x");
+        let instance = name[name.len() - 5..].to_ascii_lowercase();
+        let paths = NetworkPaths {
+            state: folder.path().join("networks"),
+            run: folder.path().join("run"),
+            instance,
+        };
+        let service = NetworkService::open(paths.clone())?;
+        Ok(Some(Self { service, paths, _folder: folder }))
+    }
+
+    fn network(&self, name: &str) -> TestResult<String> {
+        let request = NetworkCreateRequest { name: name.to_owned(), ..Default::default() };
+        Ok(self.service.create(&request)?.id)
+    }
+
+    fn join(&self, id: &str, network: &str) -> TestResult<Container> {
+        self.join_with(id, network, EndpointSettings::default())
+    }
+
+    fn join_with(
+        &self,
+        id: &str,
+        network: &str,
+        settings: EndpointSettings,
+    ) -> TestResult<Container> {
+        let namespace = self.service.new_namespace(id)?;
+        let settings = self.service.attach(&AttachRequest {
+            container: ContainerNames {
+                id: id.to_owned(),
+                name: id.to_owned(),
+                ..ContainerNames::default()
+            },
+            network: network.to_owned(),
+            settings,
+        })?;
+        Ok(Container { namespace, settings })
+    }
+
+    fn publish(&self, id: &str, port: &str, host_ip: &str, host_port: &str) -> TestResult<u16> {
+        let binding = PortBinding {
+            host_ip: Some(host_ip.to_owned()),
+            host_port: Some(host_port.to_owned()),
+        };
+        let wishes = PortMap::from([(port.to_owned(), Some(vec![binding]))]);
+        let granted = self.service.publish(id, &wishes)?;
+        let binding = granted.get(port).and_then(Option::as_ref).and_then(|list| list.first());
+        let text = binding.and_then(|binding| binding.host_port.clone()).ok_or("no binding")?;
+        Ok(text.parse()?)
+    }
+}
+
+/// A namespace in which test code plays the container.
+#[derive(Clone)]
+struct Container {
+    namespace: PathBuf,
+    settings: EndpointSettings,
+}
+
+impl Container {
+    fn ip(&self) -> TestResult<Ipv4Addr> {
+        Ok(self.settings.ip_address.as_deref().unwrap_or_default().parse()?)
+    }
+
+    fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> TestResult<T> {
+        let namespace = File::open(&self.namespace)?;
+        Ok(netns::inside(namespace.as_fd(), work)?)
+    }
+
+    /// Serves one word to every TCP client of a port, until the test ends.
+    fn greet(&self, port: u16, word: &'static str) -> TestResult {
+        let listener = self.inside(|| TcpListener::bind(("0.0.0.0", port)))??;
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let _ = stream.write_all(word.as_bytes());
+            }
+        });
+        Ok(())
+    }
+
+    fn hears(&self, address: impl Into<IpAddr>, port: u16) -> TestResult<Option<String>> {
+        let address = SocketAddr::new(address.into(), port);
+        self.inside(move || hear(address))
+    }
+
+    fn look_up(&self, name: &str, kind: RecordType) -> TestResult<Vec<String>> {
+        let mut query = Message::query();
+        query.add_query(Query::query(Name::from_ascii(name)?, kind));
+        let packet = query.to_vec()?;
+        let answer = self.inside(move || -> std::io::Result<Vec<u8>> {
+            let socket = UdpSocket::bind("127.0.0.1:0")?;
+            socket.set_read_timeout(Some(Duration::from_secs(3)))?;
+            socket.send_to(&packet, "127.0.0.11:53")?;
+            let mut answer = vec![0; 1024];
+            let length = socket.recv(&mut answer)?;
+            answer.truncate(length);
+            Ok(answer)
+        })??;
+        let answer = Message::from_vec(&answer)?;
+        Ok(answer.answers.iter().map(|record| record.data.to_string()).collect())
+    }
+}
+
+/// What a server says, where it is reached within a second.
+fn hear(address: SocketAddr) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+    let mut word = String::new();
+    stream.read_to_string(&mut word).ok()?;
+    (!word.is_empty()).then_some(word)
+}
+
+fn links_of(bench: &Bench) -> TestResult<Vec<String>> {
+    let mark = format!("hoist/{}/", bench.paths.instance);
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/sys/class/net")? {
+        let alias = entry?.path().join("ifalias");
+        let text = fs::read_to_string(alias).unwrap_or_default();
+        if text.starts_with(&mark) {
+            found.push(text);
+        }
+    }
+    Ok(found)
+}
+
+fn host_address() -> TestResult<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.connect("192.0.2.1:9")?; // sends nothing; the kernel picks the address of the default route
+    Ok(socket.local_addr()?.ip())
+}
+
+#[test]
+fn two_containers_talk_by_address_and_name() -> TestResult {
+    let Some(bench) = Bench::new()? else { return Ok(()) };
+    bench.network("net")?;
+    let web = bench.join_with("web-1", "net", EndpointSettings {
+        aliases: Some(vec!["web".to_owned()]),
+        ..EndpointSettings::default()
+    })?;
+    let client = bench.join("client", "net")?;
+    web.greet(80, "hello")?;
+    assert_eq!(client.hears(web.ip()?, 80)?.as_deref(), Some("hello"));
+    let address = web.ip()?.to_string();
+    for name in ["web.", "WEB-1.", "web.net."] {
+        assert_eq!(client.look_up(name, RecordType::A)?, [address.clone()], "{name}");
+    }
+    bench.service.release("web-1")?;
+    assert!(client.look_up("web.", RecordType::A)?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn networks_are_apart_and_a_member_of_both_reaches_both() -> TestResult {
+    let Some(bench) = Bench::new()? else { return Ok(()) };
+    bench.network("one")?;
+    bench.network("two")?;
+    let one = bench.join("a", "one")?;
+    let two = bench.join("b", "two")?;
+    two.greet(80, "two")?;
+    assert_eq!(one.hears(two.ip()?, 80)?, None);
+    let gateway: Ipv4Addr = two.settings.gateway.as_deref().unwrap_or_default().parse()?;
+    let host = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    assert_eq!(one.hears(gateway, host.local_addr()?.port())?, None, "another network's gateway");
+    let both = bench.join("a", "two")?;
+    assert_eq!(both.hears(two.ip()?, 80)?.as_deref(), Some("two"));
+    bench.service.detach("a", "two")?;
+    assert_eq!(one.hears(two.ip()?, 80)?, None);
+    Ok(())
+}
+
+#[test]
+fn a_published_port_is_reached_from_everywhere_it_should() -> TestResult {
+    let Some(bench) = Bench::new()? else { return Ok(()) };
+    bench.network("net")?;
+    bench.network("other")?;
+    let web = bench.join("web", "net")?;
+    let neighbour = bench.join("neighbour", "net")?;
+    let stranger = bench.join("stranger", "other")?;
+    web.greet(80, "hello")?;
+    let port = bench.publish("web", "80/tcp", "", "")?;
+    let host = host_address()?;
+    let addresses: [IpAddr; 3] =
+        [Ipv4Addr::LOCALHOST.into(), host, std::net::Ipv6Addr::LOCALHOST.into()];
+    for address in addresses {
+        let heard = hear(SocketAddr::new(address, port));
+        assert_eq!(heard.as_deref(), Some("hello"), "from the host by {address}");
+    }
+    for (who, client) in [("itself", &web), ("neighbour", &neighbour), ("stranger", &stranger)] {
+        assert_eq!(client.hears(host, port)?.as_deref(), Some("hello"), "{who} by the host");
+        let gateway: Ipv4Addr = client.settings.gateway.as_deref().unwrap_or_default().parse()?;
+        assert_eq!(client.hears(gateway, port)?.as_deref(), Some("hello"), "{who} by its gateway");
+    }
+    bench.service.unpublish("web")?;
+    assert_eq!(hear(SocketAddr::new(host, port)), None);
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
+    Ok(())
+}
+
+#[test]
+fn a_port_of_one_address_is_reached_there_only() -> TestResult {
+    let Some(bench) = Bench::new()? else { return Ok(()) };
+    let web = bench.join("web", "bridge")?;
+    web.greet(80, "hello")?;
+    let port = bench.publish("web", "80/tcp", "127.0.0.1", "")?;
+    assert_eq!(hear(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)).as_deref(), Some("hello"));
+    assert_eq!(hear(SocketAddr::new(host_address()?, port)), None);
+    Ok(())
+}
+
+#[test]
+fn udp_ports_are_published() -> TestResult {
+    let Some(bench) = Bench::new()? else { return Ok(()) };
+    let echo = bench.join("echo", "bridge")?;
+    let socket = echo.inside(|| UdpSocket::bind("0.0.0.0:53"))??;
+    std::thread::spawn(move || {
+        let mut packet = [0; 100];
+        while let Ok((length, peer)) = socket.recv_from(&mut packet) {
+            let _ = socket.send_to(&packet[..length], peer);
+        }
+    });
+    let port = bench.publish("echo", "53/udp", "", "")?;
+    for address in [IpAddr::from(Ipv4Addr::LOCALHOST), host_address()?] {
+        let client = UdpSocket::bind("0.0.0.0:0")?;
+        client.set_read_timeout(Some(Duration::from_secs(2)))?;
+        client.send_to(b"hi", (address, port))?;
+        let mut answer = [0; 10];
+        assert_eq!(client.recv(&mut answer)?, 2, "{address}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_container_cannot_reach_services_on_the_hosts_loopback() -> TestResult {
+    let Some(bench) = Bench::new()? else { return Ok(()) };
+    let container = bench.join("a", "bridge")?;
+    let host = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = host.local_addr()?.port();
+    let gateway: Ipv4Addr = container.settings.gateway.as_deref().unwrap_or_default().parse()?;
+    assert_eq!(container.hears(gateway, port)?, None);
+    Ok(())
+}
+
+#[test]
+fn an_internal_network_has_no_way_out() -> TestResult {
+    let Some(bench) = Bench::new()? else { return Ok(()) };
+    bench.service.create(&NetworkCreateRequest {
+        name: "inner".to_owned(),
+        internal: Some(true),
+        ..NetworkCreateRequest::default()
+    })?;
+    let a = bench.join("a", "inner")?;
+    let b = bench.join("b", "inner")?;
+    b.greet(80, "inside")?;
+    assert_eq!(a.hears(b.ip()?, 80)?.as_deref(), Some("inside"));
+    let routes = a.inside(|| fs::read_to_string("/proc/thread-self/net/route"))??;
+    assert!(!routes.lines().any(|line| line.split_whitespace().nth(1) == Some("00000000")), "{routes}");
+    let host = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    assert_eq!(a.hears(host_address()?, host.local_addr()?.port())?, None);
+    Ok(())
+}
+
+#[test]
+fn without_inter_container_communication_members_reach_the_gateway_only() -> TestResult {
+    let Some(bench) = Bench::new()? else { return Ok(()) };
+    let options = [("com.docker.network.bridge.enable_icc", "false"), ("com.docker.network.driver.mtu", "1300")];
+    bench.service.create(&NetworkCreateRequest {
+        name: "apart".to_owned(),
+        options: Some(options.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+        ..NetworkCreateRequest::default()
+    })?;
+    let a = bench.join("a", "apart")?;
+    let b = bench.join("b", "apart")?;
+    b.greet(80, "b")?;
+    assert_eq!(a.hears(b.ip()?, 80)?, None);
+    let mtu = a.inside(|| {
+        let index = fs::read_to_string("/proc/thread-self/net/dev")?;
+        std::io::Result::Ok(index.contains("eth0"))
+    })??;
+    assert!(mtu);
+    Ok(())
+}
+
+#[test]
+fn static_addresses_conflicts_and_exhaustion_are_told_in_dockers_words() -> TestResult {
+    let Some(bench) = Bench::new()? else { return Ok(()) };
+    let ipam = |subnet: &str| Ipam {
+        config: Some(vec![IpamConfig { subnet: Some(subnet.to_owned()), ..Default::default() }]),
+        ..Default::default()
+    };
+    let request = |name: &str, subnet: &str| NetworkCreateRequest {
+        name: name.to_owned(),
+        ipam: Some(ipam(subnet)),
+        ..Default::default()
+    };
+    bench.service.create(&request("small", "10.213.77.0/29"))?;
+    let overlap = bench.service.create(&request("again", "10.213.77.0/24"));
+    assert!(overlap.is_err_and(|error| error.to_string().contains("overlaps")));
+    let settings = EndpointSettings {
+        ipam_config: Some(EndpointIpamConfig {
+            ipv4_address: Some("10.213.77.5".to_owned()),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let fixed = bench.join_with("fixed", "small", settings.clone())?;
+    assert_eq!(fixed.ip()?.to_string(), "10.213.77.5");
+    let twice = bench.join_with("twice", "small", settings);
+    assert_eq!(twice.map(|_| ()).err().map(|e| e.to_string()).as_deref(), Some("Address already in use"));
+    for number in 0..4 {
+        bench.join(&format!("c{number}"), "small")?;
+    }
+    let full = bench.join("full", "small").map(|_| ()).err().map(|error| error.to_string());
+    assert!(full.is_some_and(|text| text.contains("no available IPv4 addresses")));
+    let busy = bench.service.remove("small").map(|_| ()).err().map(|error| error.to_string());
+    assert!(busy.is_some_and(|text| text.contains("active endpoints")));
+    Ok(())
+}
+
+#[test]
+fn ipv6_members_reach_each_other() -> TestResult {
+    let Some(bench) = Bench::new()? else { return Ok(()) };
+    bench.service.create(&NetworkCreateRequest {
+        name: "dual".to_owned(),
+        enable_ipv6: Some(true),
+        ..NetworkCreateRequest::default()
+    })?;
+    let a = bench.join("a", "dual")?;
+    let b = bench.join("b", "dual")?;
+    let address: std::net::Ipv6Addr =
+        b.settings.global_ipv6_address.as_deref().unwrap_or_default().parse()?;
+    let listener = b.inside(move || TcpListener::bind((address, 80)))??;
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(b"six");
+        }
+    });
+    assert_eq!(a.hears(address, 80)?.as_deref(), Some("six"));
+    assert_eq!(a.look_up("b.", RecordType::AAAA)?, [address.to_string()]);
+    let port = bench.publish("b", "80/tcp", "::", "")?;
+    assert_eq!(hear(SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), port)).as_deref(), Some("six"));
+    Ok(())
+}
+
+#[test]
+fn a_restarted_engine_takes_everything_over_and_drops_what_is_nobodys() -> TestResult {
+    let Some(bench) = Bench::new()? else { return Ok(()) };
+    bench.network("net")?;
+    let web = bench.join("web", "net")?;
+    bench.join("dead", "net")?;
+    web.greet(80, "hello")?;
+    let port = bench.publish("web", "80/tcp", "", "")?;
+    // The old engine is not told: as after a crash, but for its sockets, which a crash would close.
+    let second = NetworkService::open(bench.paths.clone())?;
+    second.restore(&[LiveContainer { id: "web".to_owned() }])?;
+    assert!(second.namespace_of("dead").is_none());
+    assert!(!bench.paths.run.join("netns/dead").exists());
+    let inspected = second.inspect("net")?;
+    let members: Vec<_> = inspected.containers.unwrap_or_default().into_keys().collect();
+    assert_eq!(members, ["web"]);
+    assert_eq!(hear(SocketAddr::new(host_address()?, port)).as_deref(), Some("hello"));
+    second.shut_down()?;
+    Ok(())
+}
+
+#[test]
+fn flushed_rules_come_back() -> TestResult {
+    let Some(bench) = Bench::new()? else { return Ok(()) };
+    let web = bench.join("web", "bridge")?;
+    web.greet(80, "hello")?;
+    let port = bench.publish("web", "80/tcp", "", "")?;
+    assert_eq!(bench.service.repair_rules()?, Repair::NotNeeded);
+    let rules = bench.service.rules().join("\n");
+    assert!(rules.contains(&format!("tcp . {port} : {} . 80", web.ip()?)), "{rules}");
+    // Another hand removes the table; a second engine of the same instance stands for it.
+    let other = NetworkService::open(NetworkPaths {
+        run: bench.paths.run.join("elsewhere"),
+        ..bench.paths.clone()
+    })?;
+    other.restore(&[])?;
+    assert_eq!(bench.service.repair_rules()?, Repair::Done);
+    Ok(())
+}
+
+#[test]
+fn nothing_is_left() -> TestResult {
+    let Some(bench) = Bench::new()? else { return Ok(()) };
+    bench.network("net")?;
+    bench.join("a", "net")?;
+    bench.join("b", "net")?;
+    bench.publish("a", "80/tcp", "", "")?;
+    assert_eq!(links_of(&bench)?.len(), 3);
+    bench.service.release("a")?;
+    bench.service.release("b")?;
+    bench.service.remove("net")?;
+    assert_eq!(links_of(&bench)?, Vec::<String>::new());
+    assert_eq!(fs::read_dir(bench.paths.run.join("netns"))?.count(), 0);
+    assert_eq!(fs::read_dir(bench.paths.run.join("network"))?.count(), 0);
+    Ok(())
+}
+
+#[test]
+fn macvlan_members_share_a_parent_that_is_kept() -> TestResult {
+    let Some(bench) = Bench::new()? else { return Ok(()) };
+    for driver in ["macvlan", "ipvlan"] {
+        let made = bench.service.create(&NetworkCreateRequest {
+            name: driver.to_owned(),
+            driver: Some(driver.to_owned()),
+            options: Some(HashMap::new()),
+            ..NetworkCreateRequest::default()
+        });
+        if let Err(error) = made {
+            println!("skipped: needs {driver} and dummy links in the kernel ({error})");
+            continue;
+        }
+        let a = bench.join(&format!("{driver}-a"), driver)?;
+        let b = bench.join(&format!("{driver}-b"), driver)?;
+        b.greet(80, "vlan")?;
+        assert_eq!(a.hears(b.ip()?, 80)?.as_deref(), Some("vlan"), "{driver}");
+    }
+    Ok(())
+}
