@@ -4,3 +4,4 @@ mod archive;
 mod container;
 mod fixture;
 mod image;
+mod network;

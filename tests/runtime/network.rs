@@ -20,8 +20,84 @@ use hoist::runtime::network::{
     AttachRequest, ContainerNames, LiveContainer, NetworkPaths, NetworkService, Repair,
 };
 use hoist::runtime::sys::netns;
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST, NetlinkDeserializable, NetlinkMessage, NetlinkPayload,
+    NetlinkSerializable,
+};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-type TestResult<T = ()> = Result<T, Box<dyn Error>>;
+type TestResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// The address of the "host" that each test runs on.
+const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+/// Runs a test on a host of its own: a network namespace with loopback and one link with an address. So it neither
+/// sees nor touches the rules and links of the machine.
+fn on_own_host(test: impl FnOnce() -> TestResult + Send) -> TestResult {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: needs root");
+        return Ok(());
+    }
+    let outcome = netns::inside_new(|| {
+        make_host()?;
+        test()
+    });
+    match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            println!("skipped: needs network namespaces ({error})");
+            Ok(())
+        }
+    }
+}
+
+fn make_host() -> TestResult {
+    let mut socket = netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&netlink_sys::SocketAddr::new(0, 0))?;
+    let mut uplink = LinkMessage::default();
+    uplink.header.index = 77;
+    uplink.header.flags = LinkFlags::Up;
+    uplink.header.change_mask = LinkFlags::Up;
+    uplink
+        .attributes
+        .push(LinkAttribute::IfName("up0".to_owned()));
+    uplink
+        .attributes
+        .push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(
+            InfoKind::Bridge,
+        )]));
+    request(&socket, RouteNetlinkMessage::NewLink(uplink))?;
+    let mut loopback = LinkMessage::default();
+    loopback.header.index = 1;
+    loopback.header.flags = LinkFlags::Up;
+    loopback.header.change_mask = LinkFlags::Up;
+    request(&socket, RouteNetlinkMessage::SetLink(loopback))?;
+    let mut address = AddressMessage::default();
+    address.header.family = AddressFamily::Inet;
+    address.header.prefix_len = 24;
+    address.header.index = 77;
+    address
+        .attributes
+        .push(AddressAttribute::Local(HOST.into()));
+    request(&socket, RouteNetlinkMessage::NewAddress(address))
+}
+
+fn request(socket: &netlink_sys::Socket, message: RouteNetlinkMessage) -> TestResult {
+    let mut message = NetlinkMessage::from(message);
+    message.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE;
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    socket.send(&bytes, 0)?;
+    let (answer, _) = socket.recv_from_full()?;
+    match NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)?.payload {
+        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io().into()),
+        _ => Ok(()),
+    }
+}
 
 /// An engine's networks in folders of their own.
 struct Bench {
@@ -39,18 +115,13 @@ impl Drop for Bench {
 }
 
 impl Bench {
-    /// None, with a word why, where the machine does not let us.
-    fn new() -> TestResult<Option<Self>> {
-        if !rustix::process::geteuid().is_root() {
-            println!("skipped: needs root");
-            return Ok(None);
-        }
-        if netns::inside_new(|| ()).is_err() {
-            println!("skipped: needs network namespaces");
-            return Ok(None);
-        }
+    fn new() -> TestResult<Self> {
         let folder = tempfile::Builder::new().prefix("hoist-net").tempdir()?;
-        let name = folder.path().file_name().and_then(|name| name.to_str()).unwrap_or("x");
+        let name = folder
+            .path()
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or("x");
         let instance = name[name.len() - 5..].to_ascii_lowercase();
         let paths = NetworkPaths {
             state: folder.path().join("networks"),
@@ -58,11 +129,18 @@ impl Bench {
             instance,
         };
         let service = NetworkService::open(paths.clone())?;
-        Ok(Some(Self { service, paths, _folder: folder }))
+        Ok(Self {
+            service,
+            paths,
+            _folder: folder,
+        })
     }
 
     fn network(&self, name: &str) -> TestResult<String> {
-        let request = NetworkCreateRequest { name: name.to_owned(), ..Default::default() };
+        let request = NetworkCreateRequest {
+            name: name.to_owned(),
+            ..Default::default()
+        };
         Ok(self.service.create(&request)?.id)
     }
 
@@ -86,7 +164,10 @@ impl Bench {
             network: network.to_owned(),
             settings,
         })?;
-        Ok(Container { namespace, settings })
+        Ok(Container {
+            namespace,
+            settings,
+        })
     }
 
     fn publish(&self, id: &str, port: &str, host_ip: &str, host_port: &str) -> TestResult<u16> {
@@ -96,8 +177,13 @@ impl Bench {
         };
         let wishes = PortMap::from([(port.to_owned(), Some(vec![binding]))]);
         let granted = self.service.publish(id, &wishes)?;
-        let binding = granted.get(port).and_then(Option::as_ref).and_then(|list| list.first());
-        let text = binding.and_then(|binding| binding.host_port.clone()).ok_or("no binding")?;
+        let binding = granted
+            .get(port)
+            .and_then(Option::as_ref)
+            .and_then(|list| list.first());
+        let text = binding
+            .and_then(|binding| binding.host_port.clone())
+            .ok_or("no binding")?;
         Ok(text.parse()?)
     }
 }
@@ -111,7 +197,12 @@ struct Container {
 
 impl Container {
     fn ip(&self) -> TestResult<Ipv4Addr> {
-        Ok(self.settings.ip_address.as_deref().unwrap_or_default().parse()?)
+        Ok(self
+            .settings
+            .ip_address
+            .as_deref()
+            .unwrap_or_default()
+            .parse()?)
     }
 
     fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> TestResult<T> {
@@ -125,7 +216,7 @@ impl Container {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(mut stream) = stream else { return };
-                let _ = stream.write_all(word.as_bytes());
+                drop(stream.write_all(word.as_bytes()));
             }
         });
         Ok(())
@@ -150,7 +241,11 @@ impl Container {
             Ok(answer)
         })??;
         let answer = Message::from_vec(&answer)?;
-        Ok(answer.answers.iter().map(|record| record.data.to_string()).collect())
+        Ok(answer
+            .answers
+            .iter()
+            .map(|record| record.data.to_string())
+            .collect())
     }
 }
 
@@ -176,299 +271,417 @@ fn links_of(bench: &Bench) -> TestResult<Vec<String>> {
     Ok(found)
 }
 
-fn host_address() -> TestResult<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
-    socket.connect("192.0.2.1:9")?; // sends nothing; the kernel picks the address of the default route
-    Ok(socket.local_addr()?.ip())
-}
-
 #[test]
 fn two_containers_talk_by_address_and_name() -> TestResult {
-    let Some(bench) = Bench::new()? else { return Ok(()) };
-    bench.network("net")?;
-    let web = bench.join_with("web-1", "net", EndpointSettings {
-        aliases: Some(vec!["web".to_owned()]),
-        ..EndpointSettings::default()
-    })?;
-    let client = bench.join("client", "net")?;
-    web.greet(80, "hello")?;
-    assert_eq!(client.hears(web.ip()?, 80)?.as_deref(), Some("hello"));
-    let address = web.ip()?.to_string();
-    for name in ["web.", "WEB-1.", "web.net."] {
-        assert_eq!(client.look_up(name, RecordType::A)?, [address.clone()], "{name}");
-    }
-    bench.service.release("web-1")?;
-    assert!(client.look_up("web.", RecordType::A)?.is_empty());
-    Ok(())
+    on_own_host(|| {
+        let bench = Bench::new()?;
+        bench.network("net")?;
+        let web = bench.join_with(
+            "web-1",
+            "net",
+            EndpointSettings {
+                aliases: Some(vec!["web".to_owned()]),
+                ..EndpointSettings::default()
+            },
+        )?;
+        let client = bench.join("client", "net")?;
+        web.greet(80, "hello")?;
+        assert_eq!(client.hears(web.ip()?, 80)?.as_deref(), Some("hello"));
+        let address = web.ip()?.to_string();
+        for name in ["web.", "WEB-1.", "web.net."] {
+            assert_eq!(
+                client.look_up(name, RecordType::A)?,
+                [address.clone()],
+                "{name}"
+            );
+        }
+        bench.service.release("web-1")?;
+        assert!(client.look_up("web.", RecordType::A)?.is_empty());
+        Ok(())
+    })
 }
 
 #[test]
 fn networks_are_apart_and_a_member_of_both_reaches_both() -> TestResult {
-    let Some(bench) = Bench::new()? else { return Ok(()) };
-    bench.network("one")?;
-    bench.network("two")?;
-    let one = bench.join("a", "one")?;
-    let two = bench.join("b", "two")?;
-    two.greet(80, "two")?;
-    assert_eq!(one.hears(two.ip()?, 80)?, None);
-    let gateway: Ipv4Addr = two.settings.gateway.as_deref().unwrap_or_default().parse()?;
-    let host = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    assert_eq!(one.hears(gateway, host.local_addr()?.port())?, None, "another network's gateway");
-    let both = bench.join("a", "two")?;
-    assert_eq!(both.hears(two.ip()?, 80)?.as_deref(), Some("two"));
-    bench.service.detach("a", "two")?;
-    assert_eq!(one.hears(two.ip()?, 80)?, None);
-    Ok(())
+    on_own_host(|| {
+        let bench = Bench::new()?;
+        bench.network("one")?;
+        bench.network("two")?;
+        let one = bench.join("a", "one")?;
+        let two = bench.join("b", "two")?;
+        two.greet(80, "two")?;
+        assert_eq!(one.hears(two.ip()?, 80)?, None);
+        let gateway: Ipv4Addr = two
+            .settings
+            .gateway
+            .as_deref()
+            .unwrap_or_default()
+            .parse()?;
+        let host = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        assert_eq!(
+            one.hears(gateway, host.local_addr()?.port())?,
+            None,
+            "another network's gateway"
+        );
+        let both = bench.join("a", "two")?;
+        assert_eq!(both.hears(two.ip()?, 80)?.as_deref(), Some("two"));
+        bench.service.detach("a", "two")?;
+        assert_eq!(one.hears(two.ip()?, 80)?, None);
+        Ok(())
+    })
 }
 
 #[test]
 fn a_published_port_is_reached_from_everywhere_it_should() -> TestResult {
-    let Some(bench) = Bench::new()? else { return Ok(()) };
-    bench.network("net")?;
-    bench.network("other")?;
-    let web = bench.join("web", "net")?;
-    let neighbour = bench.join("neighbour", "net")?;
-    let stranger = bench.join("stranger", "other")?;
-    web.greet(80, "hello")?;
-    let port = bench.publish("web", "80/tcp", "", "")?;
-    let host = host_address()?;
-    let addresses: [IpAddr; 3] =
-        [Ipv4Addr::LOCALHOST.into(), host, std::net::Ipv6Addr::LOCALHOST.into()];
-    for address in addresses {
-        let heard = hear(SocketAddr::new(address, port));
-        assert_eq!(heard.as_deref(), Some("hello"), "from the host by {address}");
-    }
-    for (who, client) in [("itself", &web), ("neighbour", &neighbour), ("stranger", &stranger)] {
-        assert_eq!(client.hears(host, port)?.as_deref(), Some("hello"), "{who} by the host");
-        let gateway: Ipv4Addr = client.settings.gateway.as_deref().unwrap_or_default().parse()?;
-        assert_eq!(client.hears(gateway, port)?.as_deref(), Some("hello"), "{who} by its gateway");
-    }
-    bench.service.unpublish("web")?;
-    assert_eq!(hear(SocketAddr::new(host, port)), None);
-    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
-    Ok(())
+    on_own_host(|| {
+        let bench = Bench::new()?;
+        bench.network("net")?;
+        bench.network("other")?;
+        let web = bench.join("web", "net")?;
+        let neighbour = bench.join("neighbour", "net")?;
+        let stranger = bench.join("stranger", "other")?;
+        web.greet(80, "hello")?;
+        let port = bench.publish("web", "80/tcp", "", "")?;
+        let host = IpAddr::from(HOST);
+        let addresses: [IpAddr; 3] = [
+            Ipv4Addr::LOCALHOST.into(),
+            host,
+            std::net::Ipv6Addr::LOCALHOST.into(),
+        ];
+        for address in addresses {
+            let heard = hear(SocketAddr::new(address, port));
+            assert_eq!(
+                heard.as_deref(),
+                Some("hello"),
+                "from the host by {address}"
+            );
+        }
+        for (who, client) in [
+            ("itself", &web),
+            ("neighbour", &neighbour),
+            ("stranger", &stranger),
+        ] {
+            assert_eq!(
+                client.hears(host, port)?.as_deref(),
+                Some("hello"),
+                "{who} by the host"
+            );
+            let gateway: Ipv4Addr = client
+                .settings
+                .gateway
+                .as_deref()
+                .unwrap_or_default()
+                .parse()?;
+            assert_eq!(
+                client.hears(gateway, port)?.as_deref(),
+                Some("hello"),
+                "{who} by its gateway"
+            );
+        }
+        bench.service.unpublish("web")?;
+        assert_eq!(hear(SocketAddr::new(host, port)), None);
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
+        Ok(())
+    })
 }
 
 #[test]
 fn a_port_of_one_address_is_reached_there_only() -> TestResult {
-    let Some(bench) = Bench::new()? else { return Ok(()) };
-    let web = bench.join("web", "bridge")?;
-    web.greet(80, "hello")?;
-    let port = bench.publish("web", "80/tcp", "127.0.0.1", "")?;
-    assert_eq!(hear(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)).as_deref(), Some("hello"));
-    assert_eq!(hear(SocketAddr::new(host_address()?, port)), None);
-    Ok(())
+    on_own_host(|| {
+        let bench = Bench::new()?;
+        let web = bench.join("web", "bridge")?;
+        web.greet(80, "hello")?;
+        let port = bench.publish("web", "80/tcp", "127.0.0.1", "")?;
+        assert_eq!(
+            hear(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)).as_deref(),
+            Some("hello")
+        );
+        assert_eq!(hear(SocketAddr::new(HOST.into(), port)), None);
+        Ok(())
+    })
 }
 
 #[test]
 fn udp_ports_are_published() -> TestResult {
-    let Some(bench) = Bench::new()? else { return Ok(()) };
-    let echo = bench.join("echo", "bridge")?;
-    let socket = echo.inside(|| UdpSocket::bind("0.0.0.0:53"))??;
-    std::thread::spawn(move || {
-        let mut packet = [0; 100];
-        while let Ok((length, peer)) = socket.recv_from(&mut packet) {
-            let _ = socket.send_to(&packet[..length], peer);
+    on_own_host(|| {
+        let bench = Bench::new()?;
+        let echo = bench.join("echo", "bridge")?;
+        let socket = echo.inside(|| UdpSocket::bind("0.0.0.0:53"))??;
+        std::thread::spawn(move || {
+            let mut packet = [0; 100];
+            while let Ok((length, peer)) = socket.recv_from(&mut packet) {
+                drop(socket.send_to(&packet[..length], peer));
+            }
+        });
+        let port = bench.publish("echo", "53/udp", "", "")?;
+        for address in [IpAddr::from(Ipv4Addr::LOCALHOST), HOST.into()] {
+            let client = UdpSocket::bind("0.0.0.0:0")?;
+            client.set_read_timeout(Some(Duration::from_secs(2)))?;
+            client.send_to(b"hi", (address, port))?;
+            let mut answer = [0; 10];
+            assert_eq!(client.recv(&mut answer)?, 2, "{address}");
         }
-    });
-    let port = bench.publish("echo", "53/udp", "", "")?;
-    for address in [IpAddr::from(Ipv4Addr::LOCALHOST), host_address()?] {
-        let client = UdpSocket::bind("0.0.0.0:0")?;
-        client.set_read_timeout(Some(Duration::from_secs(2)))?;
-        client.send_to(b"hi", (address, port))?;
-        let mut answer = [0; 10];
-        assert_eq!(client.recv(&mut answer)?, 2, "{address}");
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]
 fn a_container_cannot_reach_services_on_the_hosts_loopback() -> TestResult {
-    let Some(bench) = Bench::new()? else { return Ok(()) };
-    let container = bench.join("a", "bridge")?;
-    let host = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let port = host.local_addr()?.port();
-    let gateway: Ipv4Addr = container.settings.gateway.as_deref().unwrap_or_default().parse()?;
-    assert_eq!(container.hears(gateway, port)?, None);
-    Ok(())
+    on_own_host(|| {
+        let bench = Bench::new()?;
+        let container = bench.join("a", "bridge")?;
+        let host = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = host.local_addr()?.port();
+        let gateway: Ipv4Addr = container
+            .settings
+            .gateway
+            .as_deref()
+            .unwrap_or_default()
+            .parse()?;
+        assert_eq!(container.hears(gateway, port)?, None);
+        Ok(())
+    })
 }
 
 #[test]
 fn an_internal_network_has_no_way_out() -> TestResult {
-    let Some(bench) = Bench::new()? else { return Ok(()) };
-    bench.service.create(&NetworkCreateRequest {
-        name: "inner".to_owned(),
-        internal: Some(true),
-        ..NetworkCreateRequest::default()
-    })?;
-    let a = bench.join("a", "inner")?;
-    let b = bench.join("b", "inner")?;
-    b.greet(80, "inside")?;
-    assert_eq!(a.hears(b.ip()?, 80)?.as_deref(), Some("inside"));
-    let routes = a.inside(|| fs::read_to_string("/proc/thread-self/net/route"))??;
-    assert!(!routes.lines().any(|line| line.split_whitespace().nth(1) == Some("00000000")), "{routes}");
-    let host = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    assert_eq!(a.hears(host_address()?, host.local_addr()?.port())?, None);
-    Ok(())
+    on_own_host(|| {
+        let bench = Bench::new()?;
+        bench.service.create(&NetworkCreateRequest {
+            name: "inner".to_owned(),
+            internal: Some(true),
+            ..NetworkCreateRequest::default()
+        })?;
+        let a = bench.join("a", "inner")?;
+        let b = bench.join("b", "inner")?;
+        b.greet(80, "inside")?;
+        assert_eq!(a.hears(b.ip()?, 80)?.as_deref(), Some("inside"));
+        let routes = a.inside(|| fs::read_to_string("/proc/thread-self/net/route"))??;
+        assert!(
+            !routes
+                .lines()
+                .any(|line| line.split_whitespace().nth(1) == Some("00000000")),
+            "{routes}"
+        );
+        let host = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        assert_eq!(a.hears(HOST, host.local_addr()?.port())?, None);
+        Ok(())
+    })
 }
 
 #[test]
 fn without_inter_container_communication_members_reach_the_gateway_only() -> TestResult {
-    let Some(bench) = Bench::new()? else { return Ok(()) };
-    let options = [("com.docker.network.bridge.enable_icc", "false"), ("com.docker.network.driver.mtu", "1300")];
-    bench.service.create(&NetworkCreateRequest {
-        name: "apart".to_owned(),
-        options: Some(options.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
-        ..NetworkCreateRequest::default()
-    })?;
-    let a = bench.join("a", "apart")?;
-    let b = bench.join("b", "apart")?;
-    b.greet(80, "b")?;
-    assert_eq!(a.hears(b.ip()?, 80)?, None);
-    let mtu = a.inside(|| {
-        let index = fs::read_to_string("/proc/thread-self/net/dev")?;
-        std::io::Result::Ok(index.contains("eth0"))
-    })??;
-    assert!(mtu);
-    Ok(())
+    on_own_host(|| {
+        let bench = Bench::new()?;
+        let options = [
+            ("com.docker.network.bridge.enable_icc", "false"),
+            ("com.docker.network.driver.mtu", "1300"),
+        ];
+        bench.service.create(&NetworkCreateRequest {
+            name: "apart".to_owned(),
+            options: Some(
+                options
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .into(),
+            ),
+            ..NetworkCreateRequest::default()
+        })?;
+        let a = bench.join("a", "apart")?;
+        let b = bench.join("b", "apart")?;
+        b.greet(80, "b")?;
+        assert_eq!(a.hears(b.ip()?, 80)?, None);
+        let mtu = a.inside(|| {
+            let index = fs::read_to_string("/proc/thread-self/net/dev")?;
+            std::io::Result::Ok(index.contains("eth0"))
+        })??;
+        assert!(mtu);
+        Ok(())
+    })
 }
 
 #[test]
 fn static_addresses_conflicts_and_exhaustion_are_told_in_dockers_words() -> TestResult {
-    let Some(bench) = Bench::new()? else { return Ok(()) };
-    let ipam = |subnet: &str| Ipam {
-        config: Some(vec![IpamConfig { subnet: Some(subnet.to_owned()), ..Default::default() }]),
-        ..Default::default()
-    };
-    let request = |name: &str, subnet: &str| NetworkCreateRequest {
-        name: name.to_owned(),
-        ipam: Some(ipam(subnet)),
-        ..Default::default()
-    };
-    bench.service.create(&request("small", "10.213.77.0/29"))?;
-    let overlap = bench.service.create(&request("again", "10.213.77.0/24"));
-    assert!(overlap.is_err_and(|error| error.to_string().contains("overlaps")));
-    let settings = EndpointSettings {
-        ipam_config: Some(EndpointIpamConfig {
-            ipv4_address: Some("10.213.77.5".to_owned()),
+    on_own_host(|| {
+        let bench = Bench::new()?;
+        let ipam = |subnet: &str| Ipam {
+            config: Some(vec![IpamConfig {
+                subnet: Some(subnet.to_owned()),
+                ..Default::default()
+            }]),
             ..Default::default()
-        }),
-        ..Default::default()
-    };
-    let fixed = bench.join_with("fixed", "small", settings.clone())?;
-    assert_eq!(fixed.ip()?.to_string(), "10.213.77.5");
-    let twice = bench.join_with("twice", "small", settings);
-    assert_eq!(twice.map(|_| ()).err().map(|e| e.to_string()).as_deref(), Some("Address already in use"));
-    for number in 0..4 {
-        bench.join(&format!("c{number}"), "small")?;
-    }
-    let full = bench.join("full", "small").map(|_| ()).err().map(|error| error.to_string());
-    assert!(full.is_some_and(|text| text.contains("no available IPv4 addresses")));
-    let busy = bench.service.remove("small").map(|_| ()).err().map(|error| error.to_string());
-    assert!(busy.is_some_and(|text| text.contains("active endpoints")));
-    Ok(())
+        };
+        let request = |name: &str, subnet: &str| NetworkCreateRequest {
+            name: name.to_owned(),
+            ipam: Some(ipam(subnet)),
+            ..Default::default()
+        };
+        bench.service.create(&request("small", "10.213.77.0/29"))?;
+        let overlap = bench.service.create(&request("again", "10.213.77.0/24"));
+        assert!(overlap.is_err_and(|error| error.to_string().contains("overlaps")));
+        let settings = EndpointSettings {
+            ipam_config: Some(EndpointIpamConfig {
+                ipv4_address: Some("10.213.77.5".to_owned()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let fixed = bench.join_with("fixed", "small", settings.clone())?;
+        assert_eq!(fixed.ip()?.to_string(), "10.213.77.5");
+        let twice = bench.join_with("twice", "small", settings);
+        assert_eq!(
+            twice.map(|_| ()).err().map(|e| e.to_string()).as_deref(),
+            Some("Address already in use")
+        );
+        for number in 0..4 {
+            bench.join(&format!("c{number}"), "small")?;
+        }
+        let full = bench
+            .join("full", "small")
+            .map(|_| ())
+            .err()
+            .map(|error| error.to_string());
+        assert!(full.is_some_and(|text| text.contains("no available IPv4 addresses")));
+        let busy = bench
+            .service
+            .remove("small")
+            .map(|_| ())
+            .err()
+            .map(|error| error.to_string());
+        assert!(busy.is_some_and(|text| text.contains("active endpoints")));
+        Ok(())
+    })
 }
 
 #[test]
 fn ipv6_members_reach_each_other() -> TestResult {
-    let Some(bench) = Bench::new()? else { return Ok(()) };
-    bench.service.create(&NetworkCreateRequest {
-        name: "dual".to_owned(),
-        enable_ipv6: Some(true),
-        ..NetworkCreateRequest::default()
-    })?;
-    let a = bench.join("a", "dual")?;
-    let b = bench.join("b", "dual")?;
-    let address: std::net::Ipv6Addr =
-        b.settings.global_ipv6_address.as_deref().unwrap_or_default().parse()?;
-    let listener = b.inside(move || TcpListener::bind((address, 80)))??;
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let _ = stream.write_all(b"six");
-        }
-    });
-    assert_eq!(a.hears(address, 80)?.as_deref(), Some("six"));
-    assert_eq!(a.look_up("b.", RecordType::AAAA)?, [address.to_string()]);
-    let port = bench.publish("b", "80/tcp", "::", "")?;
-    assert_eq!(hear(SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), port)).as_deref(), Some("six"));
-    Ok(())
+    on_own_host(|| {
+        let bench = Bench::new()?;
+        bench.service.create(&NetworkCreateRequest {
+            name: "dual".to_owned(),
+            enable_ipv6: Some(true),
+            ..NetworkCreateRequest::default()
+        })?;
+        let a = bench.join("a", "dual")?;
+        let b = bench.join("b", "dual")?;
+        let address: std::net::Ipv6Addr = b
+            .settings
+            .global_ipv6_address
+            .as_deref()
+            .unwrap_or_default()
+            .parse()?;
+        let listener = b.inside(move || TcpListener::bind((address, 80)))??;
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                drop(stream.write_all(b"six"));
+            }
+        });
+        assert_eq!(a.hears(address, 80)?.as_deref(), Some("six"));
+        assert_eq!(a.look_up("b.", RecordType::AAAA)?, [address.to_string()]);
+        let port = bench.publish("b", "80/tcp", "::", "")?;
+        assert_eq!(
+            hear(SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), port)).as_deref(),
+            Some("six")
+        );
+        Ok(())
+    })
 }
 
 #[test]
 fn a_restarted_engine_takes_everything_over_and_drops_what_is_nobodys() -> TestResult {
-    let Some(bench) = Bench::new()? else { return Ok(()) };
-    bench.network("net")?;
-    let web = bench.join("web", "net")?;
-    bench.join("dead", "net")?;
-    web.greet(80, "hello")?;
-    let port = bench.publish("web", "80/tcp", "", "")?;
-    // The old engine is not told: as after a crash, but for its sockets, which a crash would close.
-    let second = NetworkService::open(bench.paths.clone())?;
-    second.restore(&[LiveContainer { id: "web".to_owned() }])?;
-    assert!(second.namespace_of("dead").is_none());
-    assert!(!bench.paths.run.join("netns/dead").exists());
-    let inspected = second.inspect("net")?;
-    let members: Vec<_> = inspected.containers.unwrap_or_default().into_keys().collect();
-    assert_eq!(members, ["web"]);
-    assert_eq!(hear(SocketAddr::new(host_address()?, port)).as_deref(), Some("hello"));
-    second.shut_down()?;
-    Ok(())
+    on_own_host(|| {
+        let mut bench = Bench::new()?;
+        bench.network("net")?;
+        let web = bench.join("web", "net")?;
+        bench.join("dead", "net")?;
+        web.greet(80, "hello")?;
+        let port = bench.publish("web", "80/tcp", "", "")?;
+        // The old engine is not told: as after a crash, its sockets are closed and nothing else is done.
+        bench.service = NetworkService::open(bench.paths.clone())?;
+        let second = &bench.service;
+        second.restore(&[LiveContainer {
+            id: "web".to_owned(),
+        }])?;
+        assert!(second.namespace_of("dead").is_none());
+        assert!(!bench.paths.run.join("netns/dead").exists());
+        let inspected = second.inspect("net")?;
+        let members: Vec<_> = inspected
+            .containers
+            .unwrap_or_default()
+            .into_keys()
+            .collect();
+        assert_eq!(members, ["web"]);
+        assert_eq!(
+            hear(SocketAddr::new(HOST.into(), port)).as_deref(),
+            Some("hello")
+        );
+        assert_eq!(web.look_up("web.", RecordType::A)?, [web.ip()?.to_string()]);
+        Ok(())
+    })
 }
 
 #[test]
 fn flushed_rules_come_back() -> TestResult {
-    let Some(bench) = Bench::new()? else { return Ok(()) };
-    let web = bench.join("web", "bridge")?;
-    web.greet(80, "hello")?;
-    let port = bench.publish("web", "80/tcp", "", "")?;
-    assert_eq!(bench.service.repair_rules()?, Repair::NotNeeded);
-    let rules = bench.service.rules().join("\n");
-    assert!(rules.contains(&format!("tcp . {port} : {} . 80", web.ip()?)), "{rules}");
-    // Another hand removes the table; a second engine of the same instance stands for it.
-    let other = NetworkService::open(NetworkPaths {
-        run: bench.paths.run.join("elsewhere"),
-        ..bench.paths.clone()
-    })?;
-    other.restore(&[])?;
-    assert_eq!(bench.service.repair_rules()?, Repair::Done);
-    Ok(())
+    on_own_host(|| {
+        let bench = Bench::new()?;
+        let web = bench.join("web", "bridge")?;
+        web.greet(80, "hello")?;
+        let port = bench.publish("web", "80/tcp", "", "")?;
+        assert_eq!(bench.service.repair_rules()?, Repair::NotNeeded);
+        let rules = bench.service.rules().join("\n");
+        assert!(
+            rules.contains(&format!("tcp . {port} : {} . 80", web.ip()?)),
+            "{rules}"
+        );
+        // Another hand removes the table; a second engine of the same instance stands for it.
+        let other = NetworkService::open(NetworkPaths {
+            run: bench.paths.run.join("elsewhere"),
+            ..bench.paths.clone()
+        })?;
+        other.restore(&[])?;
+        assert_eq!(bench.service.repair_rules()?, Repair::Done);
+        Ok(())
+    })
 }
 
 #[test]
 fn nothing_is_left() -> TestResult {
-    let Some(bench) = Bench::new()? else { return Ok(()) };
-    bench.network("net")?;
-    bench.join("a", "net")?;
-    bench.join("b", "net")?;
-    bench.publish("a", "80/tcp", "", "")?;
-    assert_eq!(links_of(&bench)?.len(), 3);
-    bench.service.release("a")?;
-    bench.service.release("b")?;
-    bench.service.remove("net")?;
-    assert_eq!(links_of(&bench)?, Vec::<String>::new());
-    assert_eq!(fs::read_dir(bench.paths.run.join("netns"))?.count(), 0);
-    assert_eq!(fs::read_dir(bench.paths.run.join("network"))?.count(), 0);
-    Ok(())
+    on_own_host(|| {
+        let bench = Bench::new()?;
+        bench.network("net")?;
+        bench.join("a", "net")?;
+        bench.join("b", "net")?;
+        bench.publish("a", "80/tcp", "", "")?;
+        assert_eq!(links_of(&bench)?.len(), 3);
+        bench.service.release("a")?;
+        bench.service.release("b")?;
+        bench.service.remove("net")?;
+        assert_eq!(links_of(&bench)?, Vec::<String>::new());
+        assert_eq!(fs::read_dir(bench.paths.run.join("netns"))?.count(), 0);
+        assert_eq!(fs::read_dir(bench.paths.run.join("network"))?.count(), 0);
+        Ok(())
+    })
 }
 
 #[test]
 fn macvlan_members_share_a_parent_that_is_kept() -> TestResult {
-    let Some(bench) = Bench::new()? else { return Ok(()) };
-    for driver in ["macvlan", "ipvlan"] {
-        let made = bench.service.create(&NetworkCreateRequest {
-            name: driver.to_owned(),
-            driver: Some(driver.to_owned()),
-            options: Some(HashMap::new()),
-            ..NetworkCreateRequest::default()
-        });
-        if let Err(error) = made {
-            println!("skipped: needs {driver} and dummy links in the kernel ({error})");
-            continue;
+    on_own_host(|| {
+        let bench = Bench::new()?;
+        for driver in ["macvlan", "ipvlan"] {
+            let made = bench.service.create(&NetworkCreateRequest {
+                name: driver.to_owned(),
+                driver: Some(driver.to_owned()),
+                options: Some(HashMap::new()),
+                ..NetworkCreateRequest::default()
+            });
+            if let Err(error) = made {
+                println!("skipped: needs {driver} and dummy links in the kernel ({error})");
+                continue;
+            }
+            let a = bench.join(&format!("{driver}-a"), driver)?;
+            let b = bench.join(&format!("{driver}-b"), driver)?;
+            b.greet(80, "vlan")?;
+            assert_eq!(a.hears(b.ip()?, 80)?.as_deref(), Some("vlan"), "{driver}");
         }
-        let a = bench.join(&format!("{driver}-a"), driver)?;
-        let b = bench.join(&format!("{driver}-b"), driver)?;
-        b.greet(80, "vlan")?;
-        assert_eq!(a.hears(b.ip()?, 80)?.as_deref(), Some("vlan"), "{driver}");
-    }
-    Ok(())
+        Ok(())
+    })
 }

@@ -18,16 +18,25 @@ pub(crate) struct Background {
 impl Background {
     /// Starts the thread.
     pub(crate) fn start() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("network".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                // Both a message and a vanished sender mean the end.
-                drop(stopped.await);
-            });
-        })?;
-        Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("network".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    // Both a message and a vanished sender mean the end.
+                    drop(stopped.await);
+                });
+            })?;
+        Ok(Self {
+            handle,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     /// Where tasks are started.
@@ -61,7 +70,10 @@ impl Serving {
         F: Future<Output = ()> + Send + 'static,
     {
         let (open, closed) = std::sync::mpsc::channel::<()>();
-        let guarded = Guarded { work: Box::pin(work), _open: open };
+        let guarded = Guarded {
+            work: Box::pin(work),
+            _open: open,
+        };
         let task = background.handle().spawn(guarded).abort_handle();
         Self { task, closed }
     }

@@ -3,7 +3,9 @@
 use std::io;
 use std::net::IpAddr;
 
-use netlink_packet_route::link::{BridgeStpState, InfoBridge, InfoData, InfoKind, InfoVlan, LinkAttribute};
+use netlink_packet_route::link::{
+    BridgeStpState, InfoBridge, InfoData, InfoKind, InfoVlan, LinkAttribute,
+};
 
 use super::error::NetworkError;
 use super::link::{self, LinkLocal, LinkPlan};
@@ -39,7 +41,12 @@ pub(crate) fn take_down(network: &NetworkRecord, instance: &str) -> Result<(), N
 
 fn bridge(network: &NetworkRecord, instance: &str) -> Result<u32, NetworkError> {
     let name = network.bridge_name();
-    let failed = |step: &str| NetworkError::kernel(format!("{step} bridge `{name}` of network `{}`", network.name));
+    let failed = |step: &str| {
+        NetworkError::kernel(format!(
+            "{step} bridge `{name}` of network `{}`",
+            network.name
+        ))
+    };
     if let Some(index) = link::index_of(&name).map_err(failed("find"))? {
         settle(network, index).map_err(failed("set up"))?;
         return Ok(index);
@@ -48,19 +55,24 @@ fn bridge(network: &NetworkRecord, instance: &str) -> Result<u32, NetworkError> 
         name: name.clone(),
         mtu: network.mtu(),
         mac: None,
-        link_local: if network.enable_ipv6 { LinkLocal::Automatic } else { LinkLocal::Absent },
-        owner: Some(owner_mark(instance, &network.id)),
     };
     let data = InfoData::Bridge(vec![
         InfoBridge::StpState(BridgeStpState::Disabled),
         InfoBridge::ForwardDelay(0),
     ]);
+    let mut made = vec![link::new_link(
+        &plan,
+        InfoKind::Bridge,
+        Some(data),
+        Vec::new(),
+    )];
+    made.extend(link::up_owned(
+        &name,
+        link_local(network),
+        owner_mark(instance, &network.id),
+    ));
     Netlink::route()
-        .and_then(|mut netlink| {
-            netlink
-                .run(vec![link::new_link(&plan, InfoKind::Bridge, Some(data), Vec::new())])
-                .map_err(|refusal| refusal.source)
-        })
+        .and_then(|mut netlink| netlink.run(made).map_err(|refusal| refusal.source))
         .map_err(failed("make"))?;
     let index = link::index_of(&name)
         .and_then(|index| index.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)))
@@ -79,8 +91,18 @@ fn settle(network: &NetworkRecord, index: u32) -> io::Result<()> {
         .into_iter()
         .map(|(address, prefix)| link::address(index, address, prefix))
         .collect();
-    batch.push(link::up(index));
-    Netlink::route()?.run(batch).map_err(|refusal| refusal.source)
+    batch.extend(link::up(index, link_local(network)));
+    Netlink::route()?
+        .run(batch)
+        .map_err(|refusal| refusal.source)
+}
+
+fn link_local(network: &NetworkRecord) -> LinkLocal {
+    if network.enable_ipv6 {
+        LinkLocal::Automatic
+    } else {
+        LinkLocal::Absent
+    }
 }
 
 /// The addresses of a bridge itself.
@@ -104,40 +126,62 @@ pub(crate) fn parent_name(network: &NetworkRecord) -> String {
 
 fn parent(network: &NetworkRecord, instance: &str) -> Result<u32, NetworkError> {
     let name = parent_name(network);
-    let failed = |step: &str| NetworkError::kernel(format!("{step} parent link `{name}` of network `{}`", network.name));
+    let failed = |step: &str| {
+        NetworkError::kernel(format!(
+            "{step} parent link `{name}` of network `{}`",
+            network.name
+        ))
+    };
     if let Some(index) = link::index_of(&name).map_err(failed("find"))? {
         return Ok(index);
     }
     let plan = LinkPlan {
         name: name.clone(),
-        owner: Some(owner_mark(instance, &network.id)),
         ..LinkPlan::default()
     };
-    let request = if network.options.get("parent").is_some_and(|parent| !parent.is_empty()) {
+    let request = if network
+        .options
+        .get("parent")
+        .is_some_and(|parent| !parent.is_empty())
+    {
         let (carrier, tag) = vlan_of(&name)?;
-        let carrier_index = link::index_of(&carrier).map_err(failed("find"))?.ok_or_else(|| {
-            NetworkError::Invalid(format!("invalid parent `{name}`: there is no link `{carrier}` on this host"))
-        })?;
+        let carrier_index = link::index_of(&carrier)
+            .map_err(failed("find"))?
+            .ok_or_else(|| {
+                NetworkError::Invalid(format!(
+                    "invalid parent `{name}`: there is no link `{carrier}` on this host"
+                ))
+            })?;
         let data = InfoData::Vlan(vec![InfoVlan::Id(tag)]);
-        link::new_link(&plan, InfoKind::Vlan, Some(data), vec![LinkAttribute::Link(carrier_index)])
+        link::new_link(
+            &plan,
+            InfoKind::Vlan,
+            Some(data),
+            vec![LinkAttribute::Link(carrier_index)],
+        )
     } else {
         link::new_link(&plan, InfoKind::Dummy, None, Vec::new())
     };
     let made = Netlink::route().and_then(|mut netlink| {
-        netlink.run(vec![request]).map_err(|refusal| refusal.source)?;
-        let index = link::index_of(&name)?.ok_or(io::ErrorKind::NotFound)?;
-        netlink.run(vec![link::up(index)]).map_err(|refusal| refusal.source)?;
-        Ok(index)
+        let mut batch = vec![request];
+        let owner = owner_mark(instance, &network.id);
+        batch.extend(link::up_owned(&name, LinkLocal::Automatic, owner));
+        netlink.run(batch).map_err(|refusal| refusal.source)?;
+        Ok(link::index_of(&name)?.ok_or(io::ErrorKind::NotFound)?)
     });
     made.map_err(failed("make"))
 }
 
 /// `eth0.10` is VLAN 10 on `eth0`.
 fn vlan_of(name: &str) -> Result<(String, u16), NetworkError> {
-    let parts = name.rsplit_once('.').and_then(|(carrier, tag)| Some((carrier, tag.parse().ok()?)));
+    let parts = name
+        .rsplit_once('.')
+        .and_then(|(carrier, tag)| Some((carrier, tag.parse().ok()?)));
     match parts {
         Some((carrier, tag)) if (1..4095).contains(&tag) => Ok((carrier.to_owned(), tag)),
-        _ => Err(NetworkError::Invalid(format!("invalid parent `{name}`: there is no such link on this host, and it does not name a VLAN as in `eth0.10`"))),
+        _ => Err(NetworkError::Invalid(format!(
+            "invalid parent `{name}`: there is no such link on this host, and it does not name a VLAN as in `eth0.10`"
+        ))),
     }
 }
 
@@ -147,7 +191,11 @@ pub(crate) fn allow_forwarding(network: &NetworkRecord) -> Result<(), NetworkErr
         return Ok(());
     }
     switch_on("/proc/sys/net/ipv4/ip_forward")?;
-    if network.enable_ipv6 { switch_on("/proc/sys/net/ipv6/conf/all/forwarding") } else { Ok(()) }
+    if network.enable_ipv6 {
+        switch_on("/proc/sys/net/ipv6/conf/all/forwarding")
+    } else {
+        Ok(())
+    }
 }
 
 fn switch_on(path: &str) -> Result<(), NetworkError> {

@@ -34,29 +34,62 @@ pub(crate) fn decide(
 ) -> Result<EndpointRecord, NetworkError> {
     let wish = |text: Option<&String>| -> Result<Option<IpAddr>, NetworkError> {
         let text = text.filter(|text| !text.is_empty());
-        text.map(|text| text.parse().map_err(|_| NetworkError::Invalid(format!("invalid IP address: {text}")))).transpose()
+        text.map(|text| {
+            text.parse()
+                .map_err(|_| NetworkError::Invalid(format!("invalid IP address: {text}")))
+        })
+        .transpose()
     };
     let config = request.settings.ipam_config.clone().unwrap_or_default();
-    let wishes = [wish(config.ipv4_address.as_ref())?, wish(config.ipv6_address.as_ref())?];
+    let wishes = [
+        wish(config.ipv4_address.as_ref())?,
+        wish(config.ipv6_address.as_ref())?,
+    ];
     let mut addresses = [None, None];
     for (index, family) in [Family::V4, Family::V6].into_iter().enumerate() {
         let Some(pool) = ipam::pool_for(network, family) else {
             if let Some(address) = wishes[index] {
                 return Err(NetworkError::Invalid(format!(
-                    "invalid endpoint settings: network {} has no {} subnet for {address}", network.name, family.name()
+                    "invalid endpoint settings: network {} has no {} subnet for {address}",
+                    network.name,
+                    family.name()
                 )));
             }
             continue;
         };
         addresses[index] = Some(ipam::allocate(network, pool, wishes[index], used)?);
     }
-    let ipv4 = addresses[0].and_then(|address| if let IpAddr::V4(address) = address { Some(address) } else { None });
-    let ipv6 = addresses[1].and_then(|address| if let IpAddr::V6(address) = address { Some(address) } else { None });
+    let ipv4 = addresses[0].and_then(|address| {
+        if let IpAddr::V4(address) = address {
+            Some(address)
+        } else {
+            None
+        }
+    });
+    let ipv6 = addresses[1].and_then(|address| {
+        if let IpAddr::V6(address) = address {
+            Some(address)
+        } else {
+            None
+        }
+    });
     let mac = hardware_address(network, &request.settings, ipv4, &id)?;
     let interface = interface_name(&request.settings, container)?;
-    let host_link = if network.driver.has_bridge() { format!("veth{}", &id[..9]) } else { String::new() };
+    let host_link = if network.driver.has_bridge() {
+        format!("veth{}", &id[..9])
+    } else {
+        String::new()
+    };
     let settings = filled(network, request, &id, (ipv4, ipv6), mac);
-    Ok(EndpointRecord { network: network.id.clone(), id, ipv4, ipv6, interface, host_link, settings })
+    Ok(EndpointRecord {
+        network: network.id.clone(),
+        id,
+        ipv4,
+        ipv6,
+        interface,
+        host_link,
+        settings,
+    })
 }
 
 fn hardware_address(
@@ -68,13 +101,20 @@ fn hardware_address(
     if network.driver == Driver::Ipvlan {
         return Ok(None); // members share the parent's
     }
-    match settings.mac_address.as_deref().filter(|text| !text.is_empty()) {
+    match settings
+        .mac_address
+        .as_deref()
+        .filter(|text| !text.is_empty())
+    {
         Some(text) => parse_mac(text).map(Some),
         None => {
             let mut random = [0; 4];
             // The endpoint's id is random and hexadecimal.
             for (byte, digits) in random.iter_mut().zip(id.as_bytes().chunks(2)) {
-                *byte = std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok()).unwrap_or(0);
+                *byte = std::str::from_utf8(digits)
+                    .ok()
+                    .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+                    .unwrap_or(0);
             }
             Ok(Some(ipam::hardware_address(ipv4, random)))
         }
@@ -89,7 +129,11 @@ fn parse_mac(text: &str) -> Result<[u8; 6], NetworkError> {
         let part = parts.next().ok_or_else(wrong)?;
         *byte = u8::from_str_radix(part, 16).map_err(|_| wrong())?;
     }
-    if parts.next().is_some() || mac[0] & 1 == 1 { Err(wrong()) } else { Ok(mac) }
+    if parts.next().is_some() || mac[0] & 1 == 1 {
+        Err(wrong())
+    } else {
+        Ok(mac)
+    }
 }
 
 /// The name inside: the wish, or the first free `ethN`.
@@ -102,14 +146,19 @@ fn interface_name(
         .as_ref()
         .and_then(|options| options.get("com.docker.network.endpoint.ifname"))
         .filter(|name| !name.is_empty());
-    let taken = |name: &str| container.endpoints.iter().any(|endpoint| endpoint.interface == name);
+    let taken = |name: &str| {
+        container
+            .endpoints
+            .iter()
+            .any(|endpoint| endpoint.interface == name)
+    };
     match wish {
-        Some(name) if name.len() > 15 || name.contains(['/', ' ']) || name == "lo" => {
-            Err(NetworkError::Invalid(format!("invalid interface name: {name}")))
-        }
-        Some(name) if taken(name) => {
-            Err(NetworkError::Forbidden(format!("interface name {name} is already in use in this container")))
-        }
+        Some(name) if name.len() > 15 || name.contains(['/', ' ']) || name == "lo" => Err(
+            NetworkError::Invalid(format!("invalid interface name: {name}")),
+        ),
+        Some(name) if taken(name) => Err(NetworkError::Forbidden(format!(
+            "interface name {name} is already in use in this container"
+        ))),
         Some(name) => Ok(name.clone()),
         None => Ok((0..)
             .map(|number| format!("eth{number}"))
@@ -128,20 +177,42 @@ fn filled(
 ) -> EndpointSettings {
     let gateway = |family| {
         let gateway = network.gateway(family).filter(|_| has_way_out(network));
-        gateway.map(|gateway| gateway.to_string()).unwrap_or_default()
+        gateway
+            .map(|gateway| gateway.to_string())
+            .unwrap_or_default()
     };
-    let prefix = |family| network.pool(family).map_or(0, |pool| i64::from(pool.subnet.prefix()));
+    let prefix = |family| {
+        network
+            .pool(family)
+            .map_or(0, |pool| i64::from(pool.subnet.prefix()))
+    };
     let ipv4_text = ipv4.map(|address| address.to_string()).unwrap_or_default();
     let ipv6_text = ipv6.map(|address| address.to_string()).unwrap_or_default();
     EndpointSettings {
         network_id: Some(network.id.clone()),
         endpoint_id: Some(id.to_owned()),
-        gateway: Some(if ipv4.is_some() { gateway(Family::V4) } else { String::new() }),
+        gateway: Some(if ipv4.is_some() {
+            gateway(Family::V4)
+        } else {
+            String::new()
+        }),
         ip_address: Some(ipv4_text),
-        ip_prefix_len: Some(if ipv4.is_some() { prefix(Family::V4) } else { 0 }),
-        ipv6_gateway: Some(if ipv6.is_some() { gateway(Family::V6) } else { String::new() }),
+        ip_prefix_len: Some(if ipv4.is_some() {
+            prefix(Family::V4)
+        } else {
+            0
+        }),
+        ipv6_gateway: Some(if ipv6.is_some() {
+            gateway(Family::V6)
+        } else {
+            String::new()
+        }),
         global_ipv6_address: Some(ipv6_text),
-        global_ipv6_prefix_len: Some(if ipv6.is_some() { prefix(Family::V6) } else { 0 }),
+        global_ipv6_prefix_len: Some(if ipv6.is_some() {
+            prefix(Family::V6)
+        } else {
+            0
+        }),
         mac_address: Some(mac.map(mac_text).unwrap_or_default()),
         dns_names: (network.name != "bridge")
             .then(|| dns_names(&request.container, &request.settings)),
@@ -182,21 +253,29 @@ pub(crate) fn connect(
     host_index: u32,
     owner: String,
 ) -> Result<(), NetworkError> {
-    let failed = || NetworkError::kernel(format!("connect `{}` to network `{}`", endpoint.interface, network.name));
+    let failed = || {
+        NetworkError::kernel(format!(
+            "connect `{}` to network `{}`",
+            endpoint.interface, network.name
+        ))
+    };
     let namespace = namespace::open(namespace_path)?;
-    let mut inner = LinkPlan {
+    let inner = LinkPlan {
         name: endpoint.interface.clone(),
         mtu: network.mtu(),
-        mac: endpoint.settings.mac_address.as_deref().and_then(|mac| parse_mac(mac).ok()),
-        link_local: if endpoint.ipv6.is_some() { LinkLocal::Automatic } else { LinkLocal::Absent },
-        owner: None,
+        mac: endpoint
+            .settings
+            .mac_address
+            .as_deref()
+            .and_then(|mac| parse_mac(mac).ok()),
     };
     let batch = match network.driver {
         Driver::Macvlan | Driver::Ipvlan => {
-            // The kernel keeps aliases and settings of the other family's generation only for links made in place.
-            inner.link_local = LinkLocal::Automatic;
             let (kind, data) = shared_link(network)?;
-            let more = vec![LinkAttribute::Link(host_index), LinkAttribute::NetNsFd(namespace.as_raw_fd())];
+            let more = vec![
+                LinkAttribute::Link(host_index),
+                LinkAttribute::NetNsFd(namespace.as_raw_fd()),
+            ];
             vec![link::new_link(&inner, kind, Some(data), more)]
         }
         Driver::Bridge | Driver::Overlay | Driver::Host | Driver::Null => {
@@ -204,13 +283,16 @@ pub(crate) fn connect(
                 name: endpoint.host_link.clone(),
                 mtu: network.mtu(),
                 mac: None,
-                link_local: LinkLocal::Absent,
-                owner: Some(owner),
             };
             let mut batch = vec![link::new_pair(&host, host_index, &inner, namespace.as_fd())];
             if port_isolation(network) == PortIsolation::Isolated {
                 batch.push(link::isolate_port(&endpoint.host_link));
             }
+            batch.extend(link::up_owned(
+                &endpoint.host_link,
+                LinkLocal::Absent,
+                owner,
+            ));
             batch
         }
     };
@@ -233,20 +315,34 @@ fn port_isolation(network: &NetworkRecord) -> PortIsolation {
 fn give_addresses(network: &NetworkRecord, endpoint: &EndpointRecord) -> io::Result<()> {
     let index = link::index_of(&endpoint.interface)?.ok_or(io::ErrorKind::NotFound)?;
     let prefix = |family| network.pool(family).map_or(0, |pool| pool.subnet.prefix());
-    let mut batch = vec![link::up(index)];
+    let link_local = if endpoint.ipv6.is_some() {
+        LinkLocal::Automatic
+    } else {
+        LinkLocal::Absent
+    };
+    let mut batch = link::up(index, link_local);
     batch.extend(
-        endpoint.ipv4.map(|address| link::address(index, address.into(), prefix(Family::V4))),
+        endpoint
+            .ipv4
+            .map(|address| link::address(index, address.into(), prefix(Family::V4))),
     );
     batch.extend(
-        endpoint.ipv6.map(|address| link::address(index, address.into(), prefix(Family::V6))),
+        endpoint
+            .ipv6
+            .map(|address| link::address(index, address.into(), prefix(Family::V6))),
     );
-    Netlink::route()?.run(batch).map_err(|refusal| refusal.source)
+    Netlink::route()?
+        .run(batch)
+        .map_err(|refusal| refusal.source)
 }
 
 fn shared_link(network: &NetworkRecord) -> Result<(InfoKind, InfoData), NetworkError> {
     let option = |name: &str| network.options.get(name).map(String::as_str);
     let unknown = |what: &str, mode: &str| {
-        NetworkError::Invalid(format!("invalid {what} of network {}: {mode}", network.name))
+        NetworkError::Invalid(format!(
+            "invalid {what} of network {}: {mode}",
+            network.name
+        ))
     };
     if network.driver == Driver::Macvlan {
         let mode = match option("macvlan_mode").unwrap_or("bridge") {
@@ -256,7 +352,10 @@ fn shared_link(network: &NetworkRecord) -> Result<(InfoKind, InfoData), NetworkE
             "passthru" => MacVlanMode::Passthrough,
             mode => return Err(unknown("macvlan_mode", mode)),
         };
-        return Ok((InfoKind::MacVlan, InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)])));
+        return Ok((
+            InfoKind::MacVlan,
+            InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)]),
+        ));
     }
     let mode = match option("ipvlan_mode").unwrap_or("l2") {
         "" | "l2" => IpVlanMode::L2,
@@ -264,7 +363,10 @@ fn shared_link(network: &NetworkRecord) -> Result<(InfoKind, InfoData), NetworkE
         "l3s" => IpVlanMode::L3S,
         mode => return Err(unknown("ipvlan_mode", mode)),
     };
-    Ok((InfoKind::IpVlan, InfoData::IpVlan(vec![InfoIpVlan::Mode(mode)])))
+    Ok((
+        InfoKind::IpVlan,
+        InfoData::IpVlan(vec![InfoIpVlan::Mode(mode)]),
+    ))
 }
 
 /// Refuses options of macvlan and ipvlan that [`connect`] could not carry out.
@@ -309,7 +411,10 @@ pub(crate) fn gateway_of<'a>(
             has_address && has_way_out(network) && network.gateway(family).is_some()
         })
         .min_by_key(|(network, endpoint)| {
-            (-endpoint.settings.gw_priority.unwrap_or(0), network.name.clone())
+            (
+                -endpoint.settings.gw_priority.unwrap_or(0),
+                network.name.clone(),
+            )
         })
 }
 
@@ -323,18 +428,30 @@ pub(crate) fn route(
         .into_iter()
         .map(|family| {
             let best = gateway_of(endpoints, family);
-            (family, best.map(|(network, endpoint)| (endpoint.interface.clone(), next_hop(network, family))))
+            (
+                family,
+                best.map(|(network, endpoint)| {
+                    (endpoint.interface.clone(), next_hop(network, family))
+                }),
+            )
         })
         .collect();
-    netns::inside(namespace.as_fd(), || wanted.into_iter().try_for_each(|(family, way)| set_route(family, way)))
-        .and_then(|outcome| outcome)
-        .map_err(NetworkError::kernel("set the default route"))
+    netns::inside(namespace.as_fd(), || {
+        wanted
+            .into_iter()
+            .try_for_each(|(family, way)| set_route(family, way))
+    })
+    .and_then(|outcome| outcome)
+    .map_err(NetworkError::kernel("set the default route"))
 }
 
 /// In l3 modes the parent routes for its members, so there is no next host.
 fn next_hop(network: &NetworkRecord, family: Family) -> Option<IpAddr> {
     let routed = network.driver == Driver::Ipvlan
-        && network.options.get("ipvlan_mode").is_some_and(|mode| mode.starts_with("l3"));
+        && network
+            .options
+            .get("ipvlan_mode")
+            .is_some_and(|mode| mode.starts_with("l3"));
     network.gateway(family).filter(|_| !routed)
 }
 
@@ -350,6 +467,12 @@ fn set_route(family: Family, way: Option<(String, Option<IpAddr>)>) -> io::Resul
         return Ok(());
     };
     let index = link::index_of(&interface)?.ok_or(io::ErrorKind::NotFound)?;
-    let route = DefaultRoute { index, gateway, family: address_family };
-    netlink.run(vec![link::default_route(route)]).map_err(|refusal| refusal.source)
+    let route = DefaultRoute {
+        index,
+        gateway,
+        family: address_family,
+    };
+    netlink
+        .run(vec![link::default_route(route)])
+        .map_err(|refusal| refusal.source)
 }

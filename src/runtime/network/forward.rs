@@ -20,7 +20,9 @@ pub(crate) struct Aim {
 impl Aim {
     /// An aim at a container.
     pub(crate) fn at(targets: Targets) -> Arc<Self> {
-        Arc::new(Self { targets: Mutex::new(targets) })
+        Arc::new(Self {
+            targets: Mutex::new(targets),
+        })
     }
 
     /// Leads elsewhere from now on.
@@ -32,7 +34,11 @@ impl Aim {
         let targets = *self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         let v4 = targets.v4.map(IpAddr::V4);
         let v6 = targets.v6.map(IpAddr::V6);
-        let address = if prefer.is_ipv6() { v6.or(v4) } else { v4.or(v6) };
+        let address = if prefer.is_ipv6() {
+            v6.or(v4)
+        } else {
+            v4.or(v6)
+        };
         address.map(|address| SocketAddr::new(address, port))
     }
 }
@@ -46,7 +52,9 @@ const PEER_MEMORY: Duration = Duration::from_secs(60);
 
 /// Passes TCP connections on until dropped.
 pub(crate) async fn tcp(listener: std::net::TcpListener, aim: Arc<Aim>, port: u16) {
-    let Ok(listener) = listen(listener) else { return };
+    let Ok(listener) = listen(listener) else {
+        return;
+    };
     let mut connections = JoinSet::new();
     loop {
         while connections.len() >= CONNECTIONS {
@@ -79,7 +87,10 @@ async fn pass(mut client: TcpStream, target: SocketAddr) {
 
 /// Passes UDP packets on until dropped.
 pub(crate) async fn udp(socket: std::net::UdpSocket, aim: Arc<Aim>, port: u16) {
-    let Ok(socket) = socket.set_nonblocking(true).and_then(|()| UdpSocket::from_std(socket)) else {
+    let Ok(socket) = socket
+        .set_nonblocking(true)
+        .and_then(|()| UdpSocket::from_std(socket))
+    else {
         return;
     };
     let socket = Arc::new(socket);

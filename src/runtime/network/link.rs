@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
@@ -40,10 +41,6 @@ pub(crate) struct LinkPlan {
     pub(crate) mtu: Option<u32>,
     /// Hardware address, where there is a wish.
     pub(crate) mac: Option<[u8; 6]>,
-    /// Whether the kernel makes a link-local IPv6 address.
-    pub(crate) link_local: LinkLocal,
-    /// Whom it belongs to, in the interface alias.
-    pub(crate) owner: Option<String>,
 }
 
 /// Whether an interface gets a link-local IPv6 address.
@@ -59,16 +56,13 @@ pub(crate) enum LinkLocal {
 impl LinkPlan {
     fn message(&self) -> LinkMessage {
         let mut message = LinkMessage::default();
-        message.attributes.push(LinkAttribute::IfName(self.name.clone()));
+        message
+            .attributes
+            .push(LinkAttribute::IfName(self.name.clone()));
         message.attributes.extend(self.mtu.map(LinkAttribute::Mtu));
-        message.attributes.extend(self.mac.map(|mac| LinkAttribute::Address(mac.to_vec())));
-        message.attributes.extend(self.owner.clone().map(LinkAttribute::IfAlias));
-        if self.link_local == LinkLocal::Absent {
-            let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-            message
-                .attributes
-                .push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])]));
-        }
+        message
+            .attributes
+            .extend(self.mac.map(|mac| LinkAttribute::Address(mac.to_vec())));
         message
     }
 }
@@ -88,7 +82,9 @@ pub(crate) fn new_link(
     let mut message = plan.message();
     let mut information = vec![LinkInfo::Kind(kind)];
     information.extend(data.map(LinkInfo::Data));
-    message.attributes.push(LinkAttribute::LinkInfo(information));
+    message
+        .attributes
+        .push(LinkAttribute::LinkInfo(information));
     message.attributes.extend(more);
     Request {
         message: RouteNetlinkMessage::NewLink(message),
@@ -96,7 +92,7 @@ pub(crate) fn new_link(
     }
 }
 
-/// A new pair: `host` here on a bridge and up, `inner` in another namespace and up.
+/// A new pair, both ends down: `host` here on a bridge, `inner` in another namespace.
 pub(crate) fn new_pair(
     host: &LinkPlan,
     bridge: u32,
@@ -104,51 +100,96 @@ pub(crate) fn new_pair(
     namespace: BorrowedFd<'_>,
 ) -> RouteRequest {
     let mut peer = inner.message();
-    peer.attributes.push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
-    set_up(&mut peer);
+    peer.attributes
+        .push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
     let data = InfoData::Veth(InfoVeth::Peer(peer));
-    let mut request =
-        new_link(host, InfoKind::Veth, Some(data), vec![LinkAttribute::Controller(bridge)]);
-    if let RouteNetlinkMessage::NewLink(message) = &mut request.message {
-        set_up(message);
-    }
-    request
+    new_link(
+        host,
+        InfoKind::Veth,
+        Some(data),
+        vec![LinkAttribute::Controller(bridge)],
+    )
 }
 
 /// Forbids a member of a bridge to talk to other members.
 pub(crate) fn isolate_port(name: &str) -> RouteRequest {
     let mut message = LinkMessage::default();
     message.header.interface_family = AddressFamily::Unspec;
-    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    message
+        .attributes
+        .push(LinkAttribute::IfName(name.to_owned()));
     message.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::PortKind(InfoPortKind::Bridge),
-        LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(true)])),
+        LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(
+            true,
+        )])),
     ]));
-    Request { message: RouteNetlinkMessage::NewLink(message), flags: 0 }
+    Request {
+        message: RouteNetlinkMessage::NewLink(message),
+        flags: 0,
+    }
 }
 
 /// Brings a link up.
-pub(crate) fn up(index: u32) -> RouteRequest {
+pub(crate) fn up(index: u32, link_local: LinkLocal) -> Vec<RouteRequest> {
+    bring_up(|message| message.header.index = index, link_local)
+}
+
+/// Brings a new link up and writes into its alias whom it belongs to.
+pub(crate) fn up_owned(name: &str, link_local: LinkLocal, owner: String) -> Vec<RouteRequest> {
+    let by_name = |message: &mut LinkMessage| {
+        message
+            .attributes
+            .push(LinkAttribute::IfName(name.to_owned()))
+    };
+    let mut list = bring_up(by_name, link_local);
     let mut message = LinkMessage::default();
-    message.header.index = index;
+    by_name(&mut message);
+    message.attributes.push(LinkAttribute::IfAlias(owner));
+    // First of all: a link without an owner is one that nobody removes.
+    list.insert(
+        0,
+        Request {
+            message: RouteNetlinkMessage::SetLink(message),
+            flags: 0,
+        },
+    );
+    list
+}
+
+/// The kernel takes alias and the choice about the link-local address for a link that exists, and the latter before the
+/// link is up.
+fn bring_up(name: impl Fn(&mut LinkMessage), link_local: LinkLocal) -> Vec<RouteRequest> {
+    let request = |message| Request {
+        message: RouteNetlinkMessage::SetLink(message),
+        flags: 0,
+    };
+    let mut list = Vec::new();
+    if link_local == LinkLocal::Absent && Path::new("/proc/sys/net/ipv6").exists() {
+        let mut message = LinkMessage::default();
+        name(&mut message);
+        let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+        let choice = vec![AfSpecUnspec::Inet6(vec![none])];
+        message.attributes.push(LinkAttribute::AfSpecUnspec(choice));
+        list.push(request(message));
+    }
+    let mut message = LinkMessage::default();
+    name(&mut message);
     set_up(&mut message);
-    Request { message: RouteNetlinkMessage::SetLink(message), flags: 0 }
+    list.push(request(message));
+    list
 }
 
 /// Removes a link by its name.
 pub(crate) fn delete(name: &str) -> RouteRequest {
     let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
-    Request { message: RouteNetlinkMessage::DelLink(message), flags: 0 }
-}
-
-/// Puts a link under a bridge.
-pub(crate) fn enslave(name: &str, bridge: u32) -> RouteRequest {
-    let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
-    message.attributes.push(LinkAttribute::Controller(bridge));
-    set_up(&mut message);
-    Request { message: RouteNetlinkMessage::SetLink(message), flags: 0 }
+    message
+        .attributes
+        .push(LinkAttribute::IfName(name.to_owned()));
+    Request {
+        message: RouteNetlinkMessage::DelLink(message),
+        flags: 0,
+    }
 }
 
 /// Gives a link an address. IPv6 addresses are ours alone by construction, so no time is lost on duplicate detection.
@@ -167,7 +208,9 @@ pub(crate) fn address(index: u32, address: IpAddr, prefix: u8) -> RouteRequest {
             }
         }
         IpAddr::V6(_) => {
-            message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+            message
+                .attributes
+                .push(AddressAttribute::Flags(AddressFlags::Nodad));
         }
     }
     Request {
@@ -190,10 +233,12 @@ pub(crate) struct DefaultRoute {
 /// Sets the default route.
 pub(crate) fn default_route(route: DefaultRoute) -> RouteRequest {
     let mut message = default_route_message(route.family);
-    message.attributes.extend(route.gateway.map(|gateway| RouteAttribute::Gateway(match gateway {
-        IpAddr::V4(gateway) => RouteAddress::Inet(gateway),
-        IpAddr::V6(gateway) => RouteAddress::Inet6(gateway),
-    })));
+    message.attributes.extend(route.gateway.map(|gateway| {
+        RouteAttribute::Gateway(match gateway {
+            IpAddr::V4(gateway) => RouteAddress::Inet(gateway),
+            IpAddr::V6(gateway) => RouteAddress::Inet6(gateway),
+        })
+    }));
     if route.gateway.is_none() {
         message.header.scope = RouteScope::Link;
     }
@@ -226,7 +271,11 @@ fn default_route_message(family: AddressFamily) -> RouteMessage {
 }
 
 fn family_of(address: IpAddr) -> AddressFamily {
-    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+    if address.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    }
 }
 
 /// The index of a link of this namespace.
@@ -277,8 +326,13 @@ pub(crate) fn list() -> io::Result<Vec<LinkSeen>> {
 }
 
 fn seen(message: RouteNetlinkMessage) -> Option<LinkSeen> {
-    let RouteNetlinkMessage::NewLink(message) = message else { return None };
-    let mut link = LinkSeen { index: message.header.index, ..LinkSeen::default() };
+    let RouteNetlinkMessage::NewLink(message) = message else {
+        return None;
+    };
+    let mut link = LinkSeen {
+        index: message.header.index,
+        ..LinkSeen::default()
+    };
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
@@ -297,14 +351,22 @@ pub(crate) fn routed_blocks(without: &[u32]) -> io::Result<Vec<Subnet>> {
         let mut query = RouteMessage::default();
         query.header.address_family = family;
         let routes = netlink.dump(RouteNetlinkMessage::GetRoute(query))?;
-        blocks.extend(routes.into_iter().filter_map(|route| block_of(route, without)));
+        blocks.extend(
+            routes
+                .into_iter()
+                .filter_map(|route| block_of(route, without)),
+        );
     }
     Ok(blocks)
 }
 
 fn block_of(route: RouteNetlinkMessage, without: &[u32]) -> Option<Subnet> {
-    let RouteNetlinkMessage::NewRoute(route) = route else { return None };
-    if route.header.table != RouteHeader::RT_TABLE_MAIN || route.header.destination_prefix_length == 0 {
+    let RouteNetlinkMessage::NewRoute(route) = route else {
+        return None;
+    };
+    if route.header.table != RouteHeader::RT_TABLE_MAIN
+        || route.header.destination_prefix_length == 0
+    {
         return None;
     }
     let mut block = None;
@@ -325,7 +387,9 @@ fn block_of(route: RouteNetlinkMessage, without: &[u32]) -> Option<Subnet> {
 
 /// Brings loopback of this namespace up; the kernel adds 127.0.0.1 and `::1` by itself.
 pub(crate) fn loopback_up() -> io::Result<()> {
-    Netlink::route()?.run(vec![up(1)]).map_err(|refusal| refusal.source)
+    Netlink::route()?
+        .run(up(1, LinkLocal::Automatic))
+        .map_err(|refusal| refusal.source)
 }
 
 /// The unspecified addresses, for comparisons.

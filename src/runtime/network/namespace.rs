@@ -26,7 +26,10 @@ pub(crate) fn pin(path: &Path) -> Result<(), NetworkError> {
     made.and_then(|outcome| outcome).map_err(|source| {
         // What is left of the pin is removed; the cause is what the caller must know.
         drop(unpin(path));
-        NetworkError::Kernel { step: "make a network namespace".to_owned(), source }
+        NetworkError::Kernel {
+            step: "make a network namespace".to_owned(),
+            source,
+        }
     })
 }
 

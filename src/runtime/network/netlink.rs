@@ -42,7 +42,9 @@ pub(crate) struct Netlink {
 
 impl std::fmt::Debug for Netlink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Netlink").field("sequence", &self.sequence).finish_non_exhaustive()
+        f.debug_struct("Netlink")
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
     }
 }
 
@@ -65,7 +67,10 @@ impl Netlink {
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(PATIENCE))?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self {
+            socket,
+            sequence: 0,
+        })
     }
 
     /// Does all of a batch. Route messages after a refused one are done all the same; rule messages are a transaction.
@@ -96,7 +101,8 @@ impl Netlink {
     {
         let first = self.sequence + 1;
         let last = first + u32::try_from(answered).unwrap_or(u32::MAX);
-        self.send(batch, answered).map_err(|source| Refusal { index: 0, source })?;
+        self.send(batch, answered)
+            .map_err(|source| Refusal { index: 0, source })?;
         self.answers::<T>(first, last)
     }
 
@@ -154,7 +160,13 @@ impl Netlink {
         T: NetlinkSerializable + NetlinkDeserializable,
         NetlinkPayload<T>: From<T>,
     {
-        self.send(vec![Request { message, flags: NLM_F_DUMP }], usize::MAX)?;
+        self.send(
+            vec![Request {
+                message,
+                flags: NLM_F_DUMP,
+            }],
+            usize::MAX,
+        )?;
         let mut found = Vec::new();
         loop {
             let (bytes, _) = self.socket.recv_from_full()?;
@@ -165,7 +177,9 @@ impl Netlink {
                 match message.payload {
                     NetlinkPayload::InnerMessage(inner) => found.push(inner),
                     NetlinkPayload::Done(_) => return Ok(found),
-                    NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+                    NetlinkPayload::Error(error) if error.code.is_some() => {
+                        return Err(error.to_io());
+                    }
                     _ => {}
                 }
             }
@@ -180,7 +194,11 @@ fn outcomes<T: NetlinkSerializable + NetlinkDeserializable>(
     messages::<T>(bytes)
         .filter_map(|message| match message.payload {
             NetlinkPayload::Error(error) => {
-                let outcome = if error.code.is_some() { Err(error.to_io()) } else { Ok(()) };
+                let outcome = if error.code.is_some() {
+                    Err(error.to_io())
+                } else {
+                    Ok(())
+                };
                 Some((message.header.sequence_number, outcome))
             }
             _ => None,

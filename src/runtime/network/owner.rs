@@ -7,16 +7,31 @@ use super::record::Protocol;
 /// `name (process 123)`, where `/proc` lets us see it.
 pub(crate) fn of_port(protocol: Protocol, port: u16) -> Option<String> {
     let inode = ["", "6"].iter().find_map(|version| {
-        let table = fs::read_to_string(format!("/proc/net/{}{version}", protocol.name())).ok()?;
+        let table = fs::read_to_string(format!(
+            "/proc/thread-self/net/{}{version}",
+            protocol.name()
+        ))
+        .ok()?;
         inode_in(&table, protocol, port)
     })?;
     let wanted = format!("socket:[{inode}]");
-    let process = fs::read_dir("/proc").ok()?.filter_map(Result::ok).find(|entry| {
-        let is_process = entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit());
-        is_process && has_descriptor(&entry.path(), &wanted)
-    })?;
+    let process = fs::read_dir("/proc")
+        .ok()?
+        .filter_map(Result::ok)
+        .find(|entry| {
+            let is_process = entry
+                .file_name()
+                .to_string_lossy()
+                .bytes()
+                .all(|byte| byte.is_ascii_digit());
+            is_process && has_descriptor(&entry.path(), &wanted)
+        })?;
     let name = fs::read_to_string(process.path().join("comm")).ok()?;
-    Some(format!("{} (process {})", name.trim(), process.file_name().to_string_lossy()))
+    Some(format!(
+        "{} (process {})",
+        name.trim(),
+        process.file_name().to_string_lossy()
+    ))
 }
 
 /// Finds the socket of a port in a table of `/proc/net`: the one that listens, or any for UDP.
@@ -31,7 +46,9 @@ fn inode_in(table: &str, protocol: Protocol, port: u16) -> Option<String> {
 }
 
 fn has_descriptor(process: &std::path::Path, wanted: &str) -> bool {
-    let Ok(descriptors) = fs::read_dir(process.join("fd")) else { return false };
+    let Ok(descriptors) = fs::read_dir(process.join("fd")) else {
+        return false;
+    };
     descriptors
         .filter_map(Result::ok)
         .any(|entry| fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == wanted))

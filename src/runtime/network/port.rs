@@ -45,7 +45,10 @@ pub(crate) struct Targets {
 impl Targets {
     fn text(self, port: u16) -> String {
         let address = self.v4.map(IpAddr::V4).or(self.v6.map(IpAddr::V6));
-        address.map_or_else(|| port.to_string(), |address| SocketAddr::new(address, port).to_string())
+        address.map_or_else(
+            || port.to_string(),
+            |address| SocketAddr::new(address, port).to_string(),
+        )
     }
 }
 
@@ -63,10 +66,19 @@ fn parse_wish(key: &str, bindings: &[PortBinding]) -> Result<Wish, NetworkError>
     let (port, protocol) = key.split_once('/').unwrap_or((key, "tcp"));
     let protocol = Protocol::find(&protocol.to_ascii_lowercase())
         .ok_or_else(|| NetworkError::Invalid(format!("invalid protocol: {protocol}")))?;
-    let container_port =
-        port.parse().map_err(|_| NetworkError::Invalid(format!("invalid port: {port}")))?;
-    let bindings = bindings.iter().map(parse_binding).collect::<Result<_, _>>()?;
-    Ok(Wish { key: key.to_owned(), container_port, protocol, bindings })
+    let container_port = port
+        .parse()
+        .map_err(|_| NetworkError::Invalid(format!("invalid port: {port}")))?;
+    let bindings = bindings
+        .iter()
+        .map(parse_binding)
+        .collect::<Result<_, _>>()?;
+    Ok(Wish {
+        key: key.to_owned(),
+        container_port,
+        protocol,
+        bindings,
+    })
 }
 
 fn parse_binding(binding: &PortBinding) -> Result<Binding, NetworkError> {
@@ -74,12 +86,19 @@ fn parse_binding(binding: &PortBinding) -> Result<Binding, NetworkError> {
     let host_ip = text(&binding.host_ip)
         .map(|ip| {
             let plain = ip.trim_start_matches('[').trim_end_matches(']');
-            plain.parse().map_err(|_| NetworkError::Invalid(format!("invalid host IP address: {ip}")))
+            plain
+                .parse()
+                .map_err(|_| NetworkError::Invalid(format!("invalid host IP address: {ip}")))
         })
         .transpose()?;
-    let host_ports = text(&binding.host_port).map(|ports| parse_range(&ports)).transpose()?;
+    let host_ports = text(&binding.host_port)
+        .map(|ports| parse_range(&ports))
+        .transpose()?;
     let any = host_ports.as_ref().is_none_or(|range| *range == (0..=0));
-    Ok(Binding { host_ip, host_ports: if any { None } else { host_ports } })
+    Ok(Binding {
+        host_ip,
+        host_ports: if any { None } else { host_ports },
+    })
 }
 
 fn parse_range(text: &str) -> Result<RangeInclusive<u16>, NetworkError> {
@@ -89,7 +108,11 @@ fn parse_range(text: &str) -> Result<RangeInclusive<u16>, NetworkError> {
         None => number(text).map(|port| port..=port),
         Some((first, last)) => {
             let range = number(first)?..=number(last)?;
-            if range.is_empty() { Err(wrong()) } else { Ok(range) }
+            if range.is_empty() {
+                Err(wrong())
+            } else {
+                Ok(range)
+            }
         }
     }
 }
@@ -114,11 +137,15 @@ pub(crate) fn claim(claim: &Claim<'_>, taken: &TakenBy<'_>) -> Result<Vec<Holder
     for binding in &claim.wish.bindings {
         let addresses = addresses_of(binding);
         let own = |port: &PublishedPort, held: &[Holder]| {
-            held.iter().any(|holder| holder.port == *port).then(|| claim.endpoint.to_owned())
+            held.iter()
+                .any(|holder| holder.port == *port)
+                .then(|| claim.endpoint.to_owned())
         };
         let new = match &binding.host_ports {
             Some(range) => first_free(range.clone(), |port| {
-                take_all(claim, &addresses, port, &|port| own(port, &holders).or_else(|| taken(port)))
+                take_all(claim, &addresses, port, &|port| {
+                    own(port, &holders).or_else(|| taken(port))
+                })
             })?,
             None => any_free(claim, &addresses, taken)?,
         };
@@ -137,7 +164,7 @@ fn addresses_of(binding: &Binding) -> Vec<IpAddr> {
 
 /// A kernel without IPv6 has no such file, one with IPv6 switched off an empty one.
 fn has_ipv6() -> bool {
-    std::fs::read_to_string("/proc/net/if_inet6").is_ok_and(|text| !text.is_empty())
+    std::fs::read_to_string("/proc/thread-self/net/if_inet6").is_ok_and(|text| !text.is_empty())
 }
 
 fn first_free(
@@ -162,8 +189,9 @@ fn any_free(
 ) -> Result<Vec<Holder>, NetworkError> {
     let mut failure = NetworkError::NoFreePort("the host's ephemeral ports".to_owned());
     for _ in 0..64 {
-        let picked = pick_port(claim.wish.protocol, addresses[0])
-            .map_err(NetworkError::kernel(format!("find a free port of {}", addresses[0])))?;
+        let picked = pick_port(claim.wish.protocol, addresses[0]).map_err(NetworkError::kernel(
+            format!("find a free port of {}", addresses[0]),
+        ))?;
         match take_all(claim, addresses, picked, taken) {
             Ok(holders) => return Ok(holders),
             Err(error) => failure = error,
@@ -174,10 +202,12 @@ fn any_free(
 
 fn pick_port(protocol: Protocol, address: IpAddr) -> io::Result<u16> {
     match protocol {
-        Protocol::Tcp | Protocol::Sctp => {
-            Ok(TcpListener::bind(SocketAddr::new(address, 0))?.local_addr()?.port())
-        }
-        Protocol::Udp => Ok(UdpSocket::bind(SocketAddr::new(address, 0))?.local_addr()?.port()),
+        Protocol::Tcp | Protocol::Sctp => Ok(TcpListener::bind(SocketAddr::new(address, 0))?
+            .local_addr()?
+            .port()),
+        Protocol::Udp => Ok(UdpSocket::bind(SocketAddr::new(address, 0))?
+            .local_addr()?
+            .port()),
     }
 }
 
@@ -216,7 +246,10 @@ fn take_one(
     }
     Holder::take(port.clone(), claim.targets).map_err(|source| {
         if source.raw_os_error() != Some(Errno::ADDRINUSE.raw_os_error()) {
-            return NetworkError::kernel(format!("bind host port {address}/{}", port.protocol.name()))(source);
+            return NetworkError::kernel(format!(
+                "bind host port {address}/{}",
+                port.protocol.name()
+            ))(source);
         }
         let target = claim.targets.text(port.container_port);
         let holder = owner::of_port(port.protocol, port.host_port);
@@ -224,7 +257,9 @@ fn take_one(
             endpoint: claim.endpoint.to_owned(),
             address: address.to_string(),
             target: format!("{target}/{}", port.protocol.name()),
-            holder: holder.map(|holder| format!(" (held by {holder})")).unwrap_or_default(),
+            holder: holder
+                .map(|holder| format!(" (held by {holder})"))
+                .unwrap_or_default(),
         }
     })
 }
@@ -244,14 +279,21 @@ enum Socket {
     Tcp(TcpListener),
     Udp(UdpSocket),
     /// Only holds the port: SCTP goes by rules alone.
-    Sctp { _descriptor: OwnedFd },
+    Sctp {
+        _descriptor: OwnedFd,
+    },
 }
 
 impl Holder {
     /// Binds the socket.
     pub(crate) fn take(port: PublishedPort, targets: Targets) -> io::Result<Self> {
         let socket = bind(&port)?;
-        Ok(Self { port, socket, aim: Aim::at(targets), serving: None })
+        Ok(Self {
+            port,
+            socket,
+            aim: Aim::at(targets),
+            serving: None,
+        })
     }
 
     /// Starts to serve what comes to the socket in spite of the rules.
@@ -284,7 +326,11 @@ fn bind(port: &PublishedPort) -> io::Result<Option<Socket>> {
         Protocol::Udp => (SocketType::DGRAM, ipproto::UDP),
         Protocol::Sctp => (SocketType::STREAM, ipproto::SCTP),
     };
-    let family = if port.host_ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let family = if port.host_ip.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
     let socket = match net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(protocol)) {
         Ok(socket) => socket,
         // No SCTP in this kernel: then no process of the host can hold the port either.
@@ -306,7 +352,9 @@ fn bind(port: &PublishedPort) -> io::Result<Option<Socket>> {
     Ok(Some(match port.protocol {
         Protocol::Tcp => Socket::Tcp(socket.into()),
         Protocol::Udp => Socket::Udp(socket.into()),
-        Protocol::Sctp => Socket::Sctp { _descriptor: socket },
+        Protocol::Sctp => Socket::Sctp {
+            _descriptor: socket,
+        },
     }))
 }
 
@@ -334,7 +382,10 @@ pub(crate) fn published_map(published: &[PublishedPort]) -> PortMap {
             host_port: Some(port.host_port.to_string()),
         };
         let key = key_of(port.container_port, port.protocol);
-        map.entry(key).or_insert(None).get_or_insert_default().push(binding);
+        map.entry(key)
+            .or_insert(None)
+            .get_or_insert_default()
+            .push(binding);
     }
     map
 }
@@ -350,15 +401,27 @@ mod tests {
     type TestResult = Result<(), Box<dyn std::error::Error>>;
 
     fn wish(key: &str, ip: &str, port: &str) -> PortMap {
-        let binding =
-            PortBinding { host_ip: Some(ip.to_owned()), host_port: Some(port.to_owned()) };
+        let binding = PortBinding {
+            host_ip: Some(ip.to_owned()),
+            host_port: Some(port.to_owned()),
+        };
         PortMap::from([(key.to_owned(), Some(vec![binding]))])
     }
 
     fn grant(map: &PortMap, taken: &TakenBy<'_>) -> Result<Vec<Holder>, NetworkError> {
         let wishes = parse(map)?;
-        let targets = Targets { v4: Some(Ipv4Addr::new(172, 18, 0, 2)), v6: None };
-        claim(&Claim { wish: &wishes[0], endpoint: "web", targets }, taken)
+        let targets = Targets {
+            v4: Some(Ipv4Addr::new(172, 18, 0, 2)),
+            v6: None,
+        };
+        claim(
+            &Claim {
+                wish: &wishes[0],
+                endpoint: "web",
+                targets,
+            },
+            taken,
+        )
     }
 
     #[test]
@@ -376,15 +439,23 @@ mod tests {
         let range = wish("80/udp", "127.0.0.1", "40000-40900");
         let first = grant(&range, &|_| None)?;
         let taken = first[0].port.host_port;
-        let second = grant(&range, &|port| (port.host_port <= taken).then(|| "other".to_owned()))?;
+        let second = grant(&range, &|port| {
+            (port.host_port <= taken).then(|| "other".to_owned())
+        })?;
         assert!(second[0].port.host_port > taken);
         Ok(())
     }
 
     #[test]
     fn a_port_of_another_container_is_refused_by_name() {
-        let error = grant(&wish("80/tcp", "127.0.0.1", "40000"), &|_| Some("db".to_owned()));
-        let text = error.map(drop).err().map(|error| error.to_string()).unwrap_or_default();
+        let error = grant(&wish("80/tcp", "127.0.0.1", "40000"), &|_| {
+            Some("db".to_owned())
+        });
+        let text = error
+            .map(drop)
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
         assert!(text.contains("Bind for 127.0.0.1:40000 failed: port is already allocated"));
         assert!(text.contains("`db`"));
     }
@@ -394,7 +465,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port().to_string();
         let error = grant(&wish("80/tcp", "127.0.0.1", &port), &|_| None);
-        let text = error.map(drop).err().map(|error| error.to_string()).unwrap_or_default();
+        let text = error
+            .map(drop)
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
         let wanted = format!(
             "failed to bind host port for 127.0.0.1:{port}:172.18.0.2:80/tcp: address already in use"
         );
@@ -404,7 +479,12 @@ mod tests {
 
     #[test]
     fn wrong_ports_are_named() {
-        for (key, port) in [("x/tcp", "1"), ("80/icmp", "1"), ("80/tcp", "9-1"), ("80/tcp", "x")] {
+        for (key, port) in [
+            ("x/tcp", "1"),
+            ("80/icmp", "1"),
+            ("80/tcp", "9-1"),
+            ("80/tcp", "x"),
+        ] {
             assert!(parse(&wish(key, "", port)).is_err(), "{key} {port}");
         }
     }
@@ -412,7 +492,10 @@ mod tests {
     #[test]
     fn an_exposed_port_has_no_binding() -> TestResult {
         let wishes = parse(&PortMap::from([("80/tcp".to_owned(), None)]))?;
-        assert_eq!(to_map(&wishes, &[]), PortMap::from([("80/tcp".to_owned(), None)]));
+        assert_eq!(
+            to_map(&wishes, &[]),
+            PortMap::from([("80/tcp".to_owned(), None)])
+        );
         Ok(())
     }
 }

@@ -45,7 +45,9 @@ pub(crate) fn decide(
     directory: &Directory,
     transport: Transport,
 ) -> Decision {
-    let Ok(query) = Message::from_vec(packet) else { return Decision::Ignore };
+    let Ok(query) = Message::from_vec(packet) else {
+        return Decision::Ignore;
+    };
     if query.metadata.message_type != MessageType::Query {
         return Decision::Ignore;
     }
@@ -64,7 +66,8 @@ pub(crate) fn decide(
             return encode(response, transport, &query);
         }
         if question.query_type() == RecordType::PTR
-            && let Some(found) = reverse(&name).and_then(|address| directory.name_of(container, address))
+            && let Some(found) =
+                reverse(&name).and_then(|address| directory.name_of(container, address))
             && let Ok(found) = Name::from_ascii(format!("{found}."))
         {
             response.add_answer(record(question.name(), RData::PTR(PTR(found))));
@@ -112,7 +115,9 @@ fn encode(response: Message, transport: Transport, query: &Message) -> Decision 
 
 /// The name as the directory spells it: small letters, no dot at the end.
 fn text_of(name: &Name) -> String {
-    let labels = name.iter().map(|label| String::from_utf8_lossy(label).to_ascii_lowercase());
+    let labels = name
+        .iter()
+        .map(|label| String::from_utf8_lossy(label).to_ascii_lowercase());
     labels.collect::<Vec<_>>().join(".")
 }
 
@@ -137,7 +142,10 @@ fn reverse(name: &str) -> Option<IpAddr> {
         for octet in octets.iter_mut().rev() {
             *octet = labels.next()?.parse().ok()?;
         }
-        return labels.next().is_none().then(|| Ipv4Addr::from(octets).into());
+        return labels
+            .next()
+            .is_none()
+            .then(|| Ipv4Addr::from(octets).into());
     }
     let digits = name.strip_suffix(".ip6.arpa")?;
     let mut number = 0u128;

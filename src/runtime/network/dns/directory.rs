@@ -83,13 +83,22 @@ impl Directory {
         view.networks.push(network.id.clone());
         for link in endpoint.settings.links.iter().flatten() {
             let (target, alias) = link.split_once(':').unwrap_or((link, link));
-            view.links.insert((network.id.clone(), lower(alias)), lower(target));
+            view.links
+                .insert((network.id.clone(), lower(alias)), lower(target));
         }
         let names = contents.networks.entry(network.id.clone()).or_default();
         names.network.clone_from(&network.name);
-        let member = Member { container: container.id.clone(), v4: endpoint.ipv4, v6: endpoint.ipv6 };
+        let member = Member {
+            container: container.id.clone(),
+            v4: endpoint.ipv4,
+            v6: endpoint.ipv6,
+        };
         for name in endpoint.settings.dns_names.iter().flatten() {
-            names.members.entry(lower(name)).or_default().push(member.clone());
+            names
+                .members
+                .entry(lower(name))
+                .or_default()
+                .push(member.clone());
         }
         let addresses = [endpoint.ipv4.map(IpAddr::V4), endpoint.ipv6.map(IpAddr::V6)];
         for address in addresses.into_iter().flatten() {
@@ -108,7 +117,12 @@ impl Directory {
         if let Some(names) = contents.networks.get_mut(network) {
             let mut gone = Vec::new();
             names.members.retain(|_, members| {
-                gone.extend(members.iter().filter(|member| member.container == container).cloned());
+                gone.extend(
+                    members
+                        .iter()
+                        .filter(|member| member.container == container)
+                        .cloned(),
+                );
                 members.retain(|member| member.container != container);
                 !members.is_empty()
             });
@@ -141,7 +155,9 @@ impl Directory {
                 let names = contents.networks.get(id)?;
                 let linked = view.links.get(&(id.clone(), name.to_owned()));
                 let qualified = || {
-                    let plain = name.strip_suffix(&lower(&names.network))?.strip_suffix('.')?;
+                    let plain = name
+                        .strip_suffix(&lower(&names.network))?
+                        .strip_suffix('.')?;
                     names.members.get(plain)
                 };
                 let key = linked.map_or(name, String::as_str);
@@ -164,7 +180,10 @@ impl Directory {
         let view = contents.views.get(container)?;
         view.networks.iter().find_map(|id| {
             let names = contents.networks.get(id)?;
-            names.reverse.get(&address).map(|name| format!("{name}.{}", names.network))
+            names
+                .reverse
+                .get(&address)
+                .map(|name| format!("{name}.{}", names.network))
         })
     }
 
@@ -180,7 +199,9 @@ impl Directory {
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Contents> {
-        self.contents.write().unwrap_or_else(PoisonError::into_inner)
+        self.contents
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -61,7 +61,8 @@ impl NameServer {
     ) -> io::Result<()> {
         let (udp, tcp) = netns::inside(namespace, sockets).and_then(|sockets| sockets)?;
         let work = server::run(udp, tcp, Arc::clone(&self.directory), container.to_owned());
-        self.lock().insert(container.to_owned(), Serving::start(background, work));
+        self.lock()
+            .insert(container.to_owned(), Serving::start(background, work));
         Ok(())
     }
 

@@ -37,9 +37,14 @@ pub(crate) async fn run(
     directory: Arc<Directory>,
     container: String,
 ) {
-    let (Ok(udp), Ok(tcp)) = (UdpSocket::from_std(udp), TcpListener::from_std(tcp)) else { return };
-    let served =
-        Arc::new(Served { directory, container, questions: Arc::new(Semaphore::new(QUESTIONS)) });
+    let (Ok(udp), Ok(tcp)) = (UdpSocket::from_std(udp), TcpListener::from_std(tcp)) else {
+        return;
+    };
+    let served = Arc::new(Served {
+        directory,
+        container,
+        questions: Arc::new(Semaphore::new(QUESTIONS)),
+    });
     tokio::join!(packets(udp, &served), streams(tcp, &served));
 }
 
@@ -49,7 +54,9 @@ async fn packets(socket: UdpSocket, served: &Arc<Served>) {
     let mut packet = [0; 4096];
     loop {
         while asked.try_join_next().is_some() {}
-        let Ok((length, peer)) = socket.recv_from(&mut packet).await else { continue };
+        let Ok((length, peer)) = socket.recv_from(&mut packet).await else {
+            continue;
+        };
         let query = &packet[..length];
         match decide(query, &served.container, &served.directory, Transport::Udp) {
             Decision::Answer(answer) => drop(socket.send_to(&answer, peer).await),
@@ -59,7 +66,11 @@ async fn packets(socket: UdpSocket, served: &Arc<Served>) {
                     drop(socket.send_to(&refusal, peer).await);
                     continue;
                 };
-                let question = upstream::Question { upstream, query: query.to_vec(), transport: Transport::Udp };
+                let question = upstream::Question {
+                    upstream,
+                    query: query.to_vec(),
+                    transport: Transport::Udp,
+                };
                 let socket = Arc::clone(&socket);
                 asked.spawn(async move {
                     ask(&socket, question, refusal, peer).await;
@@ -70,12 +81,7 @@ async fn packets(socket: UdpSocket, served: &Arc<Served>) {
     }
 }
 
-async fn ask(
-    socket: &UdpSocket,
-    question: upstream::Question,
-    refusal: Vec<u8>,
-    peer: SocketAddr,
-) {
+async fn ask(socket: &UdpSocket, question: upstream::Question, refusal: Vec<u8>, peer: SocketAddr) {
     let answer = upstream::ask(&question).await.unwrap_or(refusal);
     // The asker may be gone.
     drop(socket.send_to(&answer, peer).await);
@@ -110,7 +116,11 @@ async fn converse(mut stream: TcpStream, served: &Served) -> std::io::Result<()>
             Decision::Answer(answer) => answer,
             Decision::Ignore => return Ok(()),
             Decision::Ask { upstream, refusal } => {
-                let question = upstream::Question { upstream, query, transport: Transport::Tcp };
+                let question = upstream::Question {
+                    upstream,
+                    query,
+                    transport: Transport::Tcp,
+                };
                 match served.questions.try_acquire() {
                     Ok(_permit) => upstream::ask(&question).await.unwrap_or(refusal),
                     Err(_) => refusal,

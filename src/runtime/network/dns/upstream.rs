@@ -31,7 +31,9 @@ pub(crate) struct HostConfiguration {
 
 /// Reads the host's configuration; it is read anew each time because it changes with the host's networks.
 pub(crate) fn host_configuration() -> HostConfiguration {
-    fs::read_to_string("/etc/resolv.conf").map(|text| parse(&text)).unwrap_or_default()
+    fs::read_to_string("/etc/resolv.conf")
+        .map(|text| parse(&text))
+        .unwrap_or_default()
 }
 
 impl HostConfiguration {
@@ -39,13 +41,19 @@ impl HostConfiguration {
     /// it.
     pub(crate) fn reachable_servers(&self) -> Vec<IpAddr> {
         let outside = |servers: &[IpAddr]| -> Vec<IpAddr> {
-            servers.iter().copied().filter(|server| !server.is_loopback()).collect()
+            servers
+                .iter()
+                .copied()
+                .filter(|server| !server.is_loopback())
+                .collect()
         };
         let direct = outside(&self.servers);
         if !direct.is_empty() {
             return direct;
         }
-        fs::read_to_string(BEHIND_STUB).map(|text| outside(&parse(&text).servers)).unwrap_or_default()
+        fs::read_to_string(BEHIND_STUB)
+            .map(|text| outside(&parse(&text).servers))
+            .unwrap_or_default()
     }
 }
 

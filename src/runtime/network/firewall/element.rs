@@ -128,7 +128,13 @@ impl Set {
 
     /// The type as `nft` writes it.
     pub(crate) fn type_text(self) -> String {
-        let names = |kinds: &[u32]| kinds.iter().map(|kind| kind_name(*kind)).collect::<Vec<_>>().join(" . ");
+        let names = |kinds: &[u32]| {
+            kinds
+                .iter()
+                .map(|kind| kind_name(*kind))
+                .collect::<Vec<_>>()
+                .join(" . ")
+        };
         match self.value_kinds() {
             [] => names(self.key_kinds()),
             values => format!("{} : {}", names(self.key_kinds()), names(values)),
@@ -247,7 +253,13 @@ impl fmt::Display for Element {
                     write!(f, "{at} . ")?;
                 }
                 let (protocol, to) = (rule.protocol.name(), rule.to);
-                write!(f, "{protocol} . {} : {} . {}", rule.port, to.ip(), to.port())
+                write!(
+                    f,
+                    "{protocol} . {} : {} . {}",
+                    rule.port,
+                    to.ip(),
+                    to.port()
+                )
             }
         }
     }

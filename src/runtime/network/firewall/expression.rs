@@ -95,7 +95,10 @@ pub(crate) fn translate(map: &str, register: Register) -> Expression {
 
 /// Sends the connection to the address and port in two registers.
 pub(crate) fn destination_nat(family: u32, address: Register, port: Register) -> Expression {
-    other("nat", &[(1, 1), (2, family), (3, address.into()), (5, port.into())])
+    other(
+        "nat",
+        &[(1, 1), (2, family), (3, address.into()), (5, port.into())],
+    )
 }
 
 /// Gives the connection the address of the interface that it leaves by.
@@ -123,7 +126,11 @@ fn other(name: &str, attributes: &[(u16, u32)]) -> Expression {
         .iter()
         .map(|(kind, value)| DefaultNla::new(*kind, value.to_be_bytes().to_vec()))
         .collect();
-    Expressions::Other { expression_type: name.to_owned(), attributes }.into()
+    Expressions::Other {
+        expression_type: name.to_owned(),
+        attributes,
+    }
+    .into()
 }
 
 /// Lets the packet pass this table.

@@ -28,27 +28,46 @@ const ELEMENTS_PER_MESSAGE: usize = 400;
 
 fn control(message: ControlMessage) -> RuleRequest {
     let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, NFTABLES);
-    Request { message: NetfilterMessage::new(header, message), flags: 0 }
+    Request {
+        message: NetfilterMessage::new(header, message),
+        flags: 0,
+    }
 }
 
 fn request(message: NfTablesMessage, flags: u16) -> RuleRequest {
     let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
-    Request { message: NetfilterMessage::new(header, message), flags }
+    Request {
+        message: NetfilterMessage::new(header, message),
+        flags,
+    }
 }
 
 fn transaction(messages: Vec<RuleRequest>) -> Vec<RuleRequest> {
     let begin = std::iter::once(control(ControlMessage::BatchBegin));
-    begin.chain(messages).chain(std::iter::once(control(ControlMessage::BatchEnd))).collect()
+    begin
+        .chain(messages)
+        .chain(std::iter::once(control(ControlMessage::BatchEnd)))
+        .collect()
 }
 
 /// Writes the table anew, whether it is there or not.
 pub(crate) fn whole(table: &str, contents: &BTreeSet<Element>) -> Vec<RuleRequest> {
     let mut messages = vec![new_table(table), old_table(table), new_table(table)];
-    messages.extend(Set::ALL.into_iter().zip(1..).map(|(set, id)| new_set(table, set, id)));
+    messages.extend(
+        Set::ALL
+            .into_iter()
+            .zip(1..)
+            .map(|(set, id)| new_set(table, set, id)),
+    );
     let chains = chains();
     messages.extend(chains.iter().map(|chain| new_chain(table, chain)));
     for chain in &chains {
-        messages.extend(chain.rules.iter().map(|rule| new_rule(table, chain.name, rule)));
+        messages.extend(
+            chain
+                .rules
+                .iter()
+                .map(|rule| new_rule(table, chain.name, rule)),
+        );
     }
     let contents: Vec<_> = contents.iter().cloned().collect();
     messages.extend(elements(table, &contents, Direction::In));
@@ -68,11 +87,16 @@ pub(crate) fn removal(table: &str) -> Vec<RuleRequest> {
 }
 
 fn table_message(table: &str) -> TableMessage {
-    TableMessage { attributes: vec![TableAttribute::Name(table.to_owned())] }
+    TableMessage {
+        attributes: vec![TableAttribute::Name(table.to_owned())],
+    }
 }
 
 fn new_table(table: &str) -> RuleRequest {
-    request(NfTablesMessage::NewTable(table_message(table)), NLM_F_CREATE)
+    request(
+        NfTablesMessage::NewTable(table_message(table)),
+        NLM_F_CREATE,
+    )
 }
 
 fn old_table(table: &str) -> RuleRequest {
@@ -93,7 +117,10 @@ fn new_set(table: &str, set: Set, id: u32) -> RuleRequest {
         attributes.push(SetAttribute::DataType(value_type));
         attributes.push(SetAttribute::DataLen(value_length));
     }
-    request(NfTablesMessage::NewSet(SetMessage { attributes }), NLM_F_CREATE)
+    request(
+        NfTablesMessage::NewSet(SetMessage { attributes }),
+        NLM_F_CREATE,
+    )
 }
 
 fn new_chain(table: &str, chain: &Chain) -> RuleRequest {
@@ -108,17 +135,26 @@ fn new_chain(table: &str, chain: &Chain) -> RuleRequest {
             Hook::Priority(hook.priority.cast_unsigned()),
         ]));
     }
-    request(NfTablesMessage::NewChain(ChainMessage { attributes }), NLM_F_CREATE)
+    request(
+        NfTablesMessage::NewChain(ChainMessage { attributes }),
+        NLM_F_CREATE,
+    )
 }
 
 fn new_rule(table: &str, chain: &str, clauses: &[Clause]) -> RuleRequest {
-    let expressions = clauses.iter().flat_map(|clause| clause.expressions()).collect();
+    let expressions = clauses
+        .iter()
+        .flat_map(|clause| clause.expressions())
+        .collect();
     let attributes = vec![
         RuleAttribute::Table(table.to_owned()),
         RuleAttribute::Chain(chain.to_owned()),
         RuleAttribute::Expressions(expressions),
     ];
-    request(NfTablesMessage::NewRule(RuleMessage { attributes }), NLM_F_CREATE | NLM_F_APPEND)
+    request(
+        NfTablesMessage::NewRule(RuleMessage { attributes }),
+        NLM_F_CREATE | NLM_F_APPEND,
+    )
 }
 
 /// Whether elements come or go.
@@ -139,14 +175,11 @@ fn elements(table: &str, list: &[Element], direction: Direction) -> Vec<RuleRequ
     messages
 }
 
-fn element_message(
-    table: &str,
-    set: Set,
-    part: &[&Element],
-    direction: Direction,
-) -> RuleRequest {
+fn element_message(table: &str, set: Set, part: &[&Element], direction: Direction) -> RuleRequest {
     let list = part.iter().map(|element| {
-        let mut attributes = vec![SetElementAttribute::Key(DataAttribute::Value(element.key()))];
+        let mut attributes = vec![SetElementAttribute::Key(DataAttribute::Value(
+            element.key(),
+        ))];
         if let (Some(value), Direction::In) = (element.value(), direction) {
             attributes.push(SetElementAttribute::Data(DataAttribute::Value(value)));
         }
@@ -168,7 +201,9 @@ fn element_message(
 /// The names of the tables of the family `inet`.
 pub(crate) fn tables() -> io::Result<Vec<String>> {
     let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
-    let query = NfTablesMessage::GetTable(TableMessage { attributes: Vec::new() });
+    let query = NfTablesMessage::GetTable(TableMessage {
+        attributes: Vec::new(),
+    });
     let found = Netlink::netfilter()?.dump(NetfilterMessage::new(header, query))?;
     Ok(found.into_iter().filter_map(table_name).collect())
 }
@@ -177,8 +212,11 @@ fn table_name(message: NetfilterMessage) -> Option<String> {
     let NetfilterMessageInner::NfTables(NfTablesMessage::NewTable(table)) = message.inner else {
         return None;
     };
-    table.attributes.into_iter().find_map(|attribute| match attribute {
-        TableAttribute::Name(name) => Some(name),
-        _ => None,
-    })
+    table
+        .attributes
+        .into_iter()
+        .find_map(|attribute| match attribute {
+            TableAttribute::Name(name) => Some(name),
+            _ => None,
+        })
 }

@@ -50,8 +50,10 @@ impl Firewall {
 
     /// Adds elements, in one transaction.
     pub(crate) fn add(&mut self, elements: Vec<Element>) -> io::Result<()> {
-        let new: Vec<_> =
-            elements.into_iter().filter(|element| !self.contents.contains(element)).collect();
+        let new: Vec<_> = elements
+            .into_iter()
+            .filter(|element| !self.contents.contains(element))
+            .collect();
         self.contents.extend(new.iter().cloned());
         if new.is_empty() && self.presence == Presence::Written {
             return Ok(());
@@ -61,8 +63,10 @@ impl Firewall {
 
     /// Removes elements, in one transaction.
     pub(crate) fn remove(&mut self, elements: Vec<Element>) -> io::Result<()> {
-        let old: Vec<_> =
-            elements.into_iter().filter(|element| self.contents.remove(element)).collect();
+        let old: Vec<_> = elements
+            .into_iter()
+            .filter(|element| self.contents.remove(element))
+            .collect();
         if old.is_empty() {
             return Ok(());
         }
@@ -95,7 +99,11 @@ impl Firewall {
     pub(crate) fn clear(&mut self) -> io::Result<()> {
         self.contents.clear();
         self.presence = Presence::Unknown;
-        if self.is_present()? { transact(message::removal(&self.table)) } else { Ok(()) }
+        if self.is_present()? {
+            transact(message::removal(&self.table))
+        } else {
+            Ok(())
+        }
     }
 
     /// The table in the syntax of `nft`, a line each.
@@ -145,7 +153,9 @@ fn chain_text(chain: &rule::Chain) -> Vec<String> {
 }
 
 fn transact(batch: Vec<message::RuleRequest>) -> io::Result<()> {
-    Netlink::netfilter()?.run_transaction(batch).map_err(|refusal| refusal.source)
+    Netlink::netfilter()?
+        .run_transaction(batch)
+        .map_err(|refusal| refusal.source)
 }
 
 #[cfg(test)]
@@ -187,7 +197,11 @@ mod tests {
             let set = element.set();
             assert_eq!(element.key().len(), set.key().1 as usize, "{element}");
             let length = set.value().map(|(_, length)| length as usize);
-            assert_eq!(element.value().map(|value| value.len()), length, "{element}");
+            assert_eq!(
+                element.value().map(|value| value.len()),
+                length,
+                "{element}"
+            );
         }
         Ok(())
     }

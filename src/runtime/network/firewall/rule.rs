@@ -86,11 +86,29 @@ pub(crate) enum Clause {
 
 /// The whole table.
 pub(crate) fn chains() -> Vec<Chain> {
-    vec![published(), guard(), destination("prerouting"), destination("output"), input(), forward(), postrouting()]
+    vec![
+        published(),
+        guard(),
+        destination("prerouting"),
+        destination("output"),
+        input(),
+        forward(),
+        postrouting(),
+    ]
 }
 
-fn hook(kind: &'static str, number: InetHookNumber, name: &'static str, priority: i32) -> Option<Hook> {
-    Some(Hook { kind, number, name, priority })
+fn hook(
+    kind: &'static str,
+    number: InetHookNumber,
+    name: &'static str,
+    priority: i32,
+) -> Option<Hook> {
+    Some(Hook {
+        kind,
+        number,
+        name,
+        priority,
+    })
 }
 
 fn published() -> Chain {
@@ -122,8 +140,11 @@ fn guard() -> Chain {
 }
 
 fn destination(name: &'static str) -> Chain {
-    let number =
-        if name == "output" { InetHookNumber::LocalOut } else { InetHookNumber::PreRouting };
+    let number = if name == "output" {
+        InetHookNumber::LocalOut
+    } else {
+        InetHookNumber::PreRouting
+    };
     Chain {
         name,
         hook: hook("nat", number, name, -100),
@@ -160,7 +181,11 @@ fn forward() -> Chain {
             vec![Came(Set::Internal, Membership::In), Drop],
             vec![Leaves(Set::Internal, Membership::In), Drop],
             vec![Leaves(Set::Bridges, Membership::In), Published, Accept],
-            vec![Came(Set::Bridges, Membership::Out), Leaves(Set::Open, Membership::In), Accept],
+            vec![
+                Came(Set::Bridges, Membership::Out),
+                Leaves(Set::Open, Membership::In),
+                Accept,
+            ],
             vec![Leaves(Set::Bridges, Membership::In), Drop],
         ],
     }
@@ -174,9 +199,24 @@ fn postrouting() -> Chain {
         hook: hook("nat", InetHookNumber::PostRouting, "postrouting", 100),
         rules: vec![
             vec![Published, CameAndLeaves(Set::SameBridge), Masquerade],
-            vec![F(Family::V4), FromLoopback, Leaves(Set::Bridges, Membership::In), Masquerade],
-            vec![F(Family::V4), Came(Set::Masquerade4, Membership::In), outside, Masquerade],
-            vec![F(Family::V6), Came(Set::Masquerade6, Membership::In), outside, Masquerade],
+            vec![
+                F(Family::V4),
+                FromLoopback,
+                Leaves(Set::Bridges, Membership::In),
+                Masquerade,
+            ],
+            vec![
+                F(Family::V4),
+                Came(Set::Masquerade4, Membership::In),
+                outside,
+                Masquerade,
+            ],
+            vec![
+                F(Family::V6),
+                Came(Set::Masquerade6, Membership::In),
+                outside,
+                Masquerade,
+            ],
         ],
     }
 }
@@ -191,13 +231,22 @@ impl Clause {
                     Family::V4 => 2,
                     Family::V6 => 10,
                 };
-                vec![e::meta(MetaKey::Nfproto, first), e::compare(first, Operator::Equal, &[number])]
+                vec![
+                    e::meta(MetaKey::Nfproto, first),
+                    e::compare(first, Operator::Equal, &[number]),
+                ]
             }
             Self::Came(set, wanted) => {
-                vec![e::meta(MetaKey::Iifname, first), e::member(set.name(), first, wanted)]
+                vec![
+                    e::meta(MetaKey::Iifname, first),
+                    e::member(set.name(), first, wanted),
+                ]
             }
             Self::Leaves(set, wanted) => {
-                vec![e::meta(MetaKey::Oifname, first), e::member(set.name(), first, wanted)]
+                vec![
+                    e::meta(MetaKey::Oifname, first),
+                    e::member(set.name(), first, wanted),
+                ]
             }
             Self::CameAndLeaves(set) => vec![
                 e::meta(MetaKey::Iifname, first),
@@ -210,7 +259,10 @@ impl Clause {
                 e::member(set.name(), first, Membership::In),
             ],
             Self::To(set) => {
-                vec![destination_address(set, 0), e::member(set.name(), first, Membership::In)]
+                vec![
+                    destination_address(set, 0),
+                    e::member(set.name(), first, Membership::In),
+                ]
             }
             Self::FromLoopback => loopback(12),
             Self::ToLoopback => loopback(16),
@@ -227,9 +279,10 @@ impl Clause {
                 e::compare(first, Operator::Equal, &2u32.to_ne_bytes()),
             ],
             Self::Known => has_bits(e::connection_state(first), e::STATE_ESTABLISHED_OR_RELATED),
-            Self::Published => {
-                has_bits(e::connection_status(first), e::STATUS_DESTINATION_TRANSLATED)
-            }
+            Self::Published => has_bits(
+                e::connection_status(first),
+                e::STATUS_DESTINATION_TRANSLATED,
+            ),
             Self::Translate(map) => translate(map),
             Self::Masquerade => vec![e::masquerade()],
             Self::Accept => vec![e::accept()],
@@ -240,7 +293,10 @@ impl Clause {
 }
 
 fn is_v6(set: Set) -> bool {
-    matches!(set, Set::Gateways6 | Set::Addresses6 | Set::Ports6 | Set::PortsAt6)
+    matches!(
+        set,
+        Set::Gateways6 | Set::Addresses6 | Set::Ports6 | Set::PortsAt6
+    )
 }
 
 fn destination_address(set: Set, register: u32) -> Expression {
@@ -279,13 +335,23 @@ fn translate(map: Set) -> Vec<Expression> {
     list.push(e::payload(e::TRANSPORT_HEADER, 2, 2, e::register(next + 1)));
     list.push(e::translate(map.name(), e::register(0)));
     let family = if is_v6(map) { 10 } else { 2 };
-    list.push(e::destination_nat(family, e::register(0), e::register(words)));
+    list.push(e::destination_nat(
+        family,
+        e::register(0),
+        e::register(words),
+    ));
     list
 }
 
 impl fmt::Display for Clause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let negation = |wanted: &Membership| if *wanted == Membership::Out { "!= " } else { "" };
+        let negation = |wanted: &Membership| {
+            if *wanted == Membership::Out {
+                "!= "
+            } else {
+                ""
+            }
+        };
         match self {
             Self::Family(Family::V4) => write!(f, "meta nfproto ipv4"),
             Self::Family(Family::V6) => write!(f, "meta nfproto ipv6"),
@@ -319,5 +385,9 @@ fn translate_text(map: Set, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Set::PortsAt4 | Set::PortsAt6 => format!("{} . ", destination_text(map)),
         _ => String::new(),
     };
-    write!(f, "dnat {family} to {at}meta l4proto . th dport map @{}", map.name())
+    write!(
+        f,
+        "dnat {family} to {at}meta l4proto . th dport map @{}",
+        map.name()
+    )
 }

@@ -27,7 +27,10 @@ impl NetworkService {
         let mut state = self.lock();
         if !state.containers.contains_key(container) {
             let record = ContainerRecord {
-                names: ContainerNames { id: container.to_owned(), ..ContainerNames::default() },
+                names: ContainerNames {
+                    id: container.to_owned(),
+                    ..ContainerNames::default()
+                },
                 namespace: path.clone(),
                 endpoints: Vec::new(),
                 ports: Vec::new(),
@@ -42,7 +45,10 @@ impl NetworkService {
     /// The pinned namespace of a container, for another that shares it (`container:ID`).
     #[must_use]
     pub fn namespace_of(&self, container: &str) -> Option<PathBuf> {
-        self.lock().containers.get(container).map(|record| record.namespace.clone())
+        self.lock()
+            .containers
+            .get(container)
+            .map(|record| record.namespace.clone())
     }
 
     /// Connects a container that has a namespace to a network; gives back the settings as shown to clients.
@@ -66,7 +72,13 @@ impl NetworkService {
         let settings = endpoint.settings.clone();
         let index = self.stand_up(&mut state, &network.id)?;
         self.remember(&mut state, request, endpoint.clone())?;
-        if let Err(error) = self.carry_out(&mut state, &network, &endpoint, &request.container.id, index) {
+        if let Err(error) = self.carry_out(
+            &mut state,
+            &network,
+            &endpoint,
+            &request.container.id,
+            index,
+        ) {
             drop(self.take_back(&mut state, &request.container.id, &network.id));
             return Err(error);
         }
@@ -98,7 +110,9 @@ impl NetworkService {
         let record = &state.containers[container];
         let owner = bridge::owner_mark(&self.paths.instance, &network.id);
         endpoint::connect(network, endpoint, &record.namespace, index, owner)?;
-        self.names.directory().join(&record.names, endpoint, network);
+        self.names
+            .directory()
+            .join(&record.names, endpoint, network);
         if !self.names.serves(container) && dns::has_names(network) {
             self.serve_names(record)?;
         }
@@ -110,7 +124,10 @@ impl NetworkService {
         let namespace = namespace::open(&record.namespace)?;
         self.names
             .serve(&record.names.id, namespace.as_fd(), &self.background)
-            .map_err(NetworkError::kernel(format!("start the name server of `{}`", record.names.name)))
+            .map_err(NetworkError::kernel(format!(
+                "start the name server of `{}`",
+                record.names.name
+            )))
     }
 
     /// After a change of endpoints: default routes, and the way of published ports.
@@ -150,8 +167,14 @@ impl NetworkService {
         container: &str,
         network: &str,
     ) -> Result<(), NetworkError> {
-        let Some(record) = state.containers.get_mut(container) else { return Ok(()) };
-        let Some(place) = record.endpoints.iter().position(|end| end.network == network) else {
+        let Some(record) = state.containers.get_mut(container) else {
+            return Ok(());
+        };
+        let Some(place) = record
+            .endpoints
+            .iter()
+            .position(|end| end.network == network)
+        else {
             return Ok(());
         };
         let endpoint = record.endpoints.remove(place);
@@ -203,7 +226,10 @@ impl NetworkService {
     }
 
     pub(super) fn container_path(&self, container: &str) -> PathBuf {
-        self.paths.run.join("network").join(format!("{container}.json"))
+        self.paths
+            .run
+            .join("network")
+            .join(format!("{container}.json"))
     }
 }
 
@@ -225,9 +251,16 @@ fn plan(
     request: &AttachRequest,
 ) -> Result<EndpointRecord, NetworkError> {
     let container = state.containers.get(&request.container.id).ok_or_else(|| {
-        NetworkError::Invalid(format!("container {} has no network namespace", request.container.id))
+        NetworkError::Invalid(format!(
+            "container {} has no network namespace",
+            request.container.id
+        ))
     })?;
-    if container.endpoints.iter().any(|endpoint| endpoint.network == network.id) {
+    if container
+        .endpoints
+        .iter()
+        .any(|endpoint| endpoint.network == network.id)
+    {
         return Err(NetworkError::AlreadyConnected {
             container: request.container.name.clone(),
             network: network.name.clone(),

@@ -26,7 +26,10 @@ impl NetworkService {
     pub fn hosts_file(&self, request: &HostsRequest) -> String {
         let state = self.lock();
         let mut text = HOSTS_HEAD.to_owned();
-        for line in extra_hosts(&state, request).chain(links(&state, request)).chain(own(&state, request)) {
+        for line in extra_hosts(&state, request)
+            .chain(links(&state, request))
+            .chain(own(&state, request))
+        {
             text.push_str(&line);
             text.push('\n');
         }
@@ -37,17 +40,24 @@ impl NetworkService {
     #[must_use]
     pub fn resolv_conf(&self, request: &ResolvRequest) -> String {
         let host = upstream::host_configuration();
-        let pick = |own: &[String], hosts: Vec<String>| if own.is_empty() { hosts } else { own.to_vec() };
+        let pick =
+            |own: &[String], hosts: Vec<String>| if own.is_empty() { hosts } else { own.to_vec() };
         let servers = match request.names {
             NameService::Engine => vec![ENGINE_SERVER.to_owned()],
-            NameService::Host => {
-                pick(&request.dns, host.reachable_servers().iter().map(ToString::to_string).collect())
-            }
+            NameService::Host => pick(
+                &request.dns,
+                host.reachable_servers()
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+            ),
         };
         let mut search = pick(&request.dns_search, host.search);
         search.retain(|domain| domain != "."); // Docker's way to say "none"
         let mut options = pick(&request.dns_options, host.options);
-        if request.names == NameService::Engine && !options.iter().any(|option| option.starts_with("ndots")) {
+        if request.names == NameService::Engine
+            && !options.iter().any(|option| option.starts_with("ndots"))
+        {
             options.push("ndots:0".to_owned());
         }
         let mut text = String::from("# Made by the hoist engine.\n");
@@ -71,7 +81,8 @@ fn extra_hosts<'a>(
         let (name, address) = entry.split_once([':', '='])?;
         let address = address.trim_start_matches('[').trim_end_matches(']');
         if address == "host-gateway" {
-            return host_gateway(state, &request.container).map(|gateway| format!("{gateway}\t{name}"));
+            return host_gateway(state, &request.container)
+                .map(|gateway| format!("{gateway}\t{name}"));
         }
         Some(format!("{address}\t{name}"))
     })
@@ -81,9 +92,14 @@ fn extra_hosts<'a>(
 /// bridge's.
 fn host_gateway(state: &State, container: &str) -> Option<IpAddr> {
     let record = state.containers.get(container);
-    let own = record.into_iter().flat_map(|record| ends(state, record)).find_map(|(network, _)| {
-        network.gateway(Family::V4).filter(|_| network.driver == Driver::Bridge)
-    });
+    let own = record
+        .into_iter()
+        .flat_map(|record| ends(state, record))
+        .find_map(|(network, _)| {
+            network
+                .gateway(Family::V4)
+                .filter(|_| network.driver == Driver::Bridge)
+        });
     own.or_else(|| find(state, "bridge").ok()?.gateway(Family::V4))
 }
 
@@ -95,7 +111,9 @@ fn links<'a>(state: &'a State, request: &'a HostsRequest) -> impl Iterator<Item 
         let other = state.containers.values().find(|record| {
             record.names.name == reference || record.names.id.starts_with(reference)
         })?;
-        let (_, endpoint) = ends(state, other).into_iter().find(|(network, _)| network.name == "bridge")?;
+        let (_, endpoint) = ends(state, other)
+            .into_iter()
+            .find(|(network, _)| network.name == "bridge")?;
         let short = other.names.id.get(..12).unwrap_or(&other.names.id);
         let address = endpoint.ipv4?;
         Some(format!("{address}\t{alias} {short} {}", other.names.name))
@@ -110,9 +128,13 @@ fn own<'a>(state: &'a State, request: &'a HostsRequest) -> impl Iterator<Item = 
     let record = state.containers.get(&request.container);
     record.into_iter().flat_map(move |record| {
         let addresses = ends(state, record).into_iter().flat_map(|(_, endpoint)| {
-            [endpoint.ipv4.map(IpAddr::V4), endpoint.ipv6.map(IpAddr::V6)].into_iter().flatten()
+            [endpoint.ipv4.map(IpAddr::V4), endpoint.ipv6.map(IpAddr::V6)]
+                .into_iter()
+                .flatten()
         });
         let name = name.clone();
-        addresses.map(move |address| format!("{address}\t{name}")).collect::<Vec<_>>()
+        addresses
+            .map(move |address| format!("{address}\t{name}"))
+            .collect::<Vec<_>>()
     })
 }

@@ -92,8 +92,9 @@ impl NetworkService {
             paths,
             state: Mutex::new(state),
             names: Arc::new(NameServer::default()),
-            background: Background::start()
-                .map_err(NetworkError::kernel("start the thread of forwarders and name servers"))?,
+            background: Background::start().map_err(NetworkError::kernel(
+                "start the thread of forwarders and name servers",
+            ))?,
         };
         service.load()?;
         service.add_predefined()?;
@@ -106,7 +107,9 @@ impl NetworkService {
     /// When the request is wrong, or its name or addresses are taken.
     pub fn create(&self, request: &NetworkCreateRequest) -> Result<Created, NetworkError> {
         if request.name.trim().is_empty() {
-            return Err(NetworkError::Invalid("network name cannot be empty".to_owned()));
+            return Err(NetworkError::Invalid(
+                "network name cannot be empty".to_owned(),
+            ));
         }
         if is_predefined(&request.name) {
             return Err(NetworkError::Forbidden(format!(
@@ -121,7 +124,11 @@ impl NetworkService {
             )));
         }
         let mut state = self.lock();
-        if state.networks.values().any(|record| record.name == request.name) {
+        if state
+            .networks
+            .values()
+            .any(|record| record.name == request.name)
+        {
             return Err(NetworkError::NameTaken(request.name.clone()));
         }
         let record = self.decide(&state, request)?;
@@ -162,7 +169,10 @@ impl NetworkService {
             drop(self.forget(state, &id)); // the first failure is the one to tell
             return Err(error);
         }
-        Ok(Created { id, warning: String::new() })
+        Ok(Created {
+            id,
+            warning: String::new(),
+        })
     }
 
     /// Removes a network that nobody uses.
@@ -191,7 +201,9 @@ impl NetworkService {
     }
 
     fn forget(&self, state: &mut State, id: &str) -> Result<(), NetworkError> {
-        let Some(record) = state.networks.get(id).cloned() else { return Ok(()) };
+        let Some(record) = state.networks.get(id).cloned() else {
+            return Ok(());
+        };
         if state.standing.remove(id).is_some() || record.driver.has_bridge() {
             state
                 .firewall
@@ -220,7 +232,10 @@ impl NetworkService {
         let state = self.lock();
         let mut records: Vec<_> = state.networks.values().collect();
         records.sort_by(|one, other| one.created.cmp(&other.created));
-        records.into_iter().map(|record| inspect(record, members(&state, &record.id))).collect()
+        records
+            .into_iter()
+            .map(|record| inspect(record, members(&state, &record.id)))
+            .collect()
     }
 
     /// Removes networks that nobody uses and that `wanted` picks; gives back their names. Networks that only stopped
@@ -355,8 +370,9 @@ fn random_id() -> String {
     let mut bytes = [0u8; 32];
     let mut filled = 0;
     while filled < bytes.len() {
-        filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())
-            .expect("a buffer of 32 bytes can be filled");
+        filled +=
+            rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())
+                .expect("a buffer of 32 bytes can be filled");
     }
     hex::encode(bytes)
 }
@@ -406,8 +422,14 @@ fn elements(record: &NetworkRecord) -> Vec<Element> {
     }
     let masquerades = record.flag("com.docker.network.bridge.enable_ip_masquerade") != Some(false);
     for (key, set) in [
-        ("com.docker.network.bridge.gateway_mode_ipv4", Set::Masquerade4),
-        ("com.docker.network.bridge.gateway_mode_ipv6", Set::Masquerade6),
+        (
+            "com.docker.network.bridge.gateway_mode_ipv4",
+            Set::Masquerade4,
+        ),
+        (
+            "com.docker.network.bridge.gateway_mode_ipv6",
+            Set::Masquerade6,
+        ),
     ] {
         if masquerades && !record.internal && option(key) != Some("routed") {
             list.push(Element::Bridge(set, name.clone()));
@@ -425,7 +447,11 @@ fn elements(record: &NetworkRecord) -> Vec<Element> {
 
 /// A network by name, id or prefix of an id.
 fn find<'a>(state: &'a State, reference: &str) -> Result<&'a NetworkRecord, NetworkError> {
-    let wanted = if reference == "default" { "bridge" } else { reference };
+    let wanted = if reference == "default" {
+        "bridge"
+    } else {
+        reference
+    };
     if let Some(record) = state.networks.get(wanted) {
         return Ok(record);
     }
@@ -448,8 +474,18 @@ fn users(state: &State, record: &NetworkRecord) -> Vec<String> {
     let containers = state
         .containers
         .values()
-        .filter(|container| container.endpoints.iter().any(|end| end.network == record.id))
-        .map(|container| format!("name:\"{}\" id:\"{:.12}\"", container.names.name, container.names.id));
+        .filter(|container| {
+            container
+                .endpoints
+                .iter()
+                .any(|end| end.network == record.id)
+        })
+        .map(|container| {
+            format!(
+                "name:\"{}\" id:\"{:.12}\"",
+                container.names.name, container.names.id
+            )
+        });
     let borrowers = state
         .networks
         .values()
@@ -466,7 +502,9 @@ fn used_addresses(state: &State, network: &str) -> HashSet<IpAddr> {
         .flat_map(|container| &container.endpoints)
         .filter(|endpoint| endpoint.network == network)
         .flat_map(|endpoint| {
-            [endpoint.ipv4.map(IpAddr::V4), endpoint.ipv6.map(IpAddr::V6)].into_iter().flatten()
+            [endpoint.ipv4.map(IpAddr::V4), endpoint.ipv6.map(IpAddr::V6)]
+                .into_iter()
+                .flatten()
         })
         .collect()
 }
@@ -475,12 +513,17 @@ fn used_addresses(state: &State, network: &str) -> HashSet<IpAddr> {
 fn members(state: &State, network: &str) -> HashMap<String, EndpointResource> {
     let mut members = HashMap::new();
     for (id, container) in &state.containers {
-        let ends = container.endpoints.iter().filter(|endpoint| endpoint.network == network);
+        let ends = container
+            .endpoints
+            .iter()
+            .filter(|endpoint| endpoint.network == network);
         for endpoint in ends {
             let settings = &endpoint.settings;
             let address = |address: &Option<String>, prefix: Option<i64>| {
                 let address = address.as_deref().filter(|text| !text.is_empty());
-                address.map_or_else(String::new, |text| format!("{text}/{}", prefix.unwrap_or(0)))
+                address.map_or_else(String::new, |text| {
+                    format!("{text}/{}", prefix.unwrap_or(0))
+                })
             };
             let resource = EndpointResource {
                 name: Some(container.names.name.clone()),

@@ -35,8 +35,14 @@ impl NetworkService {
         }
         let mut holders = Vec::new();
         for wish in &wishes {
-            let claim = Claim { wish, endpoint: &record.names.name, targets };
-            let taken = |published: &PublishedPort| holder_of(&state, &holders, &record.names.name, published);
+            let claim = Claim {
+                wish,
+                endpoint: &record.names.name,
+                targets,
+            };
+            let taken = |published: &PublishedPort| {
+                holder_of(&state, &holders, &record.names.name, published)
+            };
             let new = port::claim(&claim, &taken)?;
             holders.extend(new);
         }
@@ -44,10 +50,17 @@ impl NetworkService {
             holder.forward(&self.background);
         }
         let published: Vec<_> = holders.iter().map(|holder| holder.port.clone()).collect();
-        let record = state.containers.get_mut(container).expect("it was just found");
+        let record = state
+            .containers
+            .get_mut(container)
+            .expect("it was just found");
         record.ports.extend(published.iter().cloned());
         store::write(&self.container_path(container), record)?;
-        state.holders.entry(container.to_owned()).or_default().extend(holders);
+        state
+            .holders
+            .entry(container.to_owned())
+            .or_default()
+            .extend(holders);
         if let Err(error) = self.lead_ports(&mut state, container) {
             drop(self.drop_ports(&mut state, container));
             return Err(error);
@@ -86,20 +99,33 @@ impl NetworkService {
     }
 
     /// Makes the rules of a container's ports lead to the address that it has now.
-    pub(super) fn lead_ports(&self, state: &mut State, container: &str) -> Result<(), NetworkError> {
+    pub(super) fn lead_ports(
+        &self,
+        state: &mut State,
+        container: &str,
+    ) -> Result<(), NetworkError> {
         let targets = targets(state, container);
         for holder in state.holders.get(container).into_iter().flatten() {
             holder.aim(targets);
         }
-        let ports = state.containers.get(container).map(|record| record.ports.clone());
-        let wanted: Vec<_> = ports.iter().flatten().filter_map(|port| rule_of(port, targets)).collect();
+        let ports = state
+            .containers
+            .get(container)
+            .map(|record| record.ports.clone());
+        let wanted: Vec<_> = ports
+            .iter()
+            .flatten()
+            .filter_map(|port| rule_of(port, targets))
+            .collect();
         let present = state.port_rules.get(container).cloned().unwrap_or_default();
         if wanted == present {
             return Ok(());
         }
         let failed = || NetworkError::kernel("write the rules of published ports");
         state.firewall.remove(present).map_err(failed())?;
-        state.port_rules.insert(container.to_owned(), wanted.clone());
+        state
+            .port_rules
+            .insert(container.to_owned(), wanted.clone());
         state.firewall.add(wanted).map_err(failed())
     }
 
@@ -114,9 +140,13 @@ impl NetworkService {
 
 /// Where published ports of a container lead: the endpoints that its default routes go by.
 pub(super) fn targets(state: &State, container: &str) -> Targets {
-    let Some(record) = state.containers.get(container) else { return Targets::default() };
-    let bridged: Vec<_> =
-        ends(state, record).into_iter().filter(|(network, _)| network.driver.has_bridge()).collect();
+    let Some(record) = state.containers.get(container) else {
+        return Targets::default();
+    };
+    let bridged: Vec<_> = ends(state, record)
+        .into_iter()
+        .filter(|(network, _)| network.driver.has_bridge())
+        .collect();
     let best = |family| endpoint::gateway_of(&bridged, family).map(|(_, endpoint)| *endpoint);
     Targets {
         v4: best(Family::V4).and_then(|endpoint| endpoint.ipv4),
@@ -156,6 +186,9 @@ fn holder_of(
     if pending.iter().any(|holder| clashes(&holder.port)) {
         return Some(pending_name.to_owned());
     }
-    let holder = state.containers.values().find(|record| record.ports.iter().any(clashes));
+    let holder = state
+        .containers
+        .values()
+        .find(|record| record.ports.iter().any(clashes));
     holder.map(|record| record.names.name.clone())
 }

@@ -28,7 +28,12 @@ impl NetworkService {
         self.load_containers(&mut state, &live)?;
         self.drop_strange_pins(&state)?;
         self.drop_strange_links(&state)?;
-        let used: Vec<_> = state.networks.values().filter(|record| is_used(&state, &record.id)).map(|record| record.id.clone()).collect();
+        let used: Vec<_> = state
+            .networks
+            .values()
+            .filter(|record| is_used(&state, &record.id))
+            .map(|record| record.id.clone())
+            .collect();
         for network in used {
             self.stand_up(&mut state, &network)?;
         }
@@ -41,7 +46,10 @@ impl NetworkService {
             return state.firewall.clear().map_err(failed);
         }
         // One transaction for everything, whatever the table has become meanwhile.
-        state.firewall.write().map_err(NetworkError::kernel("write the firewall rules (nftables)"))
+        state
+            .firewall
+            .write()
+            .map_err(NetworkError::kernel("write the firewall rules (nftables)"))
     }
 
     fn load_containers(&self, state: &mut State, live: &HashSet<&str>) -> Result<(), NetworkError> {
@@ -51,14 +59,17 @@ impl NetworkService {
                 store::remove(&path)?;
                 continue;
             }
-            let Some(record) = store::read::<ContainerRecord>(&path)? else { continue };
+            let Some(record) = store::read::<ContainerRecord>(&path)? else {
+                continue;
+            };
             let id = record.names.id.clone();
             if !live.contains(&*id) {
                 dead.push(id.clone());
             }
             state.containers.insert(id, record);
         }
-        dead.iter().try_for_each(|id| self.release_locked(state, id))
+        dead.iter()
+            .try_for_each(|id| self.release_locked(state, id))
     }
 
     fn drop_strange_pins(&self, state: &State) -> Result<(), NetworkError> {
@@ -76,7 +87,12 @@ impl NetworkService {
         let known: HashSet<&str> = state
             .containers
             .values()
-            .flat_map(|record| record.endpoints.iter().map(|endpoint| endpoint.host_link.as_str()))
+            .flat_map(|record| {
+                record
+                    .endpoints
+                    .iter()
+                    .map(|endpoint| endpoint.host_link.as_str())
+            })
             .collect();
         let ours = owner_mark(&self.paths.instance, "");
         let strange: Vec<_> = link::list()
@@ -100,7 +116,9 @@ impl NetworkService {
         let id = &record.names.id;
         let mut has_names = false;
         for (network, endpoint) in ends(state, record) {
-            self.names.directory().join(&record.names, endpoint, network);
+            self.names
+                .directory()
+                .join(&record.names, endpoint, network);
             has_names |= dns::has_names(network);
         }
         if has_names && namespace::is_pinned(&record.namespace) {
@@ -126,11 +144,17 @@ impl NetworkService {
     pub fn shut_down(&self) -> Result<(), NetworkError> {
         let mut state = self.lock();
         let containers: Vec<_> = state.containers.keys().cloned().collect();
-        let mut outcome =
-            containers.iter().try_for_each(|id| self.release_locked(&mut state, id));
+        let mut outcome = containers
+            .iter()
+            .try_for_each(|id| self.release_locked(&mut state, id));
         state.standing.clear();
         outcome = outcome.and(self.drop_strange_links(&state));
-        outcome.and(state.firewall.clear().map_err(NetworkError::kernel("remove the firewall rules")))
+        outcome.and(
+            state
+                .firewall
+                .clear()
+                .map_err(NetworkError::kernel("remove the firewall rules")),
+        )
     }
 
     /// Writes the firewall rules anew if somebody removed them; says whether that was so.
@@ -143,7 +167,12 @@ impl NetworkService {
         if state.standing.is_empty() || state.firewall.is_present().map_err(failed())? {
             return Ok(Repair::NotNeeded);
         }
-        let wanted: Vec<_> = state.standing.keys().filter_map(|id| state.networks.get(id)).flat_map(elements).collect();
+        let wanted: Vec<_> = state
+            .standing
+            .keys()
+            .filter_map(|id| state.networks.get(id))
+            .flat_map(elements)
+            .collect();
         state.firewall.add(wanted).map_err(failed())?;
         state.firewall.write().map_err(failed())?;
         Ok(Repair::Done)
@@ -160,5 +189,8 @@ pub enum Repair {
 }
 
 fn is_used(state: &State, network: &str) -> bool {
-    state.containers.values().any(|record| record.endpoints.iter().any(|end| end.network == network))
+    state
+        .containers
+        .values()
+        .any(|record| record.endpoints.iter().any(|end| end.network == network))
 }

@@ -65,7 +65,11 @@ fn ask(
 }
 
 fn addresses(message: &Message) -> Vec<String> {
-    message.answers.iter().map(|record| record.data.to_string()).collect()
+    message
+        .answers
+        .iter()
+        .map(|record| record.data.to_string())
+        .collect()
 }
 
 fn two_replicas() -> (Directory, NetworkRecord) {
@@ -90,7 +94,10 @@ fn an_alias_gives_all_replicas_in_turn() -> TestResult {
 fn a_stopped_replica_is_gone_at_once() -> TestResult {
     let (directory, net) = two_replicas();
     directory.leave("web1", &net.id);
-    assert_eq!(addresses(&ask(&directory, "web2", "web.", RecordType::A)?), ["10.0.0.3"]);
+    assert_eq!(
+        addresses(&ask(&directory, "web2", "web.", RecordType::A)?),
+        ["10.0.0.3"]
+    );
     Ok(())
 }
 
@@ -98,15 +105,26 @@ fn a_stopped_replica_is_gone_at_once() -> TestResult {
 fn a_known_name_without_such_a_record_is_no_error() -> TestResult {
     let (directory, _) = two_replicas();
     let answer = ask(&directory, "web1", "web.", RecordType::AAAA)?;
-    assert_eq!((answer.metadata.response_code, answer.answers.len()), (ResponseCode::NoError, 0));
+    assert_eq!(
+        (answer.metadata.response_code, answer.answers.len()),
+        (ResponseCode::NoError, 0)
+    );
     Ok(())
 }
 
 #[test]
 fn a_name_qualified_by_its_network_is_found_and_given_back() -> TestResult {
     let (directory, _) = two_replicas();
-    assert_eq!(addresses(&ask(&directory, "web1", "web2.net.", RecordType::A)?), ["10.0.0.3"]);
-    let reverse = ask(&directory, "web1", "3.0.0.10.in-addr.arpa.", RecordType::PTR)?;
+    assert_eq!(
+        addresses(&ask(&directory, "web1", "web2.net.", RecordType::A)?),
+        ["10.0.0.3"]
+    );
+    let reverse = ask(
+        &directory,
+        "web1",
+        "3.0.0.10.in-addr.arpa.",
+        RecordType::PTR,
+    )?;
     assert_eq!(addresses(&reverse), ["web2.net."]);
     Ok(())
 }
@@ -114,7 +132,13 @@ fn a_name_qualified_by_its_network_is_found_and_given_back() -> TestResult {
 #[test]
 fn names_of_networks_that_are_not_shared_are_unknown() -> TestResult {
     let (directory, _) = two_replicas();
-    join(&directory, &network("other", false), "stranger", 4, &["stranger"]);
+    join(
+        &directory,
+        &network("other", false),
+        "stranger",
+        4,
+        &["stranger"],
+    );
     let answer = ask(&directory, "stranger", "web.", RecordType::A)?;
     assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
     Ok(())
@@ -124,7 +148,10 @@ fn names_of_networks_that_are_not_shared_are_unknown() -> TestResult {
 fn a_link_is_a_name_for_its_owner_alone() -> TestResult {
     let (directory, net) = two_replicas();
     join(&directory, &net, "linker", 5, &["linker"]);
-    assert_eq!(addresses(&ask(&directory, "linker", "db.", RecordType::A)?), ["10.0.0.2"]);
+    assert_eq!(
+        addresses(&ask(&directory, "linker", "db.", RecordType::A)?),
+        ["10.0.0.2"]
+    );
     let answer = ask(&directory, "web2", "db.", RecordType::A)?;
     assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
     Ok(())
