@@ -69,7 +69,7 @@ async fn request(run: &Run, build: &BuildImage) -> Result<BuildRequest, ApplyErr
     args.extend(run.options.build.args.clone());
     for (name, value) in &mut args {
         if value.is_none() {
-            *value = run.options.environment.get(name).cloned();
+            *value = run.options.model.environment.get(name).cloned();
         }
     }
     args.retain(|_, value| value.is_some());

@@ -88,7 +88,7 @@ pub(super) async fn dispatch(run: &Run, id: NodeId, action: &Action) -> Result<T
             hook::run_in_container(run, service, container, (*kind, hook)).await?;
         }
         Action::Wait(wait) => wait::wait(run, wait).await?,
-        Action::Provide { service, verb } => provider::provide(run, service, verb)?,
+        Action::Provide { service, verb } => provide(run, service, verb).await?,
     }
     Ok(Told::No)
 }
@@ -238,4 +238,12 @@ async fn remove_image(run: &Run, image: &str) -> Result<Told, ApplyError> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Tells an external provider; what it gives to dependants was taken before the plan.
+async fn provide(run: &Run, service: &str, verb: &str) -> Result<(), ApplyError> {
+    let Some(service) = run.options.model.services.get(service) else { return Ok(()) };
+    let say = |message: &str| run.tell(super::ApplyEvent::Warning(message.to_owned()));
+    provider::run_provider(&run.options.model, service, verb, say).await?;
+    Ok(())
 }

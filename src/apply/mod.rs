@@ -34,7 +34,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
-use crate::model::{FileObject, Mapping};
+use crate::model::Project;
 use crate::plan::Plan;
 use indexmap::IndexMap;
 
@@ -43,6 +43,7 @@ pub use error::ApplyError;
 pub use event::{ApplyEvent, Progress, ResourceEvent, Status};
 pub use evidence::Evidence;
 pub use hook::files_tar;
+pub use provider::{ProviderEnvironment, run_provider};
 pub use report::{ApplyReport, Failure};
 
 /// Where news go.
@@ -68,10 +69,8 @@ pub struct ApplyOptions {
     pub watcher: Option<Arc<dyn StartWatcher>>,
     /// Pulls whose failure is tolerated, because the image can be built.
     pub optional_pulls: Vec<String>,
-    /// What a build may need: secrets by key.
-    pub secrets: IndexMap<String, FileObject>,
-    /// Environment that builds and providers see.
-    pub environment: Mapping,
+    /// The project, for the providers of its services and the environment of its builds.
+    pub model: Arc<Project>,
     /// Further settings of builds.
     pub build: BuildSettings,
 }

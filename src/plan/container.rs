@@ -35,7 +35,7 @@ pub(super) fn plan_containers(planner: &mut Planner<'_>) -> Result<(), PlanError
         let Some(service) = planner.project.services.get(&name) else {
             continue;
         };
-        if service.provider.is_none() {
+        if service.provider.is_none() && planner.options.run_for.as_ref() != Some(&name) {
             plan_service(planner, service)?;
         }
     }
@@ -123,7 +123,7 @@ fn bind(planner: &Planner<'_>, service: &Service) -> Result<Bound, PlanError> {
         match first.map(|replica| &replica.container) {
             Some(ContainerRef::Existing { id, .. }) => Some(id.clone()),
             Some(planned @ ContainerRef::Planned { .. }) => {
-                references.insert(name.to_owned(), planned.clone());
+                references.insert(name.to_owned(), planned);
                 None
             }
             None => {
@@ -146,8 +146,18 @@ fn bind(planner: &Planner<'_>, service: &Service) -> Result<Bound, PlanError> {
     })
 }
 
+/// The container that stands for a service whose namespace or volumes are shared; with `--no-deps` the service is not
+/// part of the plan, but may have one.
+fn find_shared(planner: &Planner<'_>, service: &str) -> Option<ContainerRef> {
+    if let Some(replicas) = planner.services.get(service) {
+        return replicas.containers.first().map(|replica| replica.container.clone());
+    }
+    let mut existing = planner.observed.containers.iter();
+    existing.find(|container| container.service() == service && !container.is_one_off()).map(ContainerRef::from)
+}
+
 /// Replaces `service:NAME` in shared namespaces and the entries of `volumes_from` by what `find` knows for
-/// (`namespace` or `volume`, name).
+/// (what is shared, name).
 pub(super) fn substitute(
     service: &mut Service,
     mut find: impl FnMut(&'static str, &str) -> Option<String>,

@@ -71,7 +71,7 @@ pub enum PlanError {
         name: String,
     },
     /// Two services want the same container name.
-    #[error("container name `{name}` is used by services `{first}` and `{second}`")]
+    #[error("services.{second}: container name \"{name}\" is already in use by service {first}")]
     ContainerNameTaken {
         /// Name.
         name: String,

@@ -96,6 +96,8 @@ pub struct PlanOptions {
     pub separator: Separator,
     /// The engine's API version.
     pub api: (u32, u32),
+    /// The service that `run` makes a one-off of: what it depends on is brought up and waited for, it itself is not.
+    pub run_for: Option<String>,
 }
 
 /// Which images `down` removes.

@@ -32,12 +32,9 @@ pub(super) fn plan_starts(planner: &mut Planner<'_>) -> Result<(), PlanError> {
             continue;
         };
         let after = dependencies(planner, &mut pass, service);
+        // What a provider keeps was asked for before the plan, because its answer is part of the dependants.
         let nodes = if service.provider.is_some() {
-            let provide = Action::Provide {
-                service: name.clone(),
-                verb: "up",
-            };
-            vec![planner.plan.add(provide, Cause::Missing, &after)]
+            Vec::new()
         } else {
             start_service(planner, &mut pass, service, &after)?
         };
@@ -52,6 +49,7 @@ pub(super) fn plan_starts(planner: &mut Planner<'_>) -> Result<(), PlanError> {
 /// Nodes that must be done before a service may start.
 fn dependencies(planner: &mut Planner<'_>, pass: &mut Pass, service: &Service) -> Vec<NodeId> {
     let nothing_to_start = service.provider.is_none()
+        && planner.options.run_for.as_ref() != Some(&service.name)
         && planner.services.get(&service.name).is_none_or(|replicas| {
             replicas
                 .containers

@@ -3,10 +3,15 @@
 //! Every byte that the binary prints goes through [`Ui`]. Results go to standard output, news (progress, warnings,
 //! errors) to standard error (behaviours.md B284). Never calls an engine.
 
+mod json;
 pub(crate) mod log_mux;
+mod plain;
+mod quiet;
+pub(crate) mod renderer;
 mod style;
 pub(crate) mod table;
 pub(crate) mod template;
+mod tty;
 pub(crate) mod unit;
 
 use std::fmt::Display;

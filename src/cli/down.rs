@@ -1,0 +1,138 @@
+//! `down`: removes a project's containers and networks.
+
+use clap::Args;
+
+use hoist::engine::{Engine, ObserveRequest, ObservedState};
+use hoist::graph::{Graph, Reach};
+use hoist::plan::{self, DownOptions, OrphanPolicy, RemoveImages, RemoveVolumes};
+
+use crate::cli::context::is_true;
+use crate::cli::reconcile::Session;
+use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
+use crate::ui::Ui;
+use hoist::model::Project;
+
+/// Arguments of `down`.
+#[derive(Debug, Args)]
+pub(super) struct DownArgs {
+    /// Remove containers of services that are not in the files
+    #[arg(long)]
+    remove_orphans: bool,
+    /// Remove images: `local` removes those without a name of your own, `all` every service's
+    #[arg(long, value_name = "local|all")]
+    rmi: Option<String>,
+    /// Seconds between the stop signal and SIGKILL
+    #[arg(short, long, value_name = "SECONDS", allow_negative_numbers = true)]
+    timeout: Option<i64>,
+    /// Remove named and anonymous volumes
+    #[arg(short, long, alias = "volume")]
+    volumes: bool,
+    /// Services to remove
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+}
+
+/// Removes a project.
+pub(super) async fn cmd_down(ui: &Ui, context: &Context, args: &DownArgs) -> CommandResult {
+    let images = match args.rmi.as_deref() {
+        None | Some("") => RemoveImages::Keep,
+        Some("local") => RemoveImages::Local,
+        Some("all") => RemoveImages::All,
+        Some(other) => return Err(CommandError::user(format!("invalid value for --rmi: \"{other}\""))),
+    };
+    let existing = Existing::open(ui, context).await?;
+    let (session, observed) = (existing.session, existing.observed);
+    let remove_orphans = args.remove_orphans || context.variable("COMPOSE_REMOVE_ORPHANS").is_some_and(is_true);
+    let options = DownOptions {
+        services: select(&session, existing.origin, &args.services)?,
+        orphans: if remove_orphans { OrphanPolicy::Remove } else { OrphanPolicy::Ignore },
+        volumes: if args.volumes { RemoveVolumes::Remove } else { RemoveVolumes::Keep },
+        images,
+        timeout: args.timeout,
+        separator: session.separator,
+    };
+    let plan = plan::down(&session.project, &session.graph, &observed, &options);
+    if plan.is_empty() {
+        ui.warn(format_args!("Warning: No resource found to remove for project \"{}\".", session.project.name));
+    }
+    session.run("down", plan, None).await?;
+    Ok(ExitStatus::SUCCESS)
+}
+
+/// Names that do not exist are an error where a file was read; a project known by its labels takes dependants along
+/// (behaviours.md B234).
+fn select(session: &Session<'_>, origin: Origin, services: &[String]) -> Result<Vec<String>, CommandError> {
+    if services.is_empty() {
+        return Ok(Vec::new());
+    }
+    if origin == Origin::File {
+        check_services(&session.project, services)?;
+        return Ok(services.to_vec());
+    }
+    let reached = session.graph.select(services, Reach::Dependents);
+    if reached.is_empty() {
+        return Err(CommandError::user(format!(
+            "Any of the services {services:?} not found in project \"{}\"",
+            session.project.name
+        )));
+    }
+    Ok(reached.into_iter().map(str::to_owned).collect())
+}
+
+/// Where the model of a project came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Its files.
+    File,
+    /// The labels of its containers.
+    Labels,
+}
+
+/// A project that may be known by its labels only, with a snapshot of it.
+#[derive(Debug)]
+pub(super) struct Existing<'a> {
+    pub(super) session: Session<'a>,
+    pub(super) observed: ObservedState,
+    pub(super) origin: Origin,
+}
+
+impl<'a> Existing<'a> {
+    /// Opens the project that a command without need of files acts on (behaviours.md B024).
+    pub(super) async fn open(ui: &'a Ui, context: &'a Context) -> Result<Existing<'a>, CommandError> {
+        let target = context.target(ui).await?;
+        if let Some(project) = target.project {
+            let session = Session::open(ui, context, project).await?;
+            let observed = session.observe().await?;
+            return Ok(Self {
+                session,
+                observed,
+                origin: Origin::File,
+            });
+        }
+        let engine = context.engine().await?;
+        let request = ObserveRequest {
+            project: target.name.clone(),
+            ..ObserveRequest::default()
+        };
+        let observed = engine.observe(&request).await?;
+        let project = plan::derive_project(&target.name, &observed);
+        Ok(Self {
+            session: Session::open(ui, context, project).await?,
+            observed,
+            origin: Origin::Labels,
+        })
+    }
+
+    /// The order of the services.
+    pub(super) fn graph(&self) -> &Graph {
+        &self.session.graph
+    }
+}
+
+/// Refuses services that the project does not have.
+pub(super) fn check_services(project: &Project, services: &[String]) -> Result<(), CommandError> {
+    match services.iter().find(|name| project.find_service(name).is_none()) {
+        Some(unknown) => Err(CommandError::user(format!("no such service: {unknown}"))),
+        None => Ok(()),
+    }
+}

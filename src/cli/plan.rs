@@ -1,0 +1,169 @@
+//! `plan`: shows what `up` would do, and why.
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use hoist::load::Dependencies;
+use hoist::plan::{self, Action, ImageOptions, Node, Plan, PlanOptions, Shown};
+
+use crate::cli::create::{ImageArgs, load, orphan_policy, scale};
+use crate::cli::reconcile::Session;
+use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
+use crate::ui::{Colour, Ui};
+
+/// How a plan is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Lines like those of a diff.
+    Text,
+    /// The whole plan, for programs.
+    Json,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    /// End with 2 where there is something to do
+    #[arg(long)]
+    detailed_exitcode: bool,
+    /// Choose the format
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    #[command(flatten)]
+    images: ImageArgs,
+    /// Count containers of services that are not in the files as to be removed
+    #[arg(long)]
+    remove_orphans: bool,
+    /// Wanted number of containers, SERVICE=NUM
+    #[arg(long, value_name = "SERVICE=NUM")]
+    scale: Vec<String>,
+    /// Services to plan for
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+}
+
+/// Shows a plan.
+pub(super) async fn cmd_plan(ui: &Ui, context: &Context, args: &PlanArgs) -> CommandResult {
+    let mut project = load(ui, context, &args.services, Dependencies::Include).await?;
+    scale(&mut project, &args.scale)?;
+    let session = Session::open(ui, context, project).await?;
+    let observed = session.observe().await?;
+    let image_options: ImageOptions = args.images.options(&session)?;
+    let images = plan::plan_images(&session.project, &observed, &image_options);
+    let options = PlanOptions {
+        named: args.services.clone(),
+        orphans: orphan_policy(&session, args.remove_orphans)?,
+        ..session.plan_options()
+    };
+    let main = plan::plan(&session.project, &session.graph, &observed, &options).map_err(CommandError::user)?;
+    match args.format {
+        Format::Text => print_text(ui, &images, &main)?,
+        Format::Json => ui.print(format_args!("{:#}\n", to_json(&images, &main)))?,
+    }
+    let changes = !images.is_empty() || !main.is_empty() || !main.decisions.is_empty();
+    if args.detailed_exitcode && changes {
+        return Ok(ExitStatus::of_container(2));
+    }
+    Ok(ExitStatus::SUCCESS)
+}
+
+/// The sign of an action: `+` makes, `-` removes, `~` changes, `>` runs.
+fn sign(action: &Action) -> char {
+    match action {
+        Action::CreateContainer(create) if create.replaces.is_some() => '~',
+        Action::PullImage { .. }
+        | Action::BuildImage(_)
+        | Action::CreateNetwork(_)
+        | Action::CreateVolume(_)
+        | Action::CreateContainer(_) => '+',
+        Action::RemoveImage { .. }
+        | Action::RemoveNetwork { .. }
+        | Action::RemoveVolume { .. }
+        | Action::RemoveContainer { .. } => '-',
+        Action::ConnectNetwork { .. }
+        | Action::DisconnectNetwork { .. }
+        | Action::RenameContainer { .. }
+        | Action::RestartContainer { .. } => '~',
+        Action::PreStart(_)
+        | Action::StartContainer { .. }
+        | Action::StopContainer { .. }
+        | Action::RunHook { .. }
+        | Action::Wait(_)
+        | Action::Provide { .. } => '>',
+    }
+}
+
+/// Steps of a replacement are told by the replacement itself.
+fn is_shown(node: &Node) -> bool {
+    match &node.action {
+        Action::StopContainer { shown, .. } | Action::RemoveContainer { shown, .. } => *shown == Shown::Yes,
+        Action::RenameContainer { .. } => false,
+        _ => true,
+    }
+}
+
+fn line(node: &Node, colour: Colour) -> String {
+    let sign = sign(&node.action);
+    let text = match &node.action {
+        Action::CreateContainer(create) if create.replaces.is_some() => {
+            format!("recreate container {}", create.display)
+        }
+        action => action.to_string(),
+    };
+    let code = match sign {
+        '+' => "32",
+        '-' => "31",
+        '~' => "33",
+        _ => "36",
+    };
+    let cause = &node.cause;
+    match colour {
+        Colour::On => format!("\x1b[{code}m{sign} {text}\x1b[0m  # {cause}"),
+        Colour::Off => format!("{sign} {text}  # {cause}"),
+    }
+}
+
+fn print_text(ui: &Ui, images: &Plan, main: &Plan) -> Result<(), CommandError> {
+    let colour = ui.stdout_colour();
+    let mut lines: Vec<String> = images
+        .nodes()
+        .chain(main.nodes())
+        .filter(|(_, node)| is_shown(node))
+        .map(|(_, node)| line(node, colour))
+        .collect();
+    lines.extend(main.decisions.iter().map(|plan::Decision::RecreateVolume { volume }| {
+        format!("? recreate volume {volume}  # configuration changed; its data would be lost, so `up` asks first")
+    }));
+    if lines.is_empty() {
+        lines.push("nothing to do".to_owned());
+    }
+    lines.extend(main.notices.iter().map(|notice| format!("! {}", notice.text)));
+    ui.print(format_args!("{}\n", lines.join("\n")))?;
+    Ok(())
+}
+
+fn to_json(images: &Plan, main: &Plan) -> Value {
+    let nodes = |plan: &Plan, offset: usize| -> Vec<Value> {
+        plan.nodes()
+            .map(|(id, node)| {
+                let after: Vec<_> = plan.before(id).into_iter().map(|id| id.0 + offset).collect();
+                json!({
+                    "id": id.0 + offset,
+                    "summary": node.action.to_string(),
+                    "cause": node.cause,
+                    "reason": node.cause.to_string(),
+                    "after": after,
+                    "step": node.action,
+                })
+            })
+            .collect()
+    };
+    let mut actions = nodes(images, 0);
+    actions.extend(nodes(main, images.len()));
+    json!({
+        "actions": actions,
+        "unchanged": main.unchanged,
+        "decisions": main.decisions,
+        "notices": main.notices,
+    })
+}

@@ -1,0 +1,250 @@
+//! What the commands that change a project share: a snapshot, a plan, its run with its news, and what it ends with.
+//!
+//! ```text
+//! Session::open ──> observe ──> (images: plan, run, observe again) ──> plan, questions ──> run ──> CommandResult
+//! ```
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::time::{Duration, interval};
+use tokio_util::sync::CancellationToken;
+
+use hoist::apply::{self, ApplyOptions, ApplyReport, BuildSettings, Failure, StartWatcher};
+use hoist::engine::{Engine, ObserveRequest, ObservedState};
+use hoist::graph::Graph;
+use hoist::model::{Network, Project};
+use hoist::plan::{self, Decision, ImageOptions, Plan, PlanOptions, Separator};
+
+use crate::cli::context::is_true;
+use crate::cli::{CommandError, Context, interrupt};
+use crate::ui::Ui;
+use crate::ui::renderer::{Effect, renderer};
+
+/// A command at work on a project.
+#[derive(Debug)]
+pub(crate) struct Session<'a> {
+    pub(crate) ui: &'a Ui,
+    pub(crate) context: &'a Context,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) project: Project,
+    pub(crate) graph: Graph,
+    pub(crate) separator: Separator,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) build: BuildSettings,
+}
+
+impl<'a> Session<'a> {
+    /// Connects the engine and orders the services.
+    pub(crate) async fn open(
+        ui: &'a Ui,
+        context: &'a Context,
+        project: Project,
+    ) -> Result<Session<'a>, CommandError> {
+        let graph = Graph::new(&project).map_err(CommandError::user)?;
+        Ok(Self {
+            ui,
+            context,
+            engine: context.engine().await?,
+            graph,
+            separator: separator(context),
+            cancel: CancellationToken::new(),
+            build: BuildSettings::default(),
+            project,
+        })
+    }
+
+    /// Takes a snapshot of what exists.
+    pub(crate) async fn observe(&self) -> Result<ObservedState, CommandError> {
+        let mut images = plan::image_references(&self.project, self.separator);
+        images.sort_unstable();
+        Ok(self.engine.observe(&observe_request(&self.project, images)).await?)
+    }
+
+    /// Fetches and builds what is missing; answers a snapshot in which the images are.
+    pub(crate) async fn prepare_images(&self, options: &ImageOptions) -> Result<ObservedState, CommandError> {
+        let observed = self.observe().await?;
+        let plan = plan::plan_images(&self.project, &observed, options);
+        if plan.is_empty() {
+            return Ok(observed);
+        }
+        self.run("up", plan, None).await?;
+        self.observe().await
+    }
+
+    /// Plans, and asks what only the user can answer.
+    pub(crate) fn plan(
+        &self,
+        observed: &ObservedState,
+        options: &mut PlanOptions,
+        answers: Answers,
+    ) -> Result<Plan, CommandError> {
+        let plan = plan::plan(&self.project, &self.graph, observed, options).map_err(CommandError::user)?;
+        let mut agreed = false;
+        for Decision::RecreateVolume { volume } in &plan.decisions {
+            let question = format!(
+                "Volume \"{volume}\" exists but doesn't match configuration in compose file. Recreate (data will be lost)?"
+            );
+            if answers == Answers::Yes || ask(self.ui, &question)? {
+                options.volumes_to_recreate.insert(volume.clone());
+                agreed = true;
+            }
+        }
+        if agreed {
+            return plan::plan(&self.project, &self.graph, observed, options).map_err(CommandError::user);
+        }
+        Ok(plan)
+    }
+
+    /// Options of a plan that follow from the session.
+    pub(crate) fn plan_options(&self) -> PlanOptions {
+        PlanOptions {
+            separator: self.separator,
+            api: self.engine.info().api,
+            ..PlanOptions::default()
+        }
+    }
+
+    /// Runs a plan; a failure is an error.
+    pub(crate) async fn run(
+        &self,
+        title: &str,
+        plan: Plan,
+        watcher: Option<Arc<dyn StartWatcher>>,
+    ) -> Result<ApplyReport, CommandError> {
+        let report = self.run_to_report(title, plan, watcher).await;
+        conclude(self.ui, report)
+    }
+
+    /// Runs a plan and shows its news.
+    pub(crate) async fn run_to_report(
+        &self,
+        title: &str,
+        plan: Plan,
+        watcher: Option<Arc<dyn StartWatcher>>,
+    ) -> ApplyReport {
+        let options = ApplyOptions {
+            project: self.project.name.clone(),
+            parallel: self.parallel(),
+            cancel: self.cancel.clone(),
+            watcher,
+            optional_pulls: self.buildable_images(),
+            model: Arc::new(self.project.clone()),
+            build: self.build.clone(),
+        };
+        let (sender, mut news) = mpsc::unbounded_channel();
+        let mut shown = renderer(self.ui, title, self.effect());
+        let mut running = tokio::spawn(apply::apply(Arc::clone(&self.engine), plan, options, sender));
+        let mut ticks = interval(Duration::from_millis(100));
+        let mut interrupted = std::pin::pin!(interrupt::interrupted());
+        let report = loop {
+            tokio::select! {
+                biased;
+                event = news.recv() => match event {
+                    Some(event) => shown.event(&event),
+                    None => break (&mut running).await,
+                },
+                _ = ticks.tick() => shown.tick(),
+                () = &mut interrupted, if !self.cancel.is_cancelled() => self.cancel.cancel(),
+            }
+        };
+        shown.finish();
+        report.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// Whether the run has an effect.
+    pub(crate) fn effect(&self) -> Effect {
+        if self.context.global().dry_run { Effect::Simulated } else { Effect::Real }
+    }
+
+    fn buildable_images(&self) -> Vec<String> {
+        let built = self.project.services.values().filter(|service| service.build.is_some());
+        built.map(|service| service.image.clone()).filter(|image| !image.is_empty()).collect()
+    }
+
+    fn parallel(&self) -> Option<usize> {
+        let variable = || self.context.variable("COMPOSE_PARALLEL_LIMIT").and_then(|text| text.parse().ok());
+        match self.context.global().parallel.or_else(variable) {
+            Some(limit) if limit > 0 => usize::try_from(limit).ok(),
+            Some(_) => Some(1024),
+            None => None,
+        }
+    }
+}
+
+/// Whether questions are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answers {
+    /// `-y`: each is answered with yes.
+    Yes,
+    /// They are asked.
+    Ask,
+}
+
+impl Answers {
+    /// Reads `-y`.
+    pub(crate) fn from_flag(yes: bool) -> Self {
+        if yes { Self::Yes } else { Self::Ask }
+    }
+}
+
+/// The character between the parts of names.
+pub(crate) fn separator(context: &Context) -> Separator {
+    let compatible = context.variable("COMPOSE_COMPATIBILITY").is_some_and(is_true);
+    if context.global().compatibility || compatible {
+        Separator::Underscore
+    } else {
+        Separator::Dash
+    }
+}
+
+/// What a snapshot of a project must hold.
+pub(crate) fn observe_request(project: &Project, images: Vec<String>) -> ObserveRequest {
+    let names = |network: &Network| network.name.clone();
+    ObserveRequest {
+        project: project.name.clone(),
+        networks: project.networks.values().map(names).collect(),
+        volumes: project.volumes.values().map(|volume| volume.name.clone()).collect(),
+        images,
+    }
+}
+
+/// Asks a question that is answered with yes or no (behaviours.md B296).
+pub(crate) fn ask(ui: &Ui, question: &str) -> Result<bool, CommandError> {
+    ui.print(format_args!("{question} [y/N] "))?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes" | "t" | "true" | "1"))
+}
+
+/// Turns a report into an error where something failed, after telling what is known about each failure.
+pub(crate) fn conclude(ui: &Ui, report: ApplyReport) -> Result<ApplyReport, CommandError> {
+    if report.is_complete() {
+        return Ok(report);
+    }
+    for failure in &report.failures {
+        tell_evidence(ui, failure);
+    }
+    if !report.skipped.is_empty() && !report.failures.is_empty() {
+        ui.status(format_args!("not done because of that: {}", report.skipped.join(", ")));
+    }
+    if report.failures.is_empty() {
+        return Err(CommandError::cancelled());
+    }
+    let messages: Vec<_> = report.failures.iter().map(|failure| failure.error.chain()).collect();
+    Err(CommandError::user(messages.join("\n")))
+}
+
+fn tell_evidence(ui: &Ui, failure: &Failure) {
+    let Some(evidence) = &failure.evidence else { return };
+    let service = failure.service.as_deref().unwrap_or(&evidence.container);
+    if !evidence.ended.is_empty() {
+        ui.status(format_args!("{service}: container {} {}", evidence.container, evidence.ended));
+    }
+    if !evidence.probe.is_empty() {
+        ui.status(format_args!("{service}: last output of the probe: {}", evidence.probe));
+    }
+    for line in &evidence.log {
+        ui.status(format_args!("{service}: log: {line}"));
+    }
+}
