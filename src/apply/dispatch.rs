@@ -242,7 +242,9 @@ async fn remove_image(run: &Run, image: &str) -> Result<Told, ApplyError> {
 
 /// Tells an external provider; what it gives to dependants was taken before the plan.
 async fn provide(run: &Run, service: &str, verb: &str) -> Result<(), ApplyError> {
-    let Some(service) = run.options.model.services.get(service) else { return Ok(()) };
+    let Some(service) = run.options.model.services.get(service) else {
+        return Ok(());
+    };
     let say = |message: &str| run.tell(super::ApplyEvent::Warning(message.to_owned()));
     provider::run_provider(&run.options.model, service, verb, say).await?;
     Ok(())

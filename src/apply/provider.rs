@@ -67,9 +67,15 @@ pub async fn run_provider(
         service: service.name.clone(),
         message,
     };
-    let Some(provider) = &service.provider else { return Ok(ProviderEnvironment::default()) };
-    let program = find_program(&project.environment, &provider.r#type)
-        .ok_or_else(|| fail(format!("`{}` is no plugin of docker and not in PATH", provider.r#type)))?;
+    let Some(provider) = &service.provider else {
+        return Ok(ProviderEnvironment::default());
+    };
+    let program = find_program(&project.environment, &provider.r#type).ok_or_else(|| {
+        fail(format!(
+            "`{}` is no plugin of docker and not in PATH",
+            provider.r#type
+        ))
+    })?;
     let metadata = metadata(&program, project).await;
     let parameters = match (&metadata, verb) {
         (None, "stop") => return Ok(ProviderEnvironment::default()),
@@ -83,9 +89,16 @@ pub async fn run_provider(
     }
     .map(|command| command.parameters.as_slice())
     .filter(|parameters| !parameters.is_empty());
-    for missing in parameters.unwrap_or_default().iter().filter(|parameter| parameter.required) {
+    for missing in parameters
+        .unwrap_or_default()
+        .iter()
+        .filter(|parameter| parameter.required)
+    {
         if !provider.options.contains_key(&missing.name) {
-            return Err(fail(format!("required parameter \"{}\" is missing", missing.name)));
+            return Err(fail(format!(
+                "required parameter \"{}\" is missing",
+                missing.name
+            )));
         }
     }
     let mut command = Command::new(&program);
@@ -96,11 +109,22 @@ pub async fn run_provider(
         }
     }
     command.arg(&service.name);
-    command.current_dir(&project.working_dir).env_clear().envs(&project.environment);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| fail(format!("run `{}`: {error}", program.display())))?;
+    command
+        .current_dir(&project.working_dir)
+        .env_clear()
+        .envs(&project.environment);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command
+        .spawn()
+        .map_err(|error| fail(format!("run `{}`: {error}", program.display())))?;
     let given = read_messages(&mut child, &say).await.map_err(fail)?;
-    let status = child.wait().await.map_err(|error| fail(error.to_string()))?;
+    let status = child
+        .wait()
+        .await
+        .map_err(|error| fail(error.to_string()))?;
     if status.success() {
         Ok(given)
     } else {
@@ -113,11 +137,13 @@ async fn read_messages(
     say: &impl Fn(&str),
 ) -> Result<ProviderEnvironment, String> {
     let mut given = ProviderEnvironment::default();
-    let Some(out) = child.stdout.take() else { return Ok(given) };
+    let Some(out) = child.stdout.take() else {
+        return Ok(given);
+    };
     let mut lines = BufReader::new(out).lines();
     while let Some(line) = lines.next_line().await.map_err(|error| error.to_string())? {
-        let message: Message =
-            serde_json::from_str(&line).map_err(|error| format!("read its answer `{line}`: {error}"))?;
+        let message: Message = serde_json::from_str(&line)
+            .map_err(|error| format!("read its answer `{line}`: {error}"))?;
         match message.kind.as_str() {
             "error" => return Err(message.message),
             "info" => say(&message.message),
@@ -127,7 +153,11 @@ async fn read_messages(
                     .message
                     .split_once('=')
                     .ok_or_else(|| format!("its variable `{}` has no value", message.message))?;
-                let map = if kind == "setenv" { &mut given.prefixed } else { &mut given.raw };
+                let map = if kind == "setenv" {
+                    &mut given.prefixed
+                } else {
+                    &mut given.raw
+                };
                 map.insert(key.to_owned(), value.to_owned());
             }
             other => return Err(format!("its answer has the unknown type `{other}`")),
@@ -138,8 +168,14 @@ async fn read_messages(
 
 async fn metadata(program: &PathBuf, project: &Project) -> Option<Metadata> {
     let mut command = Command::new(program);
-    command.args(["compose", "metadata"]).env_clear().envs(&project.environment);
-    command.stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command
+        .args(["compose", "metadata"])
+        .env_clear()
+        .envs(&project.environment);
+    command
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
     let output = command.output().await.ok()?;
     if !output.status.success() {
         return None;
@@ -150,14 +186,27 @@ async fn metadata(program: &PathBuf, project: &Project) -> Option<Metadata> {
 /// A plugin of the docker CLI of this name, or a program in `PATH`.
 fn find_program(environment: &IndexMap<String, String>, name: &str) -> Option<PathBuf> {
     let config = environment.get("DOCKER_CONFIG").map(PathBuf::from);
-    let home = environment.get("HOME").map(|home| PathBuf::from(home).join(".docker"));
+    let home = environment
+        .get("HOME")
+        .map(|home| PathBuf::from(home).join(".docker"));
     let plugins = [config.or(home)]
         .into_iter()
         .flatten()
         .map(|directory| directory.join("cli-plugins"))
-        .chain(["/usr/local/lib/docker/cli-plugins", "/usr/lib/docker/cli-plugins", "/usr/libexec/docker/cli-plugins"].map(PathBuf::from))
+        .chain(
+            [
+                "/usr/local/lib/docker/cli-plugins",
+                "/usr/lib/docker/cli-plugins",
+                "/usr/libexec/docker/cli-plugins",
+            ]
+            .map(PathBuf::from),
+        )
         .map(|directory| directory.join(format!("docker-{name}")));
     let path = environment.get("PATH").map_or("", String::as_str);
-    let programs = path.split(':').map(|directory| PathBuf::from(directory).join(name));
-    plugins.chain(programs).find(|candidate| candidate.is_file())
+    let programs = path
+        .split(':')
+        .map(|directory| PathBuf::from(directory).join(name));
+    plugins
+        .chain(programs)
+        .find(|candidate| candidate.is_file())
 }

@@ -14,7 +14,10 @@ use crate::ui::Ui;
 
 /// Arguments of `build`.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "independent command line switches")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent command line switches"
+)]
 pub(super) struct BuildArgs {
     /// Set a build argument, over those of the files
     #[arg(long, value_name = "KEY[=VALUE]")]
@@ -90,8 +93,15 @@ fn choose(project: &mut Project, args: &BuildArgs) -> Result<Vec<String>, Comman
         let Some(service) = project.services.get(&name) else {
             return Err(CommandError::user(format!("no such service: {name}")));
         };
-        let contexts = service.build.iter().flat_map(|build| build.additional_contexts.values());
-        open.extend(contexts.filter_map(|context| context.strip_prefix("service:")).map(str::to_owned));
+        let contexts = service
+            .build
+            .iter()
+            .flat_map(|build| build.additional_contexts.values());
+        open.extend(
+            contexts
+                .filter_map(|context| context.strip_prefix("service:"))
+                .map(str::to_owned),
+        );
         if args.with_dependencies {
             open.extend(service.depends_on.keys().cloned());
         }
@@ -114,14 +124,19 @@ fn plan_builds(session: &Session<'_>, chosen: &[String]) -> Plan {
     let mut plan = Plan::default();
     let mut nodes: IndexMap<String, NodeId> = IndexMap::new();
     for name in chosen {
-        let Some(service) = session.project.services.get(name) else { continue };
+        let Some(service) = session.project.services.get(name) else {
+            continue;
+        };
         if let Some(action) = plan::build_action(&session.project, service, session.separator) {
             let node = plan.add(action, Cause::Requested { option: "build" }, &[]);
             nodes.insert(name.clone(), node);
         }
     }
     for (name, node) in &nodes {
-        let contexts = session.project.services[name].build.iter().flat_map(|build| build.additional_contexts.values());
+        let contexts = session.project.services[name]
+            .build
+            .iter()
+            .flat_map(|build| build.additional_contexts.values());
         for other in contexts.filter_map(|context| context.strip_prefix("service:")) {
             if let Some(before) = nodes.get(other).filter(|before| *before != node) {
                 plan.order(*before, *node);

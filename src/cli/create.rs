@@ -15,7 +15,10 @@ use crate::ui::Ui;
 
 /// Arguments of `create`.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "independent command line switches")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent command line switches"
+)]
 pub(super) struct CreateArgs {
     #[command(flatten)]
     images: ImageArgs,
@@ -77,14 +80,20 @@ impl ImageArgs {
 pub(super) fn pull_policy(flag: Option<&str>) -> Result<Option<String>, CommandError> {
     match flag {
         None => Ok(None),
-        Some(policy @ ("always" | "missing" | "if_not_present" | "never" | "build")) => Ok(Some(policy.to_owned())),
-        Some(other) => Err(CommandError::user(format!("invalid --pull option \"{other}\""))),
+        Some(policy @ ("always" | "missing" | "if_not_present" | "never" | "build")) => {
+            Ok(Some(policy.to_owned()))
+        }
+        Some(other) => Err(CommandError::user(format!(
+            "invalid --pull option \"{other}\""
+        ))),
     }
 }
 
 /// Seconds since the epoch.
 pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
@@ -104,9 +113,13 @@ pub(super) async fn load(
 /// Puts `--scale` into the model (behaviours.md B223).
 pub(super) fn scale(project: &mut Project, wishes: &[String]) -> Result<(), CommandError> {
     for wish in wishes {
-        let parsed = wish.split_once('=').and_then(|(name, number)| Some((name, number.parse::<i64>().ok()?)));
+        let parsed = wish
+            .split_once('=')
+            .and_then(|(name, number)| Some((name, number.parse::<i64>().ok()?)));
         let Some((name, number)) = parsed else {
-            return Err(CommandError::user(format!("invalid --scale option \"{wish}\". Should be SERVICE=NUM")));
+            return Err(CommandError::user(format!(
+                "invalid --scale option \"{wish}\". Should be SERVICE=NUM"
+            )));
         };
         let Some(service) = project.services.get_mut(name) else {
             return Err(CommandError::user(format!("no such service: {name}")));
@@ -125,7 +138,10 @@ pub(super) fn scale(project: &mut Project, wishes: &[String]) -> Result<(), Comm
 }
 
 /// What becomes of orphans (behaviours.md B144).
-pub(super) fn orphan_policy(session: &Session<'_>, remove: bool) -> Result<OrphanPolicy, CommandError> {
+pub(super) fn orphan_policy(
+    session: &Session<'_>,
+    remove: bool,
+) -> Result<OrphanPolicy, CommandError> {
     let setting = |name: &str| {
         let value = session.project.environment.get(name);
         value.is_some_and(|value| is_true(value))
@@ -133,7 +149,9 @@ pub(super) fn orphan_policy(session: &Session<'_>, remove: bool) -> Result<Orpha
     let ignore = setting("COMPOSE_IGNORE_ORPHANS");
     let remove = remove || setting("COMPOSE_REMOVE_ORPHANS");
     match (remove, ignore) {
-        (true, true) => Err(CommandError::user("cannot combine COMPOSE_IGNORE_ORPHANS and --remove-orphans")),
+        (true, true) => Err(CommandError::user(
+            "cannot combine COMPOSE_IGNORE_ORPHANS and --remove-orphans",
+        )),
         (true, false) => Ok(OrphanPolicy::Remove),
         (false, true) => Ok(OrphanPolicy::Ignore),
         (false, false) => Ok(OrphanPolicy::Warn),
@@ -145,7 +163,9 @@ pub(super) fn check_files(session: &Session<'_>) {
     for service in session.project.services.values() {
         let exists = |path: &str| std::path::Path::new(path).exists();
         for (name, path) in hoist::plan::resolve::missing_files(&session.project, service, exists) {
-            session.ui.warn(format_args!("secret file {name} does not exist: stat {path}: no such file or directory"));
+            session.ui.warn(format_args!(
+                "secret file {name} does not exist: stat {path}: no such file or directory"
+            ));
         }
     }
 }
@@ -157,7 +177,9 @@ pub(super) async fn cmd_create(ui: &Ui, context: &Context, args: &CreateArgs) ->
     let session = Session::open(ui, context, project).await?;
     let session = super::provider::provide(session, "up").await?;
     check_files(&session);
-    let observed = session.prepare_images(&args.images.options(&session)?).await?;
+    let observed = session
+        .prepare_images(&args.images.options(&session)?)
+        .await?;
     let recreate = match (args.force_recreate, args.no_recreate) {
         (true, _) => Recreate::Force,
         (_, true) => Recreate::Never,
@@ -166,7 +188,11 @@ pub(super) async fn cmd_create(ui: &Ui, context: &Context, args: &CreateArgs) ->
     let mut options = PlanOptions {
         named: args.services.clone(),
         recreate,
-        recreate_dependencies: if args.no_recreate { Recreate::Never } else { Recreate::Diverged },
+        recreate_dependencies: if args.no_recreate {
+            Recreate::Never
+        } else {
+            Recreate::Diverged
+        },
         recreate_option: "--force-recreate",
         orphans: orphan_policy(&session, args.remove_orphans)?,
         goal: Goal::Created,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use hoist::engine::{Engine, ObserveRequest, ObservedState};
+use hoist::engine::{ObserveRequest, ObservedState};
 use hoist::graph::{Graph, Reach};
 use hoist::plan::{self, DownOptions, OrphanPolicy, RemoveImages, RemoveVolumes};
 
@@ -38,22 +38,40 @@ pub(super) async fn cmd_down(ui: &Ui, context: &Context, args: &DownArgs) -> Com
         None | Some("") => RemoveImages::Keep,
         Some("local") => RemoveImages::Local,
         Some("all") => RemoveImages::All,
-        Some(other) => return Err(CommandError::user(format!("invalid value for --rmi: \"{other}\""))),
+        Some(other) => {
+            return Err(CommandError::user(format!(
+                "invalid value for --rmi: \"{other}\""
+            )));
+        }
     };
     let existing = Existing::open(ui, context).await?;
     let (session, observed) = (existing.session, existing.observed);
-    let remove_orphans = args.remove_orphans || context.variable("COMPOSE_REMOVE_ORPHANS").is_some_and(is_true);
+    let remove_orphans = args.remove_orphans
+        || context
+            .variable("COMPOSE_REMOVE_ORPHANS")
+            .is_some_and(is_true);
     let options = DownOptions {
         services: select(&session, existing.origin, &args.services)?,
-        orphans: if remove_orphans { OrphanPolicy::Remove } else { OrphanPolicy::Ignore },
-        volumes: if args.volumes { RemoveVolumes::Remove } else { RemoveVolumes::Keep },
+        orphans: if remove_orphans {
+            OrphanPolicy::Remove
+        } else {
+            OrphanPolicy::Ignore
+        },
+        volumes: if args.volumes {
+            RemoveVolumes::Remove
+        } else {
+            RemoveVolumes::Keep
+        },
         images,
         timeout: args.timeout,
         separator: session.separator,
     };
     let plan = plan::down(&session.project, &session.graph, &observed, &options);
     if plan.is_empty() {
-        ui.warn(format_args!("Warning: No resource found to remove for project \"{}\".", session.project.name));
+        ui.warn(format_args!(
+            "Warning: No resource found to remove for project \"{}\".",
+            session.project.name
+        ));
     }
     session.run("down", plan, None).await?;
     Ok(ExitStatus::SUCCESS)
@@ -61,7 +79,11 @@ pub(super) async fn cmd_down(ui: &Ui, context: &Context, args: &DownArgs) -> Com
 
 /// Names that do not exist are an error where a file was read; a project known by its labels takes dependants along
 /// (behaviours.md B234).
-fn select(session: &Session<'_>, origin: Origin, services: &[String]) -> Result<Vec<String>, CommandError> {
+fn select(
+    session: &Session<'_>,
+    origin: Origin,
+    services: &[String],
+) -> Result<Vec<String>, CommandError> {
     if services.is_empty() {
         return Ok(Vec::new());
     }
@@ -98,7 +120,10 @@ pub(super) struct Existing<'a> {
 
 impl<'a> Existing<'a> {
     /// Opens the project that a command without need of files acts on (behaviours.md B024).
-    pub(super) async fn open(ui: &'a Ui, context: &'a Context) -> Result<Existing<'a>, CommandError> {
+    pub(super) async fn open(
+        ui: &'a Ui,
+        context: &'a Context,
+    ) -> Result<Existing<'a>, CommandError> {
         let target = context.target(ui).await?;
         if let Some(project) = target.project {
             let session = Session::open(ui, context, project).await?;
@@ -131,7 +156,10 @@ impl<'a> Existing<'a> {
 
 /// Refuses services that the project does not have.
 pub(super) fn check_services(project: &Project, services: &[String]) -> Result<(), CommandError> {
-    match services.iter().find(|name| project.find_service(name).is_none()) {
+    match services
+        .iter()
+        .find(|name| project.find_service(name).is_none())
+    {
         Some(unknown) => Err(CommandError::user(format!("no such service: {unknown}"))),
         None => Ok(()),
     }

@@ -3,7 +3,10 @@
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Commands that handle the signals themselves; every other one is dropped and ends with 130.
-pub(super) const OWN_SIGNALS: &[&str] = &["Attach", "Engine", "Exec", "Run", "Up", "Watch"];
+pub(super) const OWN_SIGNALS: &[&str] = &[
+    "Attach", "Build", "Create", "Down", "Engine", "Exec", "Pull", "Restart", "Rm", "Run", "Scale",
+    "Start", "Stop", "Up", "Watch",
+];
 
 /// Resolves at the first SIGINT or SIGTERM.
 pub(crate) async fn interrupted() {

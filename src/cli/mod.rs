@@ -9,9 +9,12 @@
 
 mod archive;
 mod attach;
+mod build;
 mod commit;
 mod context;
 mod cp;
+mod create;
+mod down;
 mod each;
 mod error;
 mod events;
@@ -24,12 +27,24 @@ mod kill;
 mod logs;
 mod ls;
 mod pause;
+mod plan;
 mod port;
+mod provider;
 mod ps;
+mod pull;
+mod push;
+mod reconcile;
+mod restart;
+mod rm;
+mod run;
+mod scale;
+mod start;
 mod stats;
+mod stop;
 mod target;
 mod terminal;
 mod top;
+mod up;
 mod version;
 mod volumes;
 mod wait;
@@ -74,10 +89,16 @@ macro_rules! commands {
 commands! {
     /// Attach to the main process of a container
     Attach(attach::AttachArgs) => attach::cmd_attach,
+    /// Build images
+    Build(build::BuildArgs) => build::cmd_build,
     /// Make an image of a container
     Commit(commit::CommitArgs) => commit::cmd_commit,
     /// Copy files between a container and this machine
     Cp(cp::CpArgs) => cp::cmd_cp,
+    /// Make containers without starting them
+    Create(create::CreateArgs) => create::cmd_create,
+    /// Remove a project's containers and networks
+    Down(down::DownArgs) => down::cmd_down,
     /// Follow what happens to containers
     Events(events::EventsArgs) => events::cmd_events,
     /// Run a command in a running container
@@ -94,16 +115,36 @@ commands! {
     Ls(ls::LsArgs) => ls::cmd_ls,
     /// Freeze containers
     Pause(pause::PauseArgs) => pause::cmd_pause,
+    /// Show what `up` would do, and why
+    Plan(plan::PlanArgs) => plan::cmd_plan,
     /// Show where a port is published
     Port(port::PortArgs) => port::cmd_port,
     /// List containers
     Ps(ps::PsArgs) => ps::cmd_ps,
+    /// Fetch images
+    Pull(pull::PullArgs) => pull::cmd_pull,
+    /// Push images
+    Push(push::PushArgs) => push::cmd_push,
+    /// Restart containers
+    Restart(restart::RestartArgs) => restart::cmd_restart,
+    /// Remove stopped containers
+    Rm(rm::RmArgs) => rm::cmd_rm,
+    /// Run a one-off command
+    Run(run::RunArgs) => run::cmd_run,
+    /// Change the number of containers
+    Scale(scale::ScaleArgs) => scale::cmd_scale,
+    /// Start containers that exist
+    Start(start::StartArgs) => start::cmd_start,
     /// Show what containers use
     Stats(stats::StatsArgs) => stats::cmd_stats,
+    /// Stop containers
+    Stop(stop::StopArgs) => stop::cmd_stop,
     /// List processes
     Top(top::TopArgs) => top::cmd_top,
     /// Thaw containers
     Unpause(pause::PauseArgs) => pause::cmd_unpause,
+    /// Make and start containers
+    Up(up::UpArgs) => up::cmd_up,
     /// Show the version
     Version(version::VersionArgs) => version::cmd_version,
     /// List volumes

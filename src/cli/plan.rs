@@ -55,7 +55,8 @@ pub(super) async fn cmd_plan(ui: &Ui, context: &Context, args: &PlanArgs) -> Com
         orphans: orphan_policy(&session, args.remove_orphans)?,
         ..session.plan_options()
     };
-    let main = plan::plan(&session.project, &session.graph, &observed, &options).map_err(CommandError::user)?;
+    let main = plan::plan(&session.project, &session.graph, &observed, &options)
+        .map_err(CommandError::user)?;
     match args.format {
         Format::Text => print_text(ui, &images, &main)?,
         Format::Json => ui.print(format_args!("{:#}\n", to_json(&images, &main)))?,
@@ -96,7 +97,9 @@ fn sign(action: &Action) -> char {
 /// Steps of a replacement are told by the replacement itself.
 fn is_shown(node: &Node) -> bool {
     match &node.action {
-        Action::StopContainer { shown, .. } | Action::RemoveContainer { shown, .. } => *shown == Shown::Yes,
+        Action::StopContainer { shown, .. } | Action::RemoveContainer { shown, .. } => {
+            *shown == Shown::Yes
+        }
         Action::RenameContainer { .. } => false,
         _ => true,
     }
@@ -137,7 +140,11 @@ fn print_text(ui: &Ui, images: &Plan, main: &Plan) -> Result<(), CommandError> {
     if lines.is_empty() {
         lines.push("nothing to do".to_owned());
     }
-    lines.extend(main.notices.iter().map(|notice| format!("! {}", notice.text)));
+    lines.extend(
+        main.notices
+            .iter()
+            .map(|notice| format!("! {}", notice.text)),
+    );
     ui.print(format_args!("{}\n", lines.join("\n")))?;
     Ok(())
 }
@@ -146,7 +153,11 @@ fn to_json(images: &Plan, main: &Plan) -> Value {
     let nodes = |plan: &Plan, offset: usize| -> Vec<Value> {
         plan.nodes()
             .map(|(id, node)| {
-                let after: Vec<_> = plan.before(id).into_iter().map(|id| id.0 + offset).collect();
+                let after: Vec<_> = plan
+                    .before(id)
+                    .into_iter()
+                    .map(|id| id.0 + offset)
+                    .collect();
                 json!({
                     "id": id.0 + offset,
                     "summary": node.action.to_string(),

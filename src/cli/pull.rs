@@ -17,7 +17,10 @@ use crate::ui::renderer::renderer;
 
 /// Arguments of `pull`.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "independent command line switches")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent command line switches"
+)]
 pub(super) struct PullArgs {
     /// Leave out images that can be built
     #[arg(long)]
@@ -47,7 +50,11 @@ pub(super) struct PullArgs {
 
 /// Fetches images.
 pub(super) async fn cmd_pull(ui: &Ui, context: &Context, args: &PullArgs) -> CommandResult {
-    let dependencies = if args.include_deps { Dependencies::Include } else { Dependencies::Ignore };
+    let dependencies = if args.include_deps {
+        Dependencies::Include
+    } else {
+        Dependencies::Ignore
+    };
     let project = load(ui, context, &args.services, dependencies).await?;
     let session = Session::open(ui, context, project).await?;
     let observed = session.observe().await?;
@@ -57,10 +64,18 @@ pub(super) async fn cmd_pull(ui: &Ui, context: &Context, args: &PullArgs) -> Com
     if report.cancelled {
         return Err(CommandError::cancelled());
     }
-    let failed: Vec<&str> = report.failures.iter().filter_map(|failure| failure.service.as_deref()).collect();
-    let (buildable, others): (Vec<&str>, Vec<&str>) = failed
-        .into_iter()
-        .partition(|name| session.project.services.get(*name).is_some_and(|service| service.build.is_some()));
+    let failed: Vec<&str> = report
+        .failures
+        .iter()
+        .filter_map(|failure| failure.service.as_deref())
+        .collect();
+    let (buildable, others): (Vec<&str>, Vec<&str>) = failed.into_iter().partition(|name| {
+        session
+            .project
+            .services
+            .get(*name)
+            .is_some_and(|service| service.build.is_some())
+    });
     if !buildable.is_empty() {
         ui.warn(format_args!(
             "Some service image(s) must be built from source by running:\n    docker compose build {}",
@@ -70,11 +85,20 @@ pub(super) async fn cmd_pull(ui: &Ui, context: &Context, args: &PullArgs) -> Com
     if args.ignore_pull_failures || (others.is_empty() && buildable.is_empty()) {
         return Ok(ExitStatus::SUCCESS);
     }
-    let messages: Vec<_> = report.failures.iter().map(|failure| failure.error.chain()).collect();
+    let messages: Vec<_> = report
+        .failures
+        .iter()
+        .map(|failure| failure.error.chain())
+        .collect();
     Err(CommandError::user(messages.join("\n")))
 }
 
-fn plan_pulls(session: &Session<'_>, observed: &ObservedState, args: &PullArgs, policy: Option<&str>) -> Plan {
+fn plan_pulls(
+    session: &Session<'_>,
+    observed: &ObservedState,
+    args: &PullArgs,
+    policy: Option<&str>,
+) -> Plan {
     let mut plan = Plan::default();
     let mut shown = renderer(session.ui, "pull", session.effect());
     let mut skip = |id: &str, why: &str| {
@@ -82,7 +106,12 @@ fn plan_pulls(session: &Session<'_>, observed: &ObservedState, args: &PullArgs, 
         shown.event(&ApplyEvent::Resource(news));
     };
     let mut pulls: IndexMap<&str, ()> = IndexMap::new();
-    for service in session.project.services.values().filter(|service| service.provider.is_none()) {
+    for service in session
+        .project
+        .services
+        .values()
+        .filter(|service| service.provider.is_none())
+    {
         match skip_reason(service, observed, args, policy) {
             Some((id, why)) => skip(&id, why),
             None if pulls.insert(&service.image, ()).is_none() => {
@@ -115,9 +144,10 @@ fn skip_reason(
     let text = policy.unwrap_or(&service.pull_policy);
     match PullPolicy::parse(text) {
         PullPolicy::Never | PullPolicy::Build => Some((id, "Skipped by its pull policy")),
-        PullPolicy::Missing if !text.is_empty() && !is_latest(&service.image) => {
-            observed.images.contains_key(&service.image).then_some((id, "Image is already present locally"))
-        }
+        PullPolicy::Missing if !text.is_empty() && !is_latest(&service.image) => observed
+            .images
+            .contains_key(&service.image)
+            .then_some((id, "Image is already present locally")),
         PullPolicy::Missing | PullPolicy::Always | PullPolicy::Refresh(_) => None,
     }
 }

@@ -40,11 +40,19 @@ pub(super) enum OnFailure {
 
 /// Pushes images.
 pub(super) async fn cmd_push(ui: &Ui, context: &Context, args: &PushArgs) -> CommandResult {
-    let dependencies = if args.include_deps { Dependencies::Include } else { Dependencies::Ignore };
+    let dependencies = if args.include_deps {
+        Dependencies::Include
+    } else {
+        Dependencies::Ignore
+    };
     let project = load(ui, context, &args.services, dependencies).await?;
     let session = Session::open(ui, context, project).await?;
     let services: Vec<String> = session.project.services.keys().cloned().collect();
-    let on_failure = if args.ignore_push_failures { OnFailure::GoOn } else { OnFailure::Stop };
+    let on_failure = if args.ignore_push_failures {
+        OnFailure::GoOn
+    } else {
+        OnFailure::Stop
+    };
     push(&session, &services, on_failure).await?;
     Ok(ExitStatus::SUCCESS)
 }
@@ -57,12 +65,21 @@ pub(super) async fn push(
 ) -> Result<(), CommandError> {
     let mut shown = crate::ui::renderer::renderer(session.ui, "push", session.effect());
     let mut tell = |id: &str, status, text: &str, details: &str| {
-        shown.event(&ApplyEvent::Resource(ResourceEvent::new(id, status, text).detailed(details)));
+        shown.event(&ApplyEvent::Resource(
+            ResourceEvent::new(id, status, text).detailed(details),
+        ));
     };
     let mut failed = None;
-    for service in services.iter().filter_map(|name| session.project.services.get(name)) {
+    for service in services
+        .iter()
+        .filter_map(|name| session.project.services.get(name))
+    {
         let Some(build) = service.build.as_ref().filter(|_| !service.image.is_empty()) else {
-            let id = if service.image.is_empty() { &service.name } else { &service.image };
+            let id = if service.image.is_empty() {
+                &service.name
+            } else {
+                &service.image
+            };
             tell(&format!("Image {id}"), Status::Done, "Skipped", "");
             continue;
         };

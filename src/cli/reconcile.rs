@@ -58,11 +58,17 @@ impl<'a> Session<'a> {
     pub(crate) async fn observe(&self) -> Result<ObservedState, CommandError> {
         let mut images = plan::image_references(&self.project, self.separator);
         images.sort_unstable();
-        Ok(self.engine.observe(&observe_request(&self.project, images)).await?)
+        Ok(self
+            .engine
+            .observe(&observe_request(&self.project, images))
+            .await?)
     }
 
     /// Fetches and builds what is missing; answers a snapshot in which the images are.
-    pub(crate) async fn prepare_images(&self, options: &ImageOptions) -> Result<ObservedState, CommandError> {
+    pub(crate) async fn prepare_images(
+        &self,
+        options: &ImageOptions,
+    ) -> Result<ObservedState, CommandError> {
         let observed = self.observe().await?;
         let plan = plan::plan_images(&self.project, &observed, options);
         if plan.is_empty() {
@@ -79,7 +85,8 @@ impl<'a> Session<'a> {
         options: &mut PlanOptions,
         answers: Answers,
     ) -> Result<Plan, CommandError> {
-        let plan = plan::plan(&self.project, &self.graph, observed, options).map_err(CommandError::user)?;
+        let plan = plan::plan(&self.project, &self.graph, observed, options)
+            .map_err(CommandError::user)?;
         let mut agreed = false;
         for Decision::RecreateVolume { volume } in &plan.decisions {
             let question = format!(
@@ -91,7 +98,8 @@ impl<'a> Session<'a> {
             }
         }
         if agreed {
-            return plan::plan(&self.project, &self.graph, observed, options).map_err(CommandError::user);
+            return plan::plan(&self.project, &self.graph, observed, options)
+                .map_err(CommandError::user);
         }
         Ok(plan)
     }
@@ -134,7 +142,12 @@ impl<'a> Session<'a> {
         };
         let (sender, mut news) = mpsc::unbounded_channel();
         let mut shown = renderer(self.ui, title, self.effect());
-        let mut running = tokio::spawn(apply::apply(Arc::clone(&self.engine), plan, options, sender));
+        let mut running = tokio::spawn(apply::apply(
+            Arc::clone(&self.engine),
+            plan,
+            options,
+            sender,
+        ));
         let mut ticks = interval(Duration::from_millis(100));
         let mut interrupted = std::pin::pin!(interrupt::interrupted());
         let report = loop {
@@ -154,16 +167,31 @@ impl<'a> Session<'a> {
 
     /// Whether the run has an effect.
     pub(crate) fn effect(&self) -> Effect {
-        if self.context.global().dry_run { Effect::Simulated } else { Effect::Real }
+        if self.context.global().dry_run {
+            Effect::Simulated
+        } else {
+            Effect::Real
+        }
     }
 
     fn buildable_images(&self) -> Vec<String> {
-        let built = self.project.services.values().filter(|service| service.build.is_some());
-        built.map(|service| service.image.clone()).filter(|image| !image.is_empty()).collect()
+        let built = self
+            .project
+            .services
+            .values()
+            .filter(|service| service.build.is_some());
+        built
+            .map(|service| service.image.clone())
+            .filter(|image| !image.is_empty())
+            .collect()
     }
 
     fn parallel(&self) -> Option<usize> {
-        let variable = || self.context.variable("COMPOSE_PARALLEL_LIMIT").and_then(|text| text.parse().ok());
+        let variable = || {
+            self.context
+                .variable("COMPOSE_PARALLEL_LIMIT")
+                .and_then(|text| text.parse().ok())
+        };
         match self.context.global().parallel.or_else(variable) {
             Some(limit) if limit > 0 => usize::try_from(limit).ok(),
             Some(_) => Some(1024),
@@ -190,7 +218,9 @@ impl Answers {
 
 /// The character between the parts of names.
 pub(crate) fn separator(context: &Context) -> Separator {
-    let compatible = context.variable("COMPOSE_COMPATIBILITY").is_some_and(is_true);
+    let compatible = context
+        .variable("COMPOSE_COMPATIBILITY")
+        .is_some_and(is_true);
     if context.global().compatibility || compatible {
         Separator::Underscore
     } else {
@@ -204,7 +234,11 @@ pub(crate) fn observe_request(project: &Project, images: Vec<String>) -> Observe
     ObserveRequest {
         project: project.name.clone(),
         networks: project.networks.values().map(names).collect(),
-        volumes: project.volumes.values().map(|volume| volume.name.clone()).collect(),
+        volumes: project
+            .volumes
+            .values()
+            .map(|volume| volume.name.clone())
+            .collect(),
         images,
     }
 }
@@ -214,7 +248,10 @@ pub(crate) fn ask(ui: &Ui, question: &str) -> Result<bool, CommandError> {
     ui.print(format_args!("{question} [y/N] "))?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes" | "t" | "true" | "1"))
+    Ok(matches!(
+        answer.trim().to_ascii_lowercase().as_str(),
+        "y" | "yes" | "t" | "true" | "1"
+    ))
 }
 
 /// Turns a report into an error where something failed, after telling what is known about each failure.
@@ -226,23 +263,38 @@ pub(crate) fn conclude(ui: &Ui, report: ApplyReport) -> Result<ApplyReport, Comm
         tell_evidence(ui, failure);
     }
     if !report.skipped.is_empty() && !report.failures.is_empty() {
-        ui.status(format_args!("not done because of that: {}", report.skipped.join(", ")));
+        ui.status(format_args!(
+            "not done because of that: {}",
+            report.skipped.join(", ")
+        ));
     }
     if report.failures.is_empty() {
         return Err(CommandError::cancelled());
     }
-    let messages: Vec<_> = report.failures.iter().map(|failure| failure.error.chain()).collect();
+    let messages: Vec<_> = report
+        .failures
+        .iter()
+        .map(|failure| failure.error.chain())
+        .collect();
     Err(CommandError::user(messages.join("\n")))
 }
 
 fn tell_evidence(ui: &Ui, failure: &Failure) {
-    let Some(evidence) = &failure.evidence else { return };
+    let Some(evidence) = &failure.evidence else {
+        return;
+    };
     let service = failure.service.as_deref().unwrap_or(&evidence.container);
     if !evidence.ended.is_empty() {
-        ui.status(format_args!("{service}: container {} {}", evidence.container, evidence.ended));
+        ui.status(format_args!(
+            "{service}: container {} {}",
+            evidence.container, evidence.ended
+        ));
     }
     if !evidence.probe.is_empty() {
-        ui.status(format_args!("{service}: last output of the probe: {}", evidence.probe));
+        ui.status(format_args!(
+            "{service}: last output of the probe: {}",
+            evidence.probe
+        ));
     }
     for line in &evidence.log {
         ui.status(format_args!("{service}: log: {line}"));

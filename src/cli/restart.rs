@@ -28,7 +28,11 @@ pub(super) async fn cmd_restart(ui: &Ui, context: &Context, args: &RestartArgs) 
     let existing = Existing::open(ui, context).await?;
     let session = &existing.session;
     check_services(&session.project, &args.services)?;
-    let reach = if args.no_deps { Reach::Named } else { Reach::Dependents };
+    let reach = if args.no_deps {
+        Reach::Named
+    } else {
+        Reach::Dependents
+    };
     let plan = plan::restart(
         &session.project,
         existing.graph(),

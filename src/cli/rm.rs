@@ -12,7 +12,10 @@ use crate::ui::Ui;
 
 /// Arguments of `rm`.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "independent command line switches")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent command line switches"
+)]
 pub(super) struct RmArgs {
     /// Has no effect any more
     #[arg(short, long, hide = true)]
@@ -37,7 +40,12 @@ pub(super) async fn cmd_rm(ui: &Ui, context: &Context, args: &RmArgs) -> Command
     check_services(&existing.session.project, &args.services)?;
     if args.stop {
         let session = &existing.session;
-        let plan = plan::stop(&session.project, existing.graph(), &existing.observed, (&args.services, None));
+        let plan = plan::stop(
+            &session.project,
+            existing.graph(),
+            &existing.observed,
+            (&args.services, None),
+        );
         session.run("stop", plan, None).await?;
         existing.observed = existing.session.observe().await?;
     }
@@ -46,14 +54,25 @@ pub(super) async fn cmd_rm(ui: &Ui, context: &Context, args: &RmArgs) -> Command
         .containers
         .iter()
         .filter(|container| !container.is_running() && container.state != "paused")
-        .filter(|container| existing.session.project.services.contains_key(container.service()))
-        .filter(|container| args.services.is_empty() || args.services.iter().any(|name| name == container.service()))
+        .filter(|container| {
+            existing
+                .session
+                .project
+                .services
+                .contains_key(container.service())
+        })
+        .filter(|container| {
+            args.services.is_empty() || args.services.iter().any(|name| name == container.service())
+        })
         .collect();
     if chosen.is_empty() {
         ui.status("No stopped containers");
         return Ok(ExitStatus::SUCCESS);
     }
-    let names: Vec<_> = chosen.iter().map(|container| container.name.as_str()).collect();
+    let names: Vec<_> = chosen
+        .iter()
+        .map(|container| container.name.as_str())
+        .collect();
     let question = format!("Going to remove {}", names.join(", "));
     if args.force {
         ui.status(&question);

@@ -18,7 +18,10 @@ use crate::ui::Ui;
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "independent command line switches")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent command line switches"
+)]
 pub(super) struct RunArgs {
     #[command(flatten)]
     images: ImageArgs,
@@ -98,13 +101,19 @@ pub(super) struct RunArgs {
 pub(super) async fn cmd_run(ui: &Ui, context: &Context, args: &RunArgs) -> CommandResult {
     let (name, command) = args.words.split_first().expect("clap asks for one");
     let tty = terminal(ui, args)?;
-    let dependencies = if args.no_deps { Dependencies::Ignore } else { Dependencies::Include };
+    let dependencies = if args.no_deps {
+        Dependencies::Ignore
+    } else {
+        Dependencies::Include
+    };
     let project = load(ui, context, std::slice::from_ref(name), dependencies).await?;
     let mut session = Session::open(ui, context, project).await?;
     session.build.quiet = args.quiet_build;
     let session = provider::provide(session, "up").await?;
     check_files(&session);
-    let observed = session.prepare_images(&args.images.options(&session)?).await?;
+    let observed = session
+        .prepare_images(&args.images.options(&session)?)
+        .await?;
     let observed = dependencies_up(&session, name, observed, args).await?;
     let service = session
         .project
@@ -113,7 +122,6 @@ pub(super) async fn cmd_run(ui: &Ui, context: &Context, args: &RunArgs) -> Comma
         .cloned()
         .ok_or_else(|| CommandError::user(format!("no such service: {name}")))?;
     let service = customise(&session.project, service, command, args, tty)?;
-    let post_start = service.post_start.clone();
     let mut spec = specify(&session, &observed, service, args)?;
     spec.body.tty = Some(tty == Tty::Yes);
     let id = create(&session, &spec).await?;
@@ -122,7 +130,6 @@ pub(super) async fn cmd_run(ui: &Ui, context: &Context, args: &RunArgs) -> Comma
         ui.print(format_args!("{id}\n"))?;
         return Ok(ExitStatus::SUCCESS);
     }
-    let _ = post_start;
     attached(&session, &id, args, tty).await
 }
 
@@ -131,7 +138,12 @@ fn terminal(ui: &Ui, args: &RunArgs) -> Result<Tty, CommandError> {
     let stdin = std::io::stdin().is_terminal();
     let wanted = match args.tty {
         Some(wanted) => wanted,
-        None => !args.no_tty && !args.detach && ui.stdout_is_terminal() && (stdin || args.interactive.is_some()),
+        None => {
+            !args.no_tty
+                && !args.detach
+                && ui.stdout_is_terminal()
+                && (stdin || args.interactive.is_some())
+        }
     };
     if wanted && args.tty.is_some() && !stdin && !args.detach && args.interactive != Some(false) {
         return Err(CommandError::user(
@@ -149,7 +161,13 @@ async fn dependencies_up(
     args: &RunArgs,
 ) -> Result<ObservedState, CommandError> {
     let mut options = PlanOptions {
-        named: session.project.services.keys().filter(|other| *other != name).cloned().collect(),
+        named: session
+            .project
+            .services
+            .keys()
+            .filter(|other| *other != name)
+            .cloned()
+            .collect(),
         orphans: orphan_policy(session, args.remove_orphans)?,
         anonymous_volumes: AnonymousVolumes::Renew,
         goal: Goal::Running,
@@ -188,16 +206,22 @@ fn customise(
     }
     for entry in &args.env {
         match entry.split_once('=') {
-            Some((key, value)) => service.environment.insert(key.to_owned(), Some(value.to_owned())),
+            Some((key, value)) => service
+                .environment
+                .insert(key.to_owned(), Some(value.to_owned())),
             None => match project.environment.get(entry) {
-                Some(value) => service.environment.insert(entry.clone(), Some(value.clone())),
+                Some(value) => service
+                    .environment
+                    .insert(entry.clone(), Some(value.clone())),
                 None => service.environment.shift_remove(entry),
             },
         };
     }
     for label in &args.label {
         let Some((key, value)) = label.split_once('=') else {
-            return Err(CommandError::user(format!("label must be set as KEY=VALUE: {label}")));
+            return Err(CommandError::user(format!(
+                "label must be set as KEY=VALUE: {label}"
+            )));
         };
         service.labels.insert(key.to_owned(), value.to_owned());
     }
@@ -230,12 +254,17 @@ fn customise(
 fn env_file(project: &Project, path: &str) -> Result<Vec<(String, String)>, CommandError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| CommandError::user(format!("couldn't find env file: {path}: {error}")))?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
     Ok(lines
         .filter_map(|line| match line.split_once('=') {
             Some((key, value)) => {
                 let value = value.trim();
-                let plain = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+                let plain = value
+                    .strip_prefix('"')
+                    .and_then(|value| value.strip_suffix('"'));
                 Some((key.trim().to_owned(), plain.unwrap_or(value).to_owned()))
             }
             None => Some((line.to_owned(), project.environment.get(line)?.clone())),
@@ -245,7 +274,10 @@ fn env_file(project: &Project, path: &str) -> Result<Vec<(String, String)>, Comm
 
 /// Reads `[ip:][published:]target[/protocol]`.
 fn publish(texts: &[String]) -> Result<Vec<Port>, CommandError> {
-    texts.iter().map(|text| port(text).ok_or_else(|| CommandError::user(format!("invalid port {text}")))).collect()
+    texts
+        .iter()
+        .map(|text| port(text).ok_or_else(|| CommandError::user(format!("invalid port {text}"))))
+        .collect()
 }
 
 fn port(text: &str) -> Option<Port> {
@@ -256,7 +288,11 @@ fn port(text: &str) -> Option<Port> {
         mode: "ingress".to_owned(),
         target,
         published: parts.next().unwrap_or_default().to_owned(),
-        host_ip: parts.next().unwrap_or_default().trim_matches(['[', ']']).to_owned(),
+        host_ip: parts
+            .next()
+            .unwrap_or_default()
+            .trim_matches(['[', ']'])
+            .to_owned(),
         protocol: protocol.to_owned(),
         ..Port::default()
     })
@@ -273,7 +309,11 @@ fn mount(project: &Project, text: &str) -> Mount {
     };
     let is_path = source.starts_with(['/', '.', '~']);
     let source = match source {
-        path if path.starts_with('.') => project.working_dir.join(path).to_string_lossy().into_owned(),
+        path if path.starts_with('.') => project
+            .working_dir
+            .join(path)
+            .to_string_lossy()
+            .into_owned(),
         path if path.starts_with('~') => shellexpand::tilde(path).into_owned(),
         other => other.to_owned(),
     };
@@ -282,7 +322,11 @@ fn mount(project: &Project, text: &str) -> Mount {
         ..Default::default()
     };
     Mount {
-        kind: if is_path { MountKind::Bind } else { MountKind::Volume },
+        kind: if is_path {
+            MountKind::Bind
+        } else {
+            MountKind::Volume
+        },
         source,
         target: target.to_owned(),
         read_only: options.split(',').any(|option| option == "ro"),
@@ -302,41 +346,63 @@ fn specify(
         service,
         name: args.name.clone().unwrap_or_default(),
         slug: slug()?,
-        aliases: if args.use_aliases { Aliases::Service } else { Aliases::Container },
+        aliases: if args.use_aliases {
+            Aliases::Service
+        } else {
+            Aliases::Container
+        },
         interactive,
         auto_remove: args.rm,
     };
-    plan::one_off(&session.project, observed, &one_off, &session.plan_options()).map_err(CommandError::user)
+    plan::one_off(
+        &session.project,
+        observed,
+        &one_off,
+        &session.plan_options(),
+    )
+    .map_err(CommandError::user)
 }
 
 /// Sixty-four random hexadecimal digits.
 fn slug() -> Result<String, CommandError> {
     let mut bytes = [0_u8; 32];
-    rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty()).map_err(CommandError::system)?;
+    rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())
+        .map_err(CommandError::system)?;
     Ok(hex::encode(bytes))
 }
 
 async fn create(session: &Session<'_>, spec: &ContainerSpec) -> Result<String, CommandError> {
-    session.ui.status(format_args!(" Container {} Creating ", spec.name));
+    session
+        .ui
+        .status(format_args!(" Container {} Creating ", spec.name));
     let (id, warnings) = session.engine.create_container(spec).await?;
-    session.ui.status(format_args!(" Container {} Created ", spec.name));
+    session
+        .ui
+        .status(format_args!(" Container {} Created ", spec.name));
     for warning in warnings {
         session.ui.warn(warning);
     }
     if !spec.files.is_empty() {
-        session.engine.upload(&id, "/", hoist::apply::files_tar(&spec.files)).await?;
+        session
+            .engine
+            .upload(&id, "/", hoist::apply::files_tar(&spec.files))
+            .await?;
     }
     Ok(id)
 }
 
 /// Attaches, starts, and ends with the container's exit code.
 async fn attached(session: &Session<'_>, id: &str, args: &RunArgs, tty: Tty) -> CommandResult {
-    let input = if args.interactive == Some(false) { Input::Keep } else { Input::Forward };
+    let input = if args.interactive == Some(false) {
+        Input::Keep
+    } else {
+        Input::Forward
+    };
     let options = AttachOptions {
         stdin: input == Input::Forward,
         output: true,
-        logs: false,
         tty: tty == Tty::Yes,
+        ..AttachOptions::default()
     };
     let joined = session.engine.attach(id, &options).await?;
     // With --rm the container is gone at its end, so its exit code is asked for before it starts.
@@ -345,7 +411,15 @@ async fn attached(session: &Session<'_>, id: &str, args: &RunArgs, tty: Tty) -> 
     session.engine.start_container(id).await?;
     let code = tokio::spawn(async move { engine.wait_container(&waited).await });
     let target = Joined::Container(id.to_owned());
-    join(session.ui, std::sync::Arc::clone(&session.engine), joined, &target, input, tty).await?;
+    join(
+        session.ui,
+        std::sync::Arc::clone(&session.engine),
+        joined,
+        &target,
+        input,
+        tty,
+    )
+    .await?;
     let code = code.await.map_err(CommandError::system)??;
     Ok(ExitStatus::of_container(code))
 }

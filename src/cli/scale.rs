@@ -26,11 +26,17 @@ pub(super) async fn cmd_scale(ui: &Ui, context: &Context, args: &ScaleArgs) -> C
     let mut services = Vec::new();
     for wish in &args.wishes {
         let Some((name, _)) = wish.split_once('=') else {
-            return Err(CommandError::user(format!("invalid scale specifier: {wish}")));
+            return Err(CommandError::user(format!(
+                "invalid scale specifier: {wish}"
+            )));
         };
         services.push(name.to_owned());
     }
-    let dependencies = if args.no_deps { Dependencies::Ignore } else { Dependencies::Include };
+    let dependencies = if args.no_deps {
+        Dependencies::Ignore
+    } else {
+        Dependencies::Include
+    };
     let mut project = load(ui, context, &services, dependencies).await?;
     scale(&mut project, &args.wishes)?;
     let session = Session::open(ui, context, project).await?;

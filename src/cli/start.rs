@@ -19,7 +19,12 @@ pub(super) struct StartArgs {
     #[arg(long)]
     wait: bool,
     /// Seconds to wait at most
-    #[arg(long, value_name = "SECONDS", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     wait_timeout: i64,
     /// Services to start
     #[arg(value_name = "SERVICE")]
@@ -34,14 +39,22 @@ pub(super) async fn cmd_start(ui: &Ui, context: &Context, args: &StartArgs) -> C
     let session = &existing.session;
     let options = PlanOptions {
         named: args.services.clone(),
-        goal: if args.wait { Goal::Healthy } else { Goal::Running },
-        wait_timeout_millis: wait_limit(args.wait_timeout)?.map(|limit: Duration| {
-            u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
-        }),
+        goal: if args.wait {
+            Goal::Healthy
+        } else {
+            Goal::Running
+        },
+        wait_timeout_millis: wait_limit(args.wait_timeout)?
+            .map(|limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         ..session.plan_options()
     };
-    let plan = plan::start_existing(&session.project, existing.graph(), &existing.observed, &options)
-        .map_err(CommandError::user)?;
+    let plan = plan::start_existing(
+        &session.project,
+        existing.graph(),
+        &existing.observed,
+        &options,
+    )
+    .map_err(CommandError::user)?;
     session.run("start", plan, None).await?;
     Ok(ExitStatus::SUCCESS)
 }
@@ -55,7 +68,10 @@ fn narrow(existing: &mut Existing<'_>, services: &[String]) -> Result<(), Comman
         .into_iter()
         .map(str::to_owned)
         .collect();
-    session.project.services.retain(|name, _| kept.contains(name));
+    session
+        .project
+        .services
+        .retain(|name, _| kept.contains(name));
     session.graph = Graph::new(&session.project).map_err(CommandError::user)?;
     Ok(())
 }

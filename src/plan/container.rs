@@ -115,24 +115,18 @@ fn bind(planner: &Planner<'_>, service: &Service) -> Result<Bound, PlanError> {
     let mut references = IndexMap::new();
     let mut bound = service.clone();
     let mut missing = None;
-    substitute(&mut bound, |what, name| {
-        let first = planner
-            .services
-            .get(name)
-            .and_then(|replicas| replicas.containers.first());
-        match first.map(|replica| &replica.container) {
-            Some(ContainerRef::Existing { id, .. }) => Some(id.clone()),
-            Some(planned @ ContainerRef::Planned { .. }) => {
-                references.insert(name.to_owned(), planned);
-                None
-            }
-            None => {
-                missing.get_or_insert_with(|| ResolveError::SharedContainerMissing {
-                    what,
-                    service: name.to_owned(),
-                });
-                None
-            }
+    substitute(&mut bound, |what, name| match find_shared(planner, name) {
+        Some(ContainerRef::Existing { id, .. }) => Some(id),
+        Some(planned @ ContainerRef::Planned { .. }) => {
+            references.insert(name.to_owned(), planned);
+            None
+        }
+        None => {
+            missing.get_or_insert_with(|| ResolveError::SharedContainerMissing {
+                what,
+                service: name.to_owned(),
+            });
+            None
         }
     });
     if let Some(error) = missing {
@@ -150,10 +144,15 @@ fn bind(planner: &Planner<'_>, service: &Service) -> Result<Bound, PlanError> {
 /// part of the plan, but may have one.
 fn find_shared(planner: &Planner<'_>, service: &str) -> Option<ContainerRef> {
     if let Some(replicas) = planner.services.get(service) {
-        return replicas.containers.first().map(|replica| replica.container.clone());
+        return replicas
+            .containers
+            .first()
+            .map(|replica| replica.container.clone());
     }
     let mut existing = planner.observed.containers.iter();
-    existing.find(|container| container.service() == service && !container.is_one_off()).map(ContainerRef::from)
+    existing
+        .find(|container| container.service() == service && !container.is_one_off())
+        .map(ContainerRef::from)
 }
 
 /// Replaces `service:NAME` in shared namespaces and the entries of `volumes_from` by what `find` knows for
@@ -162,14 +161,15 @@ pub(super) fn substitute(
     service: &mut Service,
     mut find: impl FnMut(&'static str, &str) -> Option<String>,
 ) {
-    for mode in [
-        &mut service.network_mode,
-        &mut service.ipc,
-        &mut service.pid,
-    ] {
+    let modes = [
+        ("network namespace", &mut service.network_mode),
+        ("IPC namespace", &mut service.ipc),
+        ("PID namespace", &mut service.pid),
+    ];
+    for (what, mode) in modes {
         let id = mode
             .strip_prefix("service:")
-            .and_then(|name| find("namespace", name));
+            .and_then(|name| find(what, name));
         if let Some(id) = id {
             *mode = format!("container:{id}");
         }

@@ -71,6 +71,9 @@ mod tests {
     fn leaves_empty_members_out() {
         let news = ResourceEvent::new("Container p-web-1", Status::Done, "Created");
         let line = serde_json::Value::Object(object(&ApplyEvent::Resource(news))).to_string();
-        assert_eq!(line, r#"{"id":"Container p-web-1","status":"Done","text":"Created"}"#);
+        assert_eq!(
+            line,
+            r#"{"id":"Container p-web-1","status":"Done","text":"Created"}"#
+        );
     }
 }

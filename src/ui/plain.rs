@@ -26,9 +26,14 @@ impl Renderer for PlainRenderer {
         };
         match event {
             ApplyEvent::Resource(news) => {
-                self.ui.status(format_args!("{prefix} {} {} {}", news.id, news.text, news.details));
+                self.ui.status(format_args!(
+                    "{prefix} {} {} {}",
+                    news.id, news.text, news.details
+                ));
             }
-            ApplyEvent::Output { source, line } => self.ui.status(format_args!("{prefix}{source} {line}")),
+            ApplyEvent::Output { source, line } => {
+                self.ui.status(format_args!("{prefix}{source} {line}"))
+            }
             ApplyEvent::Warning(text) => self.ui.warn(text),
         }
     }

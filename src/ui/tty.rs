@@ -54,7 +54,11 @@ impl TtyRenderer {
         }
         let (width, height) = self.ui.terminal_size().unwrap_or((80, 24));
         let mut text = self.erase();
-        let done = self.rows.values().filter(|row| row.news.status != Status::Working).count();
+        let done = self
+            .rows
+            .values()
+            .filter(|row| row.news.status != Status::Working)
+            .count();
         let dry = match self.effect {
             Effect::Real => "",
             Effect::Simulated => "DRY-RUN MODE - ",
@@ -93,8 +97,15 @@ impl TtyRenderer {
             })
             .take(room)
             .collect();
-        let column = visible.iter().map(|row| row.news.id.chars().count()).max().unwrap_or(0);
-        visible.iter().map(|row| self.line(row, column, width)).collect()
+        let column = visible
+            .iter()
+            .map(|row| row.news.id.chars().count())
+            .max()
+            .unwrap_or(0);
+        visible
+            .iter()
+            .map(|row| self.line(row, column, width))
+            .collect()
     }
 
     fn line(&self, row: &Row, column: usize, width: usize) -> String {
@@ -104,13 +115,22 @@ impl TtyRenderer {
             Status::Warning => ("!", "33"),
             Status::Error => ("✘", "31"),
         };
-        let seconds = row.seconds.unwrap_or_else(|| row.since.elapsed().as_secs_f64());
-        let percent = row.news.progress.map(|progress| format!(" {}%", progress.percent())).unwrap_or_default();
+        let seconds = row
+            .seconds
+            .unwrap_or_else(|| row.since.elapsed().as_secs_f64());
+        let percent = row
+            .news
+            .progress
+            .map(|progress| format!(" {}%", progress.percent()))
+            .unwrap_or_default();
         let details = match row.news.details.lines().next() {
             Some(details) => format!(" {details}"),
             None => String::new(),
         };
-        let left = format!("{:<column$}  {}{percent}{details}", row.news.id, row.news.text);
+        let left = format!(
+            "{:<column$}  {}{percent}{details}",
+            row.news.id, row.news.text
+        );
         let room = width.saturating_sub(12);
         let left: String = left.chars().take(room).collect();
         let coloured = match self.ui.stderr_colour() {
@@ -132,7 +152,13 @@ impl Renderer for TtyRenderer {
     fn event(&mut self, event: &ApplyEvent) {
         match event {
             ApplyEvent::Resource(news) if news.parent.is_some() => {
-                let Some(row) = news.parent.as_ref().and_then(|parent| self.rows.get_mut(parent)) else { return };
+                let Some(row) = news
+                    .parent
+                    .as_ref()
+                    .and_then(|parent| self.rows.get_mut(parent))
+                else {
+                    return;
+                };
                 row.news.progress = news.progress;
             }
             ApplyEvent::Resource(news) => {
@@ -158,7 +184,11 @@ impl Renderer for TtyRenderer {
 
     fn tick(&mut self) {
         self.frame += 1;
-        if self.rows.values().any(|row| row.news.status == Status::Working) {
+        if self
+            .rows
+            .values()
+            .any(|row| row.news.status == Status::Working)
+        {
             self.redraw();
         }
     }

@@ -54,7 +54,11 @@ pub(super) async fn up(
         out,
     ));
     announce(session, &plan, observed, &services, &follower)?;
-    let writing = tokio::spawn(write(LogMux::new(style(session, args)), written, args.timestamps));
+    let writing = tokio::spawn(write(
+        LogMux::new(style(session, args)),
+        written,
+        args.timestamps,
+    ));
     let request = EventRequest {
         labels: vec![format!("{}={}", label::PROJECT, session.project.name)],
         ..EventRequest::default()
@@ -62,7 +66,13 @@ pub(super) async fn up(
     let mut events = session.engine.events(&request).await?;
     let before: Vec<_> = running(observed, &services)
         .into_iter()
-        .map(|container| (container.service().to_owned(), container.id.clone(), container.name.clone()))
+        .map(|container| {
+            (
+                container.service().to_owned(),
+                container.id.clone(),
+                container.name.clone(),
+            )
+        })
         .collect();
     for (service, id, name) in before {
         follower.attach(&service, &id, &name).await;
@@ -70,9 +80,17 @@ pub(super) async fn up(
     let mut following = Following::new(args);
     let ended = {
         let run = session.run_to_report("up", plan, Some(Arc::clone(&follower) as _));
-        following.follow(session, &follower, &mut events, run).await?
+        following
+            .follow(session, &follower, &mut events, run)
+            .await?
     };
-    let status = finish(session, args, ended, (&follower, &mut following, &mut events)).await;
+    let status = finish(
+        session,
+        args,
+        ended,
+        (&follower, &mut following, &mut events),
+    )
+    .await;
     drop(follower);
     // Whatever is still read ends with its container; what was read is written.
     drop(tokio::time::timeout(std::time::Duration::from_secs(2), writing).await);
@@ -81,8 +99,16 @@ pub(super) async fn up(
 
 fn style(session: &Session<'_>, args: &UpArgs) -> LogStyle {
     LogStyle {
-        prefix: if args.no_log_prefix { Prefix::None } else { Prefix::Name },
-        colour: if args.no_color { Colour::Off } else { session.ui.stdout_colour() },
+        prefix: if args.no_log_prefix {
+            Prefix::None
+        } else {
+            Prefix::Name
+        },
+        colour: if args.no_color {
+            Colour::Off
+        } else {
+            session.ui.stdout_colour()
+        },
         streams: Streams::Split,
     }
 }
@@ -99,16 +125,18 @@ fn announce(
         .into_iter()
         .map(|container| container.name.clone())
         .chain(plan.nodes().filter_map(|(_, node)| match &node.action {
-            plan::Action::StartContainer { service, container, .. } if services.contains(service) => {
-                Some(container.name().to_owned())
-            }
+            plan::Action::StartContainer {
+                service, container, ..
+            } if services.contains(service) => Some(container.name().to_owned()),
             _ => None,
         }))
         .map(|name| follower.log_name(&name).to_owned())
         .collect();
     names.sort();
     names.dedup();
-    session.ui.print(format_args!("Attaching to {}\n", names.join(", ")))?;
+    session
+        .ui
+        .print(format_args!("Attaching to {}\n", names.join(", ")))?;
     Ok(())
 }
 
@@ -126,7 +154,11 @@ async fn write(mut mux: LogMux, mut written: mpsc::UnboundedReceiver<Written>, t
                     Channel::Stdout => Output::Out,
                     Channel::Stderr => Output::Error,
                 };
-                let bytes = if timestamps { stamp(&bytes) } else { bytes.to_vec() };
+                let bytes = if timestamps {
+                    stamp(&bytes)
+                } else {
+                    bytes.to_vec()
+                };
                 mux.write(source, output, &bytes)
             }
             Written::Status(name, text) => {
@@ -134,7 +166,11 @@ async fn write(mut mux: LogMux, mut written: mpsc::UnboundedReceiver<Written>, t
                 mux.status(source, &text)
             }
         };
-        let flushed = if written.is_empty() { mux.flush() } else { Ok(()) };
+        let flushed = if written.is_empty() {
+            mux.flush()
+        } else {
+            Ok(())
+        };
         if result.is_err() || flushed.is_err() {
             return;
         }
@@ -143,9 +179,13 @@ async fn write(mut mux: LogMux, mut written: mpsc::UnboundedReceiver<Written>, t
 
 /// Our own time before each line (behaviours.md B214).
 fn stamp(bytes: &[u8]) -> Vec<u8> {
-    let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.9fZ ").to_string();
+    let time = jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%S%.9fZ ")
+        .to_string();
     let lines = bytes.split_inclusive(|byte| *byte == b'\n');
-    lines.flat_map(|line| [time.as_bytes(), line].concat()).collect()
+    lines
+        .flat_map(|line| [time.as_bytes(), line].concat())
+        .collect()
 }
 
 /// What is known while containers are followed.
@@ -158,7 +198,11 @@ struct Following {
 
 impl Following {
     fn new(args: &UpArgs) -> Self {
-        let abort = match (args.abort_on_container_failure, args.abort_on_container_exit, &args.exit_code_from) {
+        let abort = match (
+            args.abort_on_container_failure,
+            args.abort_on_container_exit,
+            &args.exit_code_from,
+        ) {
             (true, _, _) => Abort::OnFailure,
             (_, true, _) | (_, _, Some(_)) => Abort::OnExit,
             (false, false, None) => Abort::Never,
@@ -203,7 +247,12 @@ impl Following {
     }
 
     /// Takes one of the engine's events; answers an exit code where it ends everything.
-    async fn event(&mut self, session: &Session<'_>, follower: &Follower, event: &EventMessage) -> Option<i64> {
+    async fn event(
+        &mut self,
+        session: &Session<'_>,
+        follower: &Follower,
+        event: &EventMessage,
+    ) -> Option<i64> {
         let actor = event.actor.as_ref()?;
         let id = actor.id.as_deref()?;
         let attributes = actor.attributes.as_ref()?;
@@ -226,9 +275,22 @@ impl Following {
         }
     }
 
-    async fn died(&mut self, session: &Session<'_>, follower: &Follower, id: &str, code: i64) -> Option<i64> {
-        let state = session.engine.inspect_container(id).await.ok().and_then(|container| container.state);
-        let restarting = state.as_ref().is_some_and(|state| state.restarting == Some(true));
+    async fn died(
+        &mut self,
+        session: &Session<'_>,
+        follower: &Follower,
+        id: &str,
+        code: i64,
+    ) -> Option<i64> {
+        let state = session
+            .engine
+            .inspect_container(id)
+            .await
+            .ok()
+            .and_then(|container| container.state);
+        let restarting = state
+            .as_ref()
+            .is_some_and(|state| state.restarting == Some(true));
         let (service, name) = follower.end(id).await?;
         let suffix = if restarting { " (restarting)" } else { "" };
         follower.say(&name, format!("exited with code {code}{suffix}"));
@@ -254,7 +316,9 @@ async fn finish(
     (follower, following, events): (&Follower, &mut Following, &mut Stream<EventMessage>),
 ) -> CommandResult {
     match ended {
-        Ended::AllExited => Ok(following.code.map_or(ExitStatus::SUCCESS, ExitStatus::of_container)),
+        Ended::AllExited => Ok(following
+            .code
+            .map_or(ExitStatus::SUCCESS, ExitStatus::of_container)),
         Ended::Aborted(code) => {
             session.ui.status("Aborting on container exit...");
             stop(session, args, &[], (follower, following, events)).await?;
@@ -265,7 +329,9 @@ async fn finish(
             Ok(ExitStatus::of_container(code))
         }
         Ended::Interrupted => {
-            session.ui.status("Gracefully Stopping... press Ctrl+C again to force");
+            session
+                .ui
+                .status("Gracefully Stopping... press Ctrl+C again to force");
             tokio::select! {
                 stopped = stop(session, args, &args.services, (follower, following, events)) => stopped?,
                 () = interrupt::interrupted() => kill(session).await?,
@@ -283,7 +349,12 @@ async fn stop(
     (follower, following, events): (&Follower, &mut Following, &mut Stream<EventMessage>),
 ) -> Result<(), CommandError> {
     let observed = session.observe().await?;
-    let plan = plan::stop(&session.project, &session.graph, &observed, (services, args.timeout));
+    let plan = plan::stop(
+        &session.project,
+        &session.graph,
+        &observed,
+        (services, args.timeout),
+    );
     let mut stopping = std::pin::pin!(session.run_to_report("stop", plan, None));
     let report = loop {
         tokio::select! {
@@ -305,9 +376,16 @@ async fn stop(
 
 async fn kill(session: &Session<'_>) -> Result<(), CommandError> {
     let observed = session.observe().await?;
-    for container in observed.containers.iter().filter(|container| container.is_running()) {
+    for container in observed
+        .containers
+        .iter()
+        .filter(|container| container.is_running())
+    {
         if session.project.services.contains_key(container.service()) && !container.is_one_off() {
-            session.engine.kill_container(&container.id, "SIGKILL").await?;
+            session
+                .engine
+                .kill_container(&container.id, "SIGKILL")
+                .await?;
         }
     }
     Ok(())

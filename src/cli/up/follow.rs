@@ -91,7 +91,12 @@ impl Follower {
 
     /// Attaches to what the container prints from now on.
     pub(super) async fn attach(&self, service: &str, id: &str, name: &str) {
-        let tty = self.engine.inspect_container(id).await.ok().and_then(|container| container.config?.tty);
+        let tty = self
+            .engine
+            .inspect_container(id)
+            .await
+            .ok()
+            .and_then(|container| container.config?.tty);
         let options = AttachOptions {
             output: true,
             tty: tty.unwrap_or(false),
@@ -122,7 +127,10 @@ impl Follower {
         let reading = stream.map(|mut stream| {
             tokio::spawn(async move {
                 while let Some(Ok(piece)) = stream.next().await {
-                    if out.send(Written::Piece(shown.clone(), piece.channel, piece.bytes)).is_err() {
+                    if out
+                        .send(Written::Piece(shown.clone(), piece.channel, piece.bytes))
+                        .is_err()
+                    {
                         return;
                     }
                 }
@@ -140,7 +148,9 @@ impl Follower {
     pub(super) async fn end(&self, id: &str) -> Option<(String, String)> {
         let followed = self.lock().remove(id)?;
         if let Some(mut reading) = followed.reading
-            && tokio::time::timeout(Duration::from_secs(2), &mut reading).await.is_err()
+            && tokio::time::timeout(Duration::from_secs(2), &mut reading)
+                .await
+                .is_err()
         {
             reading.abort();
         }
@@ -149,7 +159,10 @@ impl Follower {
 
     /// Writes a line about a container.
     pub(super) fn say(&self, name: &str, text: String) {
-        drop(self.out.send(Written::Status(self.log_name(name).to_owned(), text)));
+        drop(
+            self.out
+                .send(Written::Status(self.log_name(name).to_owned(), text)),
+        );
     }
 }
 

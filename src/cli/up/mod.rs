@@ -18,7 +18,10 @@ use crate::ui::Ui;
 
 /// Arguments of `up`.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "independent command line switches")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent command line switches"
+)]
 pub(crate) struct UpArgs {
     /// Stop everything when a container ends
     #[arg(long, conflicts_with_all = ["detach", "abort_on_container_failure"])]
@@ -89,7 +92,12 @@ pub(crate) struct UpArgs {
     #[arg(long)]
     wait: bool,
     /// Seconds to wait at most
-    #[arg(long, value_name = "SECONDS", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     wait_timeout: i64,
     /// Answer every question with yes
     #[arg(short, long, alias = "y")]
@@ -102,11 +110,17 @@ pub(crate) struct UpArgs {
 /// Brings a project up.
 pub(crate) async fn cmd_up(ui: &Ui, context: &Context, args: &UpArgs) -> CommandResult {
     let limit = wait_limit(args.wait_timeout)?;
-    if args.wait && (args.abort_on_container_exit || !args.attach.is_empty() || args.attach_dependencies) {
-        return Err(CommandError::user("--wait cannot be combined with --abort-on-container-exit, --attach or --attach-dependencies"));
+    if args.wait
+        && (args.abort_on_container_exit || !args.attach.is_empty() || args.attach_dependencies)
+    {
+        return Err(CommandError::user(
+            "--wait cannot be combined with --abort-on-container-exit, --attach or --attach-dependencies",
+        ));
     }
     let session = open(ui, context, args).await?;
-    let observed = session.prepare_images(&args.images.options(&session)?).await?;
+    let observed = session
+        .prepare_images(&args.images.options(&session)?)
+        .await?;
     let mut options = plan_options(&session, args, limit)?;
     let plan = session.plan(&observed, &mut options, Answers::from_flag(args.yes))?;
     if args.no_start {
@@ -120,8 +134,16 @@ pub(crate) async fn cmd_up(ui: &Ui, context: &Context, args: &UpArgs) -> Command
 }
 
 /// Loads the project as the flags change it.
-async fn open<'a>(ui: &'a Ui, context: &'a Context, args: &UpArgs) -> Result<Session<'a>, CommandError> {
-    let dependencies = if args.no_deps { Dependencies::Ignore } else { Dependencies::Include };
+async fn open<'a>(
+    ui: &'a Ui,
+    context: &'a Context,
+    args: &UpArgs,
+) -> Result<Session<'a>, CommandError> {
+    let dependencies = if args.no_deps {
+        Dependencies::Ignore
+    } else {
+        Dependencies::Include
+    };
     let mut project = load(ui, context, &args.services, dependencies).await?;
     scale(&mut project, &args.scale)?;
     if let Some(service) = &args.exit_code_from
@@ -139,21 +161,33 @@ async fn open<'a>(ui: &'a Ui, context: &'a Context, args: &UpArgs) -> Result<Ses
     Ok(session)
 }
 
-async fn detached(session: &Session<'_>, plan: Plan, args: &UpArgs, limit: Option<Duration>) -> CommandResult {
+async fn detached(
+    session: &Session<'_>,
+    plan: Plan,
+    args: &UpArgs,
+    limit: Option<Duration>,
+) -> CommandResult {
     let running = session.run("up", plan, None);
     match limit.filter(|_| args.wait) {
         None => running.await?,
-        Some(limit) => tokio::time::timeout(limit, running).await.unwrap_or_else(|_| {
-            let seconds = limit.as_secs();
-            Err(CommandError::user(format!("application not healthy after {}", go_duration(seconds))))
-        })?,
+        Some(limit) => tokio::time::timeout(limit, running)
+            .await
+            .unwrap_or_else(|_| {
+                let seconds = limit.as_secs();
+                Err(CommandError::user(format!(
+                    "application not healthy after {}",
+                    go_duration(seconds)
+                )))
+            })?,
     };
     Ok(ExitStatus::SUCCESS)
 }
 
 /// Seconds as Go prints them.
 fn go_duration(seconds: u64) -> String {
-    let nanos = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+    let nanos = i64::try_from(seconds)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(1_000_000_000);
     hoist::model::Duration(nanos).to_string()
 }
 
@@ -162,7 +196,9 @@ pub(super) fn wait_limit(seconds: i64) -> Result<Option<Duration>, CommandError>
     match u64::try_from(seconds) {
         Ok(0) => Ok(None),
         Ok(seconds) => Ok(Some(Duration::from_secs(seconds))),
-        Err(_) => Err(CommandError::user("--wait-timeout must be a non-negative integer")),
+        Err(_) => Err(CommandError::user(
+            "--wait-timeout must be a non-negative integer",
+        )),
     }
 }
 
@@ -171,7 +207,11 @@ fn plan_options(
     args: &UpArgs,
     limit: Option<Duration>,
 ) -> Result<PlanOptions, CommandError> {
-    let (recreate, option) = match (args.force_recreate, args.renew_anon_volumes, args.no_recreate) {
+    let (recreate, option) = match (
+        args.force_recreate,
+        args.renew_anon_volumes,
+        args.no_recreate,
+    ) {
         (true, _, _) => (Recreate::Force, "--force-recreate"),
         (_, true, _) => (Recreate::Force, "--renew-anon-volumes"),
         (_, _, true) => (Recreate::Never, ""),
@@ -192,7 +232,11 @@ fn plan_options(
         recreate,
         recreate_dependencies,
         recreate_option: option,
-        anonymous_volumes: if args.renew_anon_volumes { AnonymousVolumes::Renew } else { AnonymousVolumes::Inherit },
+        anonymous_volumes: if args.renew_anon_volumes {
+            AnonymousVolumes::Renew
+        } else {
+            AnonymousVolumes::Inherit
+        },
         orphans: orphan_policy(session, args.remove_orphans)?,
         goal,
         timeout: args.timeout,
@@ -206,12 +250,22 @@ fn plan_options(
 /// The services whose output is followed (behaviours.md B212).
 fn followed(session: &Session<'_>, args: &UpArgs) -> Vec<String> {
     let wants = |name: &str| {
-        session.project.services.get(name).is_some_and(|service| service.attach != Some(false))
+        session
+            .project
+            .services
+            .get(name)
+            .is_some_and(|service| service.attach != Some(false))
     };
     let mut chosen: Vec<String> = if args.attach.is_empty() {
         let all = args.services.is_empty() || args.attach_dependencies;
-        let names = session.graph.start_order().filter(|name| all || args.services.iter().any(|named| named == name));
-        names.filter(|name| wants(name)).map(str::to_owned).collect()
+        let names = session
+            .graph
+            .start_order()
+            .filter(|name| all || args.services.iter().any(|named| named == name));
+        names
+            .filter(|name| wants(name))
+            .map(str::to_owned)
+            .collect()
     } else {
         args.attach.clone()
     };
@@ -220,7 +274,10 @@ fn followed(session: &Session<'_>, args: &UpArgs) -> Vec<String> {
 }
 
 /// Names of the containers that run already.
-fn running<'a>(observed: &'a ObservedState, services: &[String]) -> Vec<&'a hoist::engine::ObservedContainer> {
+fn running<'a>(
+    observed: &'a ObservedState,
+    services: &[String],
+) -> Vec<&'a hoist::engine::ObservedContainer> {
     observed
         .containers
         .iter()
