@@ -7,20 +7,21 @@
 //! [`resolve`] is called by the engine (it knows images, volumes and networks); everything after the request happens
 //! in the keeper, which has no choices left to make.
 
+pub mod capability;
 pub mod cgroup;
 pub(crate) mod channel;
 pub mod failure;
 pub(crate) mod finish;
 pub(crate) mod init;
 pub(crate) mod launch;
-pub mod mount;
 mod operation;
 mod reaper;
 pub mod request;
 pub mod resolve;
 mod rootfs;
+pub mod seccomp;
 pub(crate) mod setup;
 mod user;
 
 pub use request::{ContainerRequest, ExecRequest};
-pub use resolve::{ResolveError, ResolveInput, resolve, resolve_exec};
+pub use resolve::{ResolveError, ResolveInput, limits, resolve, resolve_exec};

@@ -108,7 +108,7 @@ impl<'a> Performer<'a> {
                 path, recursion, ..
             } => self.open_source(path, *recursion),
             SetupOp::OpenNull => self.open_null(),
-            SetupOp::DetachMounts => detach_mounts(),
+            SetupOp::OwnMounts => own_mounts(),
             SetupOp::MountRoot {
                 lower,
                 upper,
@@ -446,8 +446,11 @@ fn set_oom_score(score: i32) -> Step {
     }
 }
 
-fn detach_mounts() -> Step {
+fn own_mounts() -> Step {
     use rustix::mount::MountPropagationFlags;
+    named(process::unshare(libc::CLONE_NEWNS), || {
+        "make a mount namespace".into()
+    })?;
     let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     named(rustix::mount::mount_change("/", flags), || {
         "detach the mounts from the host's".into()

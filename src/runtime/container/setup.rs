@@ -39,8 +39,8 @@ pub(crate) enum SetupOp {
     },
     /// Clone the host's `/dev/null` (checked to be one) for masks.
     OpenNull,
-    /// Cut the propagation of mounts between host and container.
-    DetachMounts,
+    /// A mount namespace of the container's own, cut off from the host's.
+    OwnMounts,
     /// Mount the root below the host's tree.
     MountRoot {
         lower: Vec<PathBuf>,
@@ -128,7 +128,7 @@ const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
 const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 const HARDENED: u64 = NOSUID | NODEV | NOEXEC;
 
-/// The flags of the clone.
+/// The flags of the clone; the mount namespace comes later, when the host has given what it has to give.
 pub(crate) fn clone_flags(request: &ContainerRequest) -> u64 {
     let namespaces = &request.namespaces;
     let wanted = [
@@ -142,7 +142,7 @@ pub(crate) fn clone_flags(request: &ContainerRequest) -> u64 {
     let flags = wanted
         .iter()
         .filter(|(namespace, _)| **namespace == Namespace::New)
-        .fold(libc::CLONE_NEWNS, |flags, (_, flag)| flags | flag);
+        .fold(0, |flags, (_, flag)| flags | flag);
     u64::from(flags.cast_unsigned())
 }
 
@@ -229,7 +229,8 @@ fn wanted_sources(request: &ContainerRequest) -> Vec<Mount> {
     wanted
 }
 
-/// Opens the sources while the host's tree is still there. Before `DetachMounts`, so that a shared bind stays a peer.
+/// Opens the sources in the host's mount namespace: a shared bind stays a peer of the host's, and a source may be named
+/// by a descriptor of the engine (`/proc/PID/fd/N`).
 fn open_sources(
     request: &ContainerRequest,
     steps: &mut Vec<SetupOp>,
@@ -258,7 +259,7 @@ fn open_sources(
 
 fn root(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
     let at = request.run_dir.join("rootfs");
-    steps.push(SetupOp::DetachMounts);
+    steps.push(SetupOp::OwnMounts);
     steps.push(SetupOp::MountRoot {
         lower: request.rootfs.lower.clone(),
         upper: request.rootfs.upper.clone(),

@@ -1,0 +1,232 @@
+//! Docker's words for a container, turned into a [`ContainerRequest`] without a choice left.
+
+mod device;
+mod limit;
+mod namespace;
+mod process;
+mod security;
+
+pub use limit::limits;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bollard_stubs::models::{ContainerConfig, ExecConfig, HostConfig, ImageConfig};
+
+use super::request::{
+    Cgroup, ContainerRequest, ExecRequest, ExtraFile, LogFile, Mount, Namespace, Rootfs, Stdin,
+    Stdio,
+};
+
+/// What the engine knows about a container that is about to start.
+#[derive(Debug)]
+pub struct ResolveInput<'a> {
+    /// Id of the container.
+    pub id: &'a str,
+    /// What the client asked for.
+    pub config: &'a ContainerConfig,
+    /// The part of it that concerns the host.
+    pub host_config: &'a HostConfig,
+    /// Configuration of the image.
+    pub image: Option<&'a ImageConfig>,
+    /// The root file system.
+    pub rootfs: Rootfs,
+    /// All mounts with their host paths; tmpfs included.
+    pub mounts: Vec<Mount>,
+    /// `/etc/hosts` and the like.
+    pub files: Vec<ExtraFile>,
+    /// The network namespace.
+    pub network: Namespace,
+    /// Pids of the containers that `container:ID` modes name, by the name or id used there.
+    pub peers: BTreeMap<String, i32>,
+    /// Cgroup of the instance, without a leading slash (`hoist`); `cgroup_parent` replaces it.
+    pub cgroup_parent: &'a str,
+    /// The log, when the driver is one that the keeper writes.
+    pub log: Option<LogFile>,
+    /// Folder of the container in the run directory.
+    pub run_dir: PathBuf,
+    /// Where the exit record goes.
+    pub exit_record: PathBuf,
+}
+
+/// A request, and what of it could not be honoured.
+#[derive(Debug)]
+pub struct Resolved<T> {
+    /// The request.
+    pub request: T,
+    /// Warnings for the client.
+    pub warnings: Vec<String>,
+}
+
+/// Why a container cannot be resolved; each is the client's mistake (status 400).
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// Neither the client nor the image names a program.
+    #[error("no command specified")]
+    NoCommand,
+    /// An exec without a program.
+    #[error("No exec command specified")]
+    NoExecCommand,
+    /// A seccomp profile that cannot be used.
+    #[error("opening seccomp profile failed")]
+    Seccomp(#[source] super::seccomp::ProfileError),
+    /// An option that is not known.
+    #[error("invalid {what} `{value}`")]
+    Invalid {
+        /// What was read.
+        what: &'static str,
+        /// Its text.
+        value: String,
+    },
+    /// A file that an option names cannot be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Resolves a container.
+///
+/// # Errors
+/// When an option is not known or contradicts another.
+pub fn resolve(input: ResolveInput<'_>) -> Result<Resolved<ContainerRequest>, ResolveError> {
+    let mut warnings = Vec::new();
+    let host = input.host_config;
+    check_targets(&input.mounts)?;
+    let namespaces = namespace::resolve(&input, &mut warnings)?;
+    let process = process::first(&input, &mut warnings)?;
+    let hostname = namespace::hostname(&input, &namespaces);
+    let (devices, device_rules) = device::resolve(host, &mut warnings)?;
+    let request = ContainerRequest {
+        id: input.id.to_owned(),
+        hostname,
+        domainname: input
+            .config
+            .domainname
+            .clone()
+            .filter(|name| !name.is_empty()),
+        devices,
+        shm_size: host
+            .shm_size
+            .and_then(|size| u64::try_from(size).ok())
+            .filter(|&size| size > 0)
+            .unwrap_or(64 << 20),
+        paths: security::paths(host)?,
+        sysctls: namespace::sysctls(host, &namespaces)?,
+        cgroup: Cgroup {
+            path: cgroup_path(&input),
+            limits: limit::limits(host)?,
+            devices: device_rules,
+        },
+        stdio: Stdio {
+            stdin: stdin(input.config),
+        },
+        process,
+        namespaces,
+        rootfs: input.rootfs,
+        mounts: input.mounts,
+        files: input.files,
+        log: input.log,
+        run_dir: input.run_dir,
+        exit_record: input.exit_record,
+    };
+    Ok(Resolved { request, warnings })
+}
+
+fn stdin(config: &ContainerConfig) -> Stdin {
+    match (config.open_stdin, config.stdin_once) {
+        (Some(true), Some(true)) => Stdin::Once,
+        (Some(true), _) => Stdin::Open,
+        _ => Stdin::Closed,
+    }
+}
+
+fn cgroup_path(input: &ResolveInput<'_>) -> String {
+    let wished = input
+        .host_config
+        .cgroup_parent
+        .as_deref()
+        .map(|parent| parent.trim_matches('/'));
+    // Only plain names: the path is joined to the root of each hierarchy.
+    let parent = wished
+        .filter(|parent| {
+            !parent.is_empty()
+                && parent
+                    .split('/')
+                    .all(|part| !matches!(part, "" | "." | ".."))
+        })
+        .unwrap_or(input.cgroup_parent);
+    format!("{parent}/{}", input.id)
+}
+
+/// Nothing may be mounted over `/proc`, through which security is set up and judged; but for a few harmless files.
+fn check_targets(mounts: &[Mount]) -> Result<(), ResolveError> {
+    const HARMLESS: [&str; 11] = [
+        "/proc/cpuinfo",
+        "/proc/diskstats",
+        "/proc/loadavg",
+        "/proc/meminfo",
+        "/proc/net/dev",
+        "/proc/slabinfo",
+        "/proc/stat",
+        "/proc/swaps",
+        "/proc/sys/crypto/fips_enabled",
+        "/proc/sys/kernel/ns_last_pid",
+        "/proc/uptime",
+    ];
+    for mount in mounts {
+        let target = plain_path(&mount.target);
+        let below_proc = target == "/proc" || target.starts_with("/proc/");
+        if !mount.target.starts_with('/')
+            || target == "/"
+            || (below_proc && !HARMLESS.contains(&target.as_str()))
+        {
+            return Err(ResolveError::Invalid {
+                what: "mount destination",
+                value: mount.target.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A path without `.`, `..` and doubled slashes.
+fn plain_path(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            _ => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+/// Resolves a process to run in a container that was started from `container`.
+///
+/// # Errors
+/// When an option is not known.
+pub fn resolve_exec(
+    id: &str,
+    exec: &ExecConfig,
+    container: &ContainerRequest,
+) -> Result<ExecRequest, ResolveError> {
+    let stdin = if exec.attach_stdin == Some(true) {
+        Stdin::Once
+    } else {
+        Stdin::Closed
+    };
+    Ok(ExecRequest {
+        id: id.to_owned(),
+        container: container.id.clone(),
+        process: process::further(exec, &container.process)?,
+        stdin,
+    })
+}
+
+#[cfg(test)]
+mod tests;
