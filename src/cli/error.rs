@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use hoist::engine::EngineError;
+use hoist::engine::{EngineError, EngineErrorKind};
 use hoist::load::LoadError;
 
 use crate::ui::Ui;
@@ -135,7 +135,13 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 
 impl From<EngineError> for CommandError {
     fn from(error: EngineError) -> Self {
-        Self::new(CommandErrorKind::Engine, error)
+        let unreachable = error.kind == EngineErrorKind::Unreachable;
+        let failed = Self::new(CommandErrorKind::Engine, error);
+        if unreachable {
+            failed.hinted("is the engine running? Choose another with --engine or DOCKER_HOST")
+        } else {
+            failed
+        }
     }
 }
 

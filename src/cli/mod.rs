@@ -52,6 +52,7 @@ mod wait;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use context::Context;
@@ -235,10 +236,33 @@ fn report(ui: &Ui, error: &CommandError) -> ExitCode {
 
 /// Prints what clap found wrong. docker compose answers 1 for every usage error, and help is no error.
 fn report_usage(failure: &clap::Error) -> ExitCode {
-    let printed = failure.print();
-    if failure.use_stderr() || printed.is_err() {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
+    let ui = Ui::plain();
+    let invalid = failure
+        .get(ContextKind::InvalidArg)
+        .map(ToString::to_string);
+    let unknown = failure
+        .get(ContextKind::InvalidSubcommand)
+        .map(ToString::to_string);
+    match (failure.kind(), invalid, unknown) {
+        (ErrorKind::UnknownArgument, Some(flag), _) if flag.starts_with('-') => {
+            let usage = failure.get(ContextKind::Usage).map(ToString::to_string);
+            let usage = usage.map(|usage| usage.replace("Usage: ", "usage: "));
+            ui.error(&format!("unknown flag: {flag}"), &Vec::from_iter(usage));
+        }
+        (ErrorKind::InvalidSubcommand, _, Some(command)) => {
+            // A reader that is gone misses the help, not the error.
+            drop(ui.print(Root::command().render_help()));
+            ui.error(
+                &format!("unknown docker command: \"compose {command}\""),
+                &[],
+            );
+        }
+        _ => {
+            let printed = failure.print();
+            if !failure.use_stderr() && printed.is_ok() {
+                return ExitCode::SUCCESS;
+            }
+        }
     }
+    ExitCode::FAILURE
 }

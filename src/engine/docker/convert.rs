@@ -28,7 +28,24 @@ fn to_engine_error(operation: &'static str, resource: String, error: Error) -> E
             EngineError::new(operation, resource, kind, message)
         }
         Error::DockerStreamError { error } => EngineError::new(operation, resource, kind, error),
+        Error::SocketNotFoundError(_) => {
+            EngineError::new(operation, resource, kind, "there is no such socket")
+        }
+        Error::RequestTimeoutError => {
+            EngineError::new(operation, resource, kind, "the engine does not answer")
+        }
+        Error::HyperLegacyError { err } => {
+            EngineError::new(operation, resource, kind, innermost(&err))
+        }
         error => EngineError::new(operation, resource, kind, error),
+    }
+}
+
+/// The last cause: what lies between says no more than that a connection failed.
+fn innermost(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => innermost(cause),
+        None => error.to_string(),
     }
 }
 
