@@ -1,0 +1,125 @@
+//! Rules of `.dockerignore`, and of `--exclude`: the last rule that fits a path or a directory above it decides.
+
+use std::path::{Component, Path};
+
+use super::glob::Glob;
+
+/// Rules in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ignore {
+    rules: Vec<(Glob, Verdict)>,
+}
+
+/// What a rule says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Leave,
+    Take,
+}
+
+impl Ignore {
+    /// Reads a `.dockerignore` file.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        Self::from_patterns(lines)
+    }
+
+    /// Rules from patterns.
+    pub fn from_patterns<'a>(patterns: impl Iterator<Item = &'a str>) -> Self {
+        Self {
+            rules: patterns.filter_map(rule).collect(),
+        }
+    }
+
+    /// Whether there are no rules.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Whether a path, relative to the root of the context, is left out.
+    #[must_use]
+    pub fn leaves_out(&self, path: &str) -> bool {
+        let decided = self.rules.iter().rev().find(|(glob, _)| {
+            let ends = path.match_indices('/').map(|(at, _)| at);
+            ends.chain([path.len()])
+                .any(|end| end > 0 && glob.matches(&path[..end]))
+        });
+        decided.is_some_and(|(_, verdict)| *verdict == Verdict::Leave)
+    }
+
+    /// Whether something below a directory that is left out may be taken all the same.
+    #[must_use]
+    pub fn has_exceptions(&self) -> bool {
+        self.rules
+            .iter()
+            .any(|(_, verdict)| *verdict == Verdict::Take)
+    }
+}
+
+fn rule(line: &str) -> Option<(Glob, Verdict)> {
+    let line = line.trim();
+    let (pattern, verdict) = match line.strip_prefix('!') {
+        Some(pattern) => (pattern.trim(), Verdict::Take),
+        None => (line, Verdict::Leave),
+    };
+    let pattern = clean(pattern);
+    (!pattern.is_empty()).then(|| (Glob::new(&pattern), verdict))
+}
+
+/// The pattern relative to the root: without `.`, `..`, and slashes around it.
+fn clean(pattern: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for component in Path::new(pattern).components() {
+        match component {
+            Component::Normal(part) => parts.extend(part.to_str()),
+            Component::ParentDir => {
+                parts.pop();
+            }
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ignore;
+
+    #[test]
+    fn the_last_rule_that_fits_decides() {
+        let ignore = Ignore::parse(
+            "# comment\n*.md\n!README.md\n\n/node_modules/\n**/target\nsecret?\nd/*\n!d/keep\n./x/../y\n",
+        );
+        let table = [
+            ("a.md", true),
+            ("README.md", false),
+            ("sub/a.md", false),
+            ("node_modules", true),
+            ("node_modules/x/y", true),
+            ("sub/node_modules", false),
+            ("a/b/target/c", true),
+            ("secret1", true),
+            ("secret12", false),
+            ("d", false),
+            ("d/drop", true),
+            ("d/keep", false),
+            ("d/keep/x", false),
+            ("y", true),
+            ("x", false),
+        ];
+        for (path, expected) in table {
+            assert_eq!(ignore.leaves_out(path), expected, "{path}");
+        }
+        assert!(ignore.has_exceptions());
+    }
+
+    #[test]
+    fn all_can_be_left_out_with_exceptions() {
+        let ignore = Ignore::parse("*\n!src\n");
+        assert!(ignore.leaves_out("a"));
+        assert!(!ignore.leaves_out("src/a"));
+    }
+}
