@@ -3,8 +3,15 @@
 use std::path::PathBuf;
 
 use super::HostError;
+use super::parse::Instruction;
 use crate::runtime::archive::ArchiveError;
 use crate::runtime::image::ImageError;
+
+/// Lines shown before and after the failing one.
+const AROUND: usize = 3;
+/// Lines of output that are repeated.
+const OUTPUT_LINES: usize = 10;
+const RULE: &str = "--------------------";
 
 /// A failed build.
 #[derive(Debug, thiserror::Error)]
@@ -40,14 +47,14 @@ pub enum BuildError {
     #[error("{0}")]
     Invalid(String),
     /// An instruction could not be done.
-    #[error("line {line}: {instruction}: {message}")]
+    #[error("{keyword} failed on line {line}")]
     Step {
         /// Line of the Dockerfile.
         line: usize,
         /// The instruction.
-        instruction: String,
+        keyword: String,
         /// What is wrong.
-        message: String,
+        source: Box<BuildError>,
     },
     /// A RUN step ended with another code than 0.
     #[error("The command '{command}' returned a non-zero code: {code}")]
@@ -58,7 +65,12 @@ pub enum BuildError {
         code: i64,
         /// Line of the Dockerfile.
         line: usize,
+        /// The end of what it printed.
+        output: String,
     },
+    /// Nobody waits for the build any more, or another stage has failed.
+    #[error("the build was cancelled")]
+    Cancelled,
     /// The image store.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -78,4 +90,89 @@ pub enum BuildError {
         /// The cause.
         source: std::io::Error,
     },
+}
+
+impl BuildError {
+    /// The same error at an instruction, unless it has a place already.
+    pub(super) fn at(self, instruction: &Instruction) -> Self {
+        match self {
+            Self::Invalid(_)
+            | Self::Image(_)
+            | Self::Archive(_)
+            | Self::Host(_)
+            | Self::File { .. } => Self::Step {
+                line: instruction.line,
+                keyword: instruction.keyword.clone(),
+                source: Box::new(self),
+            },
+            placed => placed,
+        }
+    }
+
+    /// The line of the Dockerfile, if it has one.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            Self::Parse { line, .. } | Self::Step { line, .. } | Self::Exit { line, .. } => {
+                Some(*line)
+            }
+            _ => None,
+        }
+    }
+
+    /// The message with all causes, as one line.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = std::error::Error::source(self);
+        while let Some(cause) = next {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        text
+    }
+}
+
+/// The lines of a Dockerfile around an error, with a mark, after the last output of a step.
+pub(super) fn excerpt(error: &BuildError, name: &str, text: &str) -> Option<String> {
+    use std::fmt::Write as _;
+    let line = error.line()?;
+    let mut out = String::new();
+    if let BuildError::Exit {
+        output, command, ..
+    } = error
+    {
+        let lines: Vec<&str> = output.lines().collect();
+        let tail = lines[lines.len().saturating_sub(OUTPUT_LINES)..].join("\n");
+        write!(out, "------\n > RUN {command}:\n{tail}\n------\n").ok()?;
+    }
+    writeln!(out, "{name}:{line}\n{RULE}").ok()?;
+    let from = line.saturating_sub(AROUND + 1);
+    for (index, content) in text.lines().enumerate().skip(from).take(2 * AROUND + 1) {
+        let mark = if index + 1 == line { ">>>" } else { "   " };
+        writeln!(out, "{:>4} | {mark} {content}", index + 1).ok()?;
+    }
+    writeln!(out, "{RULE}").ok()?;
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_marks_the_line_and_repeats_the_output() {
+        let error = BuildError::Exit {
+            command: "/bin/sh -c false".to_owned(),
+            code: 1,
+            line: 3,
+            output: "one\ntwo\n".to_owned(),
+        };
+        let expected = "------\n > RUN /bin/sh -c false:\none\ntwo\n------\nDockerfile:3\n--------------------\n   1 |     a\n   2 |     b\n   3 | >>> c\n   4 |     d\n--------------------\n";
+        assert_eq!(
+            excerpt(&error, "Dockerfile", "a\nb\nc\nd\n").as_deref(),
+            Some(expected)
+        );
+    }
 }

@@ -173,7 +173,11 @@ mod tests {
             ("[a", "[a", true),
         ];
         for (pattern, path, expected) in table {
-            assert_eq!(Glob::new(pattern).matches(path), expected, "{pattern} {path}");
+            assert_eq!(
+                Glob::new(pattern).matches(path),
+                expected,
+                "{pattern} {path}"
+            );
         }
     }
 

@@ -14,11 +14,31 @@
 //!                     upper directory --> layer of the store --> state after it --> cache
 //! ```
 
+mod cache;
+mod command;
+mod copy;
 mod error;
+mod files;
+mod glob;
+mod ignore;
+mod layer;
+mod mount;
+mod origin;
+mod owner;
+mod parse;
+mod pipeline;
 mod request;
+mod run;
+mod scope;
+mod shared;
+mod stage;
+mod state;
+mod worker;
 
 pub use error::BuildError;
+pub use pipeline::{Builder, build};
 pub use request::{
-    BuildEvent, BuildHost, BuildRequest, BuiltImage, CacheUse, DockerfileSource, HostError,
-    NamedContext, Network, OutputStream, PullPolicy, RunStep, Security, StepMount, StepMountKind,
+    BuildEvent, BuildHost, BuildRequest, BuiltImage, CacheUse, DockerfileSource, Entitlements,
+    HostError, NamedContext, Network, OutputStream, PullPolicy, RunStep, Security, StepMount,
+    StepMountKind,
 };

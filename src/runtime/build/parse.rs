@@ -300,9 +300,7 @@ fn split_instruction(text: &str, line: usize, escape: char) -> Result<Instructio
     };
     check_flags(&keyword, &flags).map_err(failed)?;
     if rest.is_empty() && !matches!(keyword.as_str(), "CMD" | "ENTRYPOINT") {
-        return Err(failed(format!(
-            "{keyword} requires at least one argument"
-        )));
+        return Err(failed(format!("{keyword} requires at least one argument")));
     }
     Ok(Instruction {
         line,
@@ -519,10 +517,7 @@ mod tests {
         assert_eq!(copy.flag("from"), Some("x"));
         assert_eq!(copy.flag("chown"), Some("a:b"));
         assert!(copy.is_on("link"));
-        assert_eq!(
-            copy.flag_values("exclude").collect::<Vec<_>>(),
-            ["a", "b"]
-        );
+        assert_eq!(copy.flag_values("exclude").collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(copy.rest, "src /dst");
         assert!(one("COPY --bogus=1 a b").is_err());
         assert!(one("COPY --from a b").is_err());

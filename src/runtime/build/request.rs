@@ -43,6 +43,26 @@ pub struct BuildRequest {
     pub ssh: BTreeMap<String, PathBuf>,
     /// Further contexts by name.
     pub contexts: BTreeMap<String, NamedContext>,
+    /// What steps may do beyond a container.
+    pub entitlements: Entitlements,
+}
+
+/// What steps may do beyond a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Entitlements {
+    /// Nothing.
+    #[default]
+    None,
+    /// `--security=insecure`.
+    Insecure,
+}
+
+impl Entitlements {
+    /// Whether `--security=insecure` is refused.
+    #[must_use]
+    pub fn is_insecure_refused(self) -> bool {
+        self == Self::None
+    }
 }
 
 /// Where the Dockerfile is.
@@ -155,6 +175,8 @@ pub enum BuildEvent {
     Built(Digest),
     /// It has a name.
     Tagged(String),
+    /// Where the Dockerfile failed: its lines around the instruction, and the last output.
+    Excerpt(String),
 }
 
 /// Where a step printed.
@@ -195,6 +217,8 @@ pub struct RunStep {
     pub shm_size: Option<u64>,
     /// Limits, `nofile=1024:2048`.
     pub ulimits: Vec<String>,
+    /// A directory for the host's own files of this step; it goes with the step.
+    pub scratch: PathBuf,
 }
 
 /// Privileges of a RUN step.
@@ -249,6 +273,9 @@ pub trait BuildHost: Send + Sync {
         platform: Option<&str>,
         progress: &mut dyn FnMut(serde_json::Value),
     ) -> Result<(), HostError>;
+
+    /// Whether nobody waits for the build any more.
+    fn is_cancelled(&self) -> bool;
 }
 
 /// Why the host could not do something; the text is for the user.

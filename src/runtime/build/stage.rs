@@ -121,11 +121,12 @@ impl Stages {
     #[must_use]
     pub fn dependencies(&self, index: usize, base: &str) -> BTreeSet<usize> {
         let stage = &self.stages[index];
-        let sources = stage.steps.iter().flat_map(|step| sources(step, self.escape));
+        let sources = stage
+            .steps
+            .iter()
+            .flat_map(|step| sources(step, self.escape));
         let copied = sources.filter_map(|source| self.find(&source, index));
-        let begun = self
-            .find_named(base, index)
-            .into_iter();
+        let begun = self.find_named(base, index).into_iter();
         copied.chain(begun).collect()
     }
 
@@ -154,7 +155,9 @@ impl Stages {
 fn sources(step: &Instruction, escape: char) -> Vec<String> {
     if step.keyword == "ONBUILD" {
         let inner = parse_line(&step.rest, step.line, escape);
-        return inner.map(|inner| sources(&inner, escape)).unwrap_or_default();
+        return inner
+            .map(|inner| sources(&inner, escape))
+            .unwrap_or_default();
     }
     let mounts = step
         .flag_values("mount")

@@ -156,7 +156,7 @@ impl ImageStore {
         if record.exists() {
             fs::remove_file(&record).map_err(file_error("remove", &record))?;
         }
-        let mut needed = std::collections::HashSet::new();
+        let mut needed = self.held();
         for other in self.all_ids()? {
             needed.extend(self.stored(&other)?.file.chain_ids());
         }

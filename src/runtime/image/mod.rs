@@ -18,6 +18,7 @@ mod config;
 mod digest;
 mod error;
 mod filter;
+mod held;
 mod import;
 mod layer;
 mod listing;
@@ -37,9 +38,10 @@ pub use change::{
     apply, apply_changes, command, environment_of, is_config_instruction, join_workdir, json_form,
     set_env,
 };
-pub use config::{ConfigFile, HistoryEntry, RootFiles, architecture};
+pub use config::{ConfigFile, HistoryEntry, RootFiles, architecture, chain_ids};
 pub use digest::{Digest, Hashing};
 pub use error::{ErrorKind, ImageError};
+pub use held::Scratch;
 pub use import::Step;
 pub use manifest::{Descriptor, Document, Index, Manifest, Platform};
 pub use pattern::{matches, matches_path};

@@ -1,0 +1,146 @@
+//! Where files of COPY, ADD and bind mounts come from: the context, another stage, an image, a named context.
+
+use std::path::{Path, PathBuf};
+
+use super::files::{Changes, Copier, Shape, Source, SourceOwner, failed};
+use super::ignore::Ignore;
+use super::layer::view;
+use super::mount::host_path;
+use super::state::State;
+use super::worker::{Worker, image_state};
+use super::{BuildError, NamedContext};
+use crate::runtime::archive::Root;
+use rustix::fs::OFlags;
+
+/// A place with files.
+#[derive(Debug)]
+pub enum Origin {
+    /// A directory of the host, without what its rules leave out.
+    Directory(PathBuf, Ignore),
+    /// The layers of a stage or image.
+    Layers(Box<State>),
+}
+
+impl Worker<'_> {
+    /// The origin that `--from` or `from=` names; the context without a name.
+    ///
+    /// # Errors
+    /// When there is no such stage and no such image.
+    pub(super) fn origin(&self, name: Option<&str>) -> Result<Origin, BuildError> {
+        let shared = self.shared;
+        let Some(name) = name else {
+            return Ok(Origin::Directory(
+                shared.request.context.clone(),
+                shared.ignore.clone(),
+            ));
+        };
+        match shared.request.contexts.get(name) {
+            Some(NamedContext::Directory(path)) => {
+                return Ok(Origin::Directory(path.clone(), Ignore::default()));
+            }
+            Some(NamedContext::Image(reference)) => {
+                return Ok(Origin::Layers(Box::new(image_state(shared, reference)?)));
+            }
+            None => {}
+        }
+        let state = match shared.stages.find(name, self.index) {
+            Some(stage) => shared.wait_for(stage)?,
+            None if name == "scratch" => State::scratch(&shared.platform),
+            None => image_state(shared, name)?,
+        };
+        Ok(Origin::Layers(Box::new(state)))
+    }
+
+    /// Opens an origin; `scratch` is a directory for a tree without files.
+    pub(super) fn open(&self, origin: &Origin, scratch: &Path) -> Result<Source, BuildError> {
+        let (root, ignore, owner) = match origin {
+            Origin::Directory(path, ignore) => {
+                (Root::open(path)?, ignore.clone(), SourceOwner::Root)
+            }
+            Origin::Layers(state) => {
+                let layers = self.shared.store.layer_paths(&state.file.rootfs.diff_ids);
+                let root = match view(&layers)? {
+                    Some(root) => root,
+                    None => Root::open(scratch)?,
+                };
+                (root, Ignore::default(), SourceOwner::Original)
+            }
+        };
+        Ok(Source {
+            root,
+            ignore,
+            owner,
+        })
+    }
+
+    /// What the content of some paths of an origin adds to a key: sums of files, or the digest of layers.
+    pub(super) fn sum_of(
+        &self,
+        origin: &Origin,
+        paths: &[PathBuf],
+        changes: &Changes,
+    ) -> Result<Vec<u8>, BuildError> {
+        if let Origin::Layers(state) = origin {
+            return Ok(state.files().into_bytes());
+        }
+        let source = self.open(origin, Path::new("/"))?;
+        let mut sums = Vec::new();
+        for path in paths {
+            sums.extend(path.as_os_str().as_encoded_bytes());
+            sums.extend(source.sum(path, changes)?);
+        }
+        Ok(sums)
+    }
+
+    /// A path of the host with the files at a path of an origin, which a step may see but not change.
+    pub(super) fn exposed(
+        &self,
+        origin: &Origin,
+        path: &Path,
+        scratch: &Path,
+    ) -> Result<PathBuf, BuildError> {
+        match origin {
+            Origin::Directory(directory, _) => host_path(&Root::open(directory)?, path),
+            Origin::Layers(state) => {
+                let layers = self.shared.store.layer_paths(&state.file.rootfs.diff_ids);
+                match layers.as_slice() {
+                    [only] => host_path(&Root::open(only)?, path),
+                    _ => self.copied(origin, path, scratch),
+                }
+            }
+        }
+    }
+
+    /// A copy of the files at a path of an origin, below a directory.
+    pub(super) fn copied(
+        &self,
+        origin: &Origin,
+        path: &Path,
+        scratch: &Path,
+    ) -> Result<PathBuf, BuildError> {
+        let name = format!(
+            "copy-{}",
+            std::fs::read_dir(scratch).map_or(0, Iterator::count)
+        );
+        let source = self.open(origin, scratch)?;
+        let target = Root::open(scratch)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let is_directory = source.root.open_at(path, flags).is_ok();
+        let place = if is_directory {
+            PathBuf::from(&name)
+        } else {
+            Path::new(&name).join("file")
+        };
+        let changes = Changes::default();
+        let copier = Copier {
+            source: &source,
+            target: &target,
+            changes: &changes,
+        };
+        copier.copy(path, &place, Shape::Open)?;
+        target
+            .open_at(&place, OFlags::PATH)
+            .map_err(failed("open", &place))?;
+        Ok(scratch.join(place))
+    }
+}

@@ -1,0 +1,155 @@
+//! What the stages of one build share: the plan, the store, the way to tell, and each other's results.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::cache::StepCache;
+use super::ignore::Ignore;
+use super::parse::Instruction;
+use super::scope::Frozen;
+use super::stage::Stages;
+use super::state::State;
+use super::{BuildError, BuildEvent, BuildHost, BuildRequest, OutputStream};
+use crate::runtime::image::{ImageStore, Platform};
+
+/// What is told of a build.
+pub type Progress<'a> = dyn Fn(BuildEvent) + Sync + 'a;
+
+/// One build.
+pub struct Shared<'a> {
+    /// Where layers go.
+    pub store: &'a ImageStore,
+    /// Who runs and pulls.
+    pub host: &'a dyn BuildHost,
+    /// What is built.
+    pub request: &'a BuildRequest,
+    /// Directory of the builder.
+    pub root: &'a Path,
+    /// Who is told.
+    pub progress: &'a Progress<'a>,
+    /// The stages.
+    pub stages: Stages,
+    /// The expanded FROM of each.
+    pub bases: Vec<String>,
+    /// Which are built.
+    pub needed: BTreeSet<usize>,
+    /// Variables of the whole file.
+    pub globals: Frozen,
+    /// Files of the context that nobody sees.
+    pub ignore: Ignore,
+    /// Known steps.
+    pub cache: StepCache,
+    /// The machine that is built for.
+    pub platform: Platform,
+    /// `SOURCE_DATE_EPOCH`.
+    pub epoch: Option<i64>,
+    /// Number of the first step of each needed stage.
+    pub numbers: BTreeMap<usize, usize>,
+    /// Number of all steps.
+    pub total: usize,
+    /// Results.
+    pub board: Board,
+}
+
+/// Where stages leave their results.
+#[derive(Debug, Default)]
+pub struct Board {
+    results: Mutex<BTreeMap<usize, Option<State>>>,
+    changed: Condvar,
+    failed: AtomicBool,
+}
+
+impl Board {
+    fn results(&self) -> MutexGuard<'_, BTreeMap<usize, Option<State>>> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves a result; `None` is a failure, after which no stage goes on.
+    pub fn put(&self, stage: usize, result: Option<State>) {
+        if result.is_none() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        self.results().insert(stage, result);
+        self.changed.notify_all();
+    }
+
+    /// The result of a stage, once it is there; `None` when any stage has failed.
+    #[must_use]
+    pub fn wait(&self, stage: usize) -> Option<State> {
+        let mut results = self.results();
+        loop {
+            if self.failed.load(Ordering::Relaxed) {
+                return None;
+            }
+            if let Some(result) = results.get(&stage) {
+                return result.clone();
+            }
+            results = self
+                .changed
+                .wait(results)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Shared<'_> {
+    /// Tells something.
+    pub fn tell(&self, event: BuildEvent) {
+        (self.progress)(event);
+    }
+
+    /// Tells a line of a stage.
+    pub fn say(&self, stage: usize, text: &str) {
+        self.tell(BuildEvent::Output {
+            stage,
+            stream: OutputStream::Stdout,
+            text: text.to_owned(),
+        });
+    }
+
+    /// Tells that a step begins.
+    pub fn announce(&self, stage: usize, offset: usize, instruction: &Instruction) {
+        self.tell(BuildEvent::Step {
+            stage,
+            number: self.numbers.get(&stage).copied().unwrap_or_default() + offset,
+            total: self.total,
+            instruction: instruction.original.clone(),
+        });
+    }
+
+    /// An error when the client has gone or another stage has failed.
+    ///
+    /// # Errors
+    /// See above.
+    pub fn check_going(&self) -> Result<(), BuildError> {
+        if self.board.failed.load(Ordering::Relaxed) || self.host.is_cancelled() {
+            return Err(BuildError::Cancelled);
+        }
+        Ok(())
+    }
+
+    /// The result of another stage.
+    ///
+    /// # Errors
+    /// When it is not built, or a stage has failed.
+    pub fn wait_for(&self, stage: usize) -> Result<State, BuildError> {
+        if !self.needed.contains(&stage) {
+            return Err(BuildError::Invalid(format!(
+                "stage {stage} is not part of this build"
+            )));
+        }
+        self.board.wait(stage).ok_or(BuildError::Cancelled)
+    }
+
+    /// Pulls an image.
+    ///
+    /// # Errors
+    /// When it cannot be pulled.
+    pub fn pull(&self, reference: &str) -> Result<(), BuildError> {
+        let platform = self.request.platform.as_deref();
+        let mut progress = |message| self.tell(BuildEvent::Pull(message));
+        Ok(self.host.pull(reference, platform, &mut progress)?)
+    }
+}
