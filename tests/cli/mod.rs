@@ -1,1 +1,4 @@
-//! cli
+//! The command line as a whole: arguments in; output, errors and exit status out.
+
+mod listing;
+mod usage;

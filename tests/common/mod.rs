@@ -1,6 +1,7 @@
 //! What several areas of the test binary share.
 
 pub(crate) mod env;
+pub(crate) mod stub;
 
 /// Says whether a test that needs root can run, and why not where it cannot.
 ///

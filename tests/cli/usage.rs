@@ -1,0 +1,84 @@
+//! What needs no engine: versions, usage errors, and engines that are not there.
+
+use std::io;
+
+use crate::common::env::TestEnvironment;
+
+#[test]
+fn the_version_is_that_of_the_docker_compose_it_stands_in_for() -> io::Result<()> {
+    let env = TestEnvironment::new()?;
+    assert_eq!(env.run(["version", "--short"])?.success().stdout, "5.5.0\n");
+    assert_eq!(
+        env.run(["version", "--format", "json"])?.success().stdout,
+        "{\"version\":\"v5.5.0\"}\n"
+    );
+    let sentence = env.run(["version"])?.success().stdout;
+    assert!(
+        sentence.contains("Docker Compose version v5.5.0"),
+        "{sentence}"
+    );
+    Ok(())
+}
+
+#[test]
+fn without_a_command_the_help_is_shown() -> io::Result<()> {
+    let env = TestEnvironment::new()?;
+    let output = env.run::<[&str; 0], &str>([])?.success();
+    assert!(output.stdout.contains("Usage: hoist"), "{output}");
+    assert_eq!(output.stderr, "");
+    Ok(())
+}
+
+#[test]
+fn usage_errors_are_worded_as_docker_compose_words_them_and_end_with_1() -> io::Result<()> {
+    let env = TestEnvironment::new()?;
+    let flag = env.run(["ps", "--nope"])?;
+    assert_eq!(flag.status, 1, "{flag}");
+    assert!(flag.stderr.starts_with("unknown flag: --nope\n"), "{flag}");
+    let command = env.run(["frobnicate"])?;
+    assert_eq!(command.status, 1, "{command}");
+    assert_eq!(
+        command.stderr,
+        "unknown docker command: \"compose frobnicate\"\n"
+    );
+    assert!(command.stdout.contains("Commands:"), "{command}");
+    let progress = env.run(["--progress", "fancy", "ps"])?;
+    assert_eq!(progress.status, 1, "{progress}");
+    assert!(
+        progress
+            .stderr
+            .contains("unsupported --progress value \"fancy\""),
+        "{progress}"
+    );
+    Ok(())
+}
+
+#[test]
+fn an_engine_that_is_not_there_is_named_with_a_way_out() -> io::Result<()> {
+    let env = TestEnvironment::new()?;
+    let output = env.run(["--engine", "unix:///nowhere/e.sock", "-p", "shop", "ps"])?;
+    assert_eq!(output.status, 1, "{output}");
+    assert_eq!(
+        output.stderr,
+        "connect to engine `unix:///nowhere/e.sock`: there is no such socket\n  \
+         hint: is the engine running? Choose another with --engine or DOCKER_HOST\n"
+    );
+    let unknown = env.run(["--engine", "dokcer", "-p", "shop", "ps"])?;
+    assert_eq!(unknown.status, 1, "{unknown}");
+    assert!(unknown.stderr.contains("`dokcer`"), "{unknown}");
+    Ok(())
+}
+
+#[test]
+fn a_project_without_files_is_refused() -> io::Result<()> {
+    let env = TestEnvironment::new()?;
+    let output = env.run(["ps"])?;
+    assert_eq!(output.status, 1, "{output}");
+    assert!(
+        output
+            .stderr
+            .contains("no configuration file provided: not found"),
+        "{output}"
+    );
+    Ok(())
+}
