@@ -1,14 +1,17 @@
-//! Builds through the engine's own builder.
+//! Builds: with BuildKit where its plugin is, else through the engine's own builder.
 
 use futures_util::StreamExt;
 use serde_json::Value;
 
 use super::scheduler::Run;
-use super::{ApplyError, ApplyEvent, context, image};
+use super::{ApplyError, ApplyEvent, bake, context, image};
 use crate::engine::BuildRequest;
 use crate::plan::BuildImage;
 
 pub(super) async fn build(run: &Run, build: &BuildImage) -> Result<(), ApplyError> {
+    if let Some(plugin) = bake::find_plugin(run) {
+        return bake::build(run, &plugin, build).await;
+    }
     let request = request(run, build).await?;
     let mut stream = run.engine.build_image(&request).await?;
     let mut last = Vec::new();
@@ -31,10 +34,7 @@ pub(super) async fn build(run: &Run, build: &BuildImage) -> Result<(), ApplyErro
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             last.push(line.to_owned());
             if !run.options.build.quiet {
-                run.tell(ApplyEvent::Output {
-                    source: build.service.clone(),
-                    line: line.to_owned(),
-                });
+                run.tell(ApplyEvent::BuildOutput(line.to_owned()));
             }
         }
     }

@@ -7,13 +7,15 @@ use serde::Serialize;
 pub enum ApplyEvent {
     /// A resource changes.
     Resource(ResourceEvent),
-    /// A line that a hook or a build printed.
+    /// A line that a hook printed.
     Output {
         /// Who printed it.
         source: String,
         /// The line, without its end.
         line: String,
     },
+    /// A line that a builder printed.
+    BuildOutput(String),
     /// The engine or a condition has something to say.
     Warning(String),
 }

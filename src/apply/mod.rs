@@ -12,6 +12,7 @@
 //! A failure stops only what comes after it. When cancelled, nothing new is begun except the rest of a replacement, so
 //! that no container is left under a passing name.
 
+mod bake;
 mod build;
 mod context;
 mod dispatch;
@@ -69,6 +70,8 @@ pub struct ApplyOptions {
     pub watcher: Option<Arc<dyn StartWatcher>>,
     /// Pulls whose failure is tolerated, because the image can be built.
     pub optional_pulls: Vec<String>,
+    /// The engine's address, for programs that talk to it themselves.
+    pub engine_address: Option<String>,
     /// The project, for the providers of its services and the environment of its builds.
     pub model: Arc<Project>,
     /// Further settings of builds.

@@ -185,23 +185,8 @@ async fn metadata(program: &PathBuf, project: &Project) -> Option<Metadata> {
 
 /// A plugin of the docker CLI of this name, or a program in `PATH`.
 fn find_program(environment: &IndexMap<String, String>, name: &str) -> Option<PathBuf> {
-    let config = environment.get("DOCKER_CONFIG").map(PathBuf::from);
-    let home = environment
-        .get("HOME")
-        .map(|home| PathBuf::from(home).join(".docker"));
-    let plugins = [config.or(home)]
-        .into_iter()
-        .flatten()
-        .map(|directory| directory.join("cli-plugins"))
-        .chain(
-            [
-                "/usr/local/lib/docker/cli-plugins",
-                "/usr/lib/docker/cli-plugins",
-                "/usr/libexec/docker/cli-plugins",
-            ]
-            .map(PathBuf::from),
-        )
-        .map(|directory| directory.join(format!("docker-{name}")));
+    let plugins =
+        plugin_directories(environment).map(|directory| directory.join(format!("docker-{name}")));
     let path = environment.get("PATH").map_or("", String::as_str);
     let programs = path
         .split(':')
@@ -209,4 +194,25 @@ fn find_program(environment: &IndexMap<String, String>, name: &str) -> Option<Pa
     plugins
         .chain(programs)
         .find(|candidate| candidate.is_file())
+}
+
+/// Where the docker CLI looks for its plugins.
+pub(super) fn plugin_directories(
+    environment: &IndexMap<String, String>,
+) -> impl Iterator<Item = PathBuf> + use<> {
+    let config = environment.get("DOCKER_CONFIG").map(PathBuf::from);
+    let home = environment
+        .get("HOME")
+        .map(|home| PathBuf::from(home).join(".docker"));
+    let usual = [
+        "/usr/local/lib/docker/cli-plugins",
+        "/usr/local/libexec/docker/cli-plugins",
+        "/usr/lib/docker/cli-plugins",
+        "/usr/libexec/docker/cli-plugins",
+    ];
+    config
+        .or(home)
+        .map(|directory| directory.join("cli-plugins"))
+        .into_iter()
+        .chain(usual.map(PathBuf::from))
 }

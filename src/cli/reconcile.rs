@@ -11,6 +11,7 @@ use tokio::time::{Duration, interval};
 use tokio_util::sync::CancellationToken;
 
 use hoist::apply::{self, ApplyOptions, ApplyReport, BuildSettings, Failure, StartWatcher};
+use hoist::engine::connect::Choice;
 use hoist::engine::{Engine, ObserveRequest, ObservedState};
 use hoist::graph::Graph;
 use hoist::model::{Network, Project};
@@ -137,6 +138,7 @@ impl<'a> Session<'a> {
             cancel: self.cancel.clone(),
             watcher,
             optional_pulls: self.buildable_images(),
+            engine_address: self.engine_address(),
             model: Arc::new(self.project.clone()),
             build: self.build.clone(),
         };
@@ -171,6 +173,13 @@ impl<'a> Session<'a> {
             Effect::Simulated
         } else {
             Effect::Real
+        }
+    }
+
+    fn engine_address(&self) -> Option<String> {
+        match self.context.engine_choice() {
+            Ok(Choice::Address(address)) => Some(address),
+            Ok(Choice::BuiltIn) | Err(_) => None,
         }
     }
 

@@ -54,6 +54,10 @@ fn object(event: &ApplyEvent) -> Map<String, Value> {
             set("id", json!(source));
             set("text", json!(line));
         }
+        ApplyEvent::BuildOutput(line) => {
+            set("id", json!("build"));
+            set("text", json!(line));
+        }
         ApplyEvent::Warning(text) => {
             set("status", json!("Warning"));
             set("text", json!(text));

@@ -177,6 +177,7 @@ impl Renderer for TtyRenderer {
                 row.news = news.clone();
             }
             ApplyEvent::Output { source, line } => return self.above(&format!("{source} {line}")),
+            ApplyEvent::BuildOutput(line) => return self.above(line),
             ApplyEvent::Warning(text) => return self.above(&format!("! {text}")),
         }
         self.redraw();

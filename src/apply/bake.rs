@@ -1,0 +1,265 @@
+//! Builds with BuildKit: the docker CLI's buildx plugin is told what to build (behaviours.md B204, B206, B208).
+//!
+//! The engine's own builder knows neither build secrets, SSH agents, further contexts nor caches; where the plugin is
+//! there, it is used, as docker compose does.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use serde_json::{Map, Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
+
+use super::scheduler::Run;
+use super::{ApplyError, ApplyEvent};
+use crate::model::{Build, FileReference, Project, Ulimit};
+use crate::plan::BuildImage;
+
+const TARGET: &str = "image";
+
+/// The plugin, where it may be used: on Docker, unless `DOCKER_BUILDKIT=0`.
+pub(super) fn find_plugin(run: &Run) -> Option<PathBuf> {
+    let environment = &run.options.model.environment;
+    let forced_classic = environment
+        .get("DOCKER_BUILDKIT")
+        .is_some_and(|value| value == "0");
+    if forced_classic || !run.engine.info().product.eq_ignore_ascii_case("docker") {
+        return None;
+    }
+    super::provider::plugin_directories(environment)
+        .map(|directory| directory.join("docker-buildx"))
+        .find(|candidate| candidate.is_file())
+}
+
+pub(super) async fn build(
+    run: &Run,
+    plugin: &PathBuf,
+    build: &BuildImage,
+) -> Result<(), ApplyError> {
+    let fail = |message: String| ApplyError::Build {
+        image: build.image.clone(),
+        message,
+    };
+    let definition = definition(run, build).to_string();
+    let mut command = Command::new(plugin);
+    command.args([
+        "buildx",
+        "bake",
+        "--file",
+        "-",
+        "--progress",
+        "plain",
+        "--allow",
+        "fs=*",
+    ]);
+    if build.build.privileged {
+        command.args(["--allow", "security.insecure"]);
+    }
+    for entitlement in &build.build.entitlements {
+        command.args(["--allow", entitlement]);
+    }
+    command
+        .env_clear()
+        .envs(&run.options.model.environment)
+        .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0");
+    if let Some(address) = &run.options.engine_address {
+        command.env("DOCKER_HOST", address);
+    }
+    command.current_dir(&run.options.model.working_dir);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command
+        .spawn()
+        .map_err(|error| fail(format!("run `{}`: {error}", plugin.display())))?;
+    if let Some(mut input) = child.stdin.take() {
+        input
+            .write_all(definition.as_bytes())
+            .await
+            .map_err(|error| fail(error.to_string()))?;
+    }
+    let mut last = Vec::new();
+    if let Some(output) = child.stderr.take() {
+        let mut lines = BufReader::new(output).lines();
+        loop {
+            let line = tokio::select! {
+                line = lines.next_line() => line.map_err(|error| fail(error.to_string()))?,
+                () = run.options.cancel.cancelled() => return Err(ApplyError::Cancelled),
+            };
+            let Some(line) = line else { break };
+            if !run.options.build.quiet {
+                run.tell(ApplyEvent::BuildOutput(line.clone()));
+            }
+            last.push(line);
+        }
+    }
+    let status = child
+        .wait()
+        .await
+        .map_err(|error| fail(error.to_string()))?;
+    if status.success() {
+        return Ok(());
+    }
+    let error = last
+        .iter()
+        .rev()
+        .find(|line| line.starts_with("ERROR:"))
+        .cloned();
+    Err(fail(error.unwrap_or_else(|| {
+        last.split_off(last.len().saturating_sub(5)).join("\n")
+    })))
+}
+
+/// The definition that the plugin reads.
+fn definition(run: &Run, build: &BuildImage) -> Value {
+    let section = &build.build;
+    let mut target = Map::new();
+    let mut set = |key: &str, value: Value| {
+        let empty = value.is_null()
+            || value == json!("")
+            || value == json!(false)
+            || value.as_array().is_some_and(Vec::is_empty)
+            || value.as_object().is_some_and(Map::is_empty);
+        if !empty {
+            target.insert(key.to_owned(), value);
+        }
+    };
+    let mut tags = vec![build.image.clone()];
+    tags.extend(
+        section
+            .tags
+            .iter()
+            .filter(|tag| **tag != build.image)
+            .cloned(),
+    );
+    set("context", json!(section.context));
+    set("contexts", contexts(&run.options.model, section));
+    if section.dockerfile_inline.is_empty() {
+        set("dockerfile", json!(dockerfile(section)));
+    } else {
+        set(
+            "dockerfile-inline",
+            json!(escape(&section.dockerfile_inline)),
+        );
+    }
+    set("args", arguments(run, section));
+    set("labels", json!(build.labels));
+    set("tags", json!(tags));
+    set("cache-from", json!(section.cache_from));
+    set("cache-to", json!(section.cache_to));
+    set("target", json!(section.target));
+    set("secret", secrets(&run.options.model, &section.secrets));
+    set("ssh", json!(section.ssh));
+    set("platforms", platforms(build));
+    set(
+        "no-cache",
+        json!(section.no_cache || run.options.build.no_cache),
+    );
+    set("no-cache-filter", json!(section.no_cache_filter));
+    set("pull", json!(section.pull || run.options.build.pull));
+    set(
+        "shm-size",
+        json!(section.shm_size.map(|size| size.0.to_string())),
+    );
+    set("ulimits", ulimits(section));
+    set("network", json!(section.network));
+    set("extra-hosts", extra_hosts(section));
+    set("entitlements", json!(section.entitlements));
+    set("output", json!(["type=docker"]));
+    json!({ "group": { "default": { "targets": [TARGET] } }, "target": { TARGET: target } })
+}
+
+/// The plugin substitutes variables of its own.
+fn escape(text: &str) -> String {
+    text.replace("${", "$${")
+}
+
+fn dockerfile(section: &Build) -> String {
+    let remote = section.context.contains("://") || section.context.starts_with("git@");
+    if section.dockerfile.is_empty() || remote {
+        return section.dockerfile.clone();
+    }
+    PathBuf::from(&section.context)
+        .join(&section.dockerfile)
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// A context `service:NAME` is the image of that service, which the plan has built before.
+fn contexts(project: &Project, section: &Build) -> Value {
+    let contexts = section.additional_contexts.iter().map(|(name, context)| {
+        let context = context
+            .strip_prefix("service:")
+            .and_then(|other| project.services.get(other))
+            .map(|other| {
+                format!(
+                    "docker-image://{}",
+                    crate::plan::resolve::image_name(project, other, '-')
+                )
+            });
+        (
+            name.clone(),
+            json!(
+                context
+                    .as_ref()
+                    .unwrap_or(&section.additional_contexts[name])
+            ),
+        )
+    });
+    Value::Object(contexts.collect())
+}
+
+fn arguments(run: &Run, section: &Build) -> Value {
+    let given = section.args.iter().chain(&run.options.build.args);
+    let arguments = given.filter_map(|(name, value)| {
+        let value = value
+            .as_ref()
+            .or_else(|| run.options.model.environment.get(name))?;
+        Some((name.clone(), json!(escape(value))))
+    });
+    Value::Object(arguments.collect())
+}
+
+fn secrets(project: &Project, references: &[FileReference]) -> Value {
+    let secrets = references.iter().filter_map(|reference| {
+        let object = project.secrets.get(&reference.source)?;
+        let id = if reference.target.is_empty() {
+            &reference.source
+        } else {
+            &reference.target
+        };
+        let source = if object.environment.is_empty() {
+            format!("type=file,src={}", object.file)
+        } else {
+            format!("type=env,env={}", object.environment)
+        };
+        Some(json!(format!("id={id},{source}")))
+    });
+    Value::Array(secrets.collect())
+}
+
+fn platforms(build: &BuildImage) -> Value {
+    match (build.build.platforms.as_slice(), build.platform.as_str()) {
+        ([], "") => Value::Null,
+        ([], platform) => json!([platform]),
+        (platforms, _) => json!(platforms),
+    }
+}
+
+fn ulimits(section: &Build) -> Value {
+    let limits = section.ulimits.iter().map(|(name, limit)| match limit {
+        Ulimit::Single(value) => json!(format!("{name}={value}")),
+        Ulimit::Range { soft, hard } => json!(format!("{name}={soft}:{hard}")),
+    });
+    Value::Array(limits.collect())
+}
+
+fn extra_hosts(section: &Build) -> Value {
+    let hosts = section
+        .extra_hosts
+        .iter()
+        .map(|(host, addresses)| (host.clone(), json!(addresses.join(","))));
+    Value::Object(hosts.collect())
+}
