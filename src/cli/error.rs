@@ -115,9 +115,10 @@ impl CommandError {
             CommandErrorKind::User
             | CommandErrorKind::Project
             | CommandErrorKind::Engine
-            | CommandErrorKind::System => {
-                ui.error(&self.message(), &self.hints);
-            }
+            | CommandErrorKind::System => match self.error.downcast_ref::<LoadError>() {
+                Some(error) => ui.diagnostics(&error.diagnostics),
+                None => ui.error(&self.message(), &self.hints),
+            },
         }
     }
 }

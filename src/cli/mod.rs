@@ -11,6 +11,7 @@ mod archive;
 mod attach;
 mod build;
 mod commit;
+mod config;
 mod context;
 mod cp;
 mod create;
@@ -94,6 +95,9 @@ commands! {
     Build(build::BuildArgs) => build::cmd_build,
     /// Make an image of a container
     Commit(commit::CommitArgs) => commit::cmd_commit,
+    /// Show what the files come to
+    #[command(alias = "convert")]
+    Config(config::ConfigArgs) => config::cmd_config,
     /// Copy files between a container and this machine
     Cp(cp::CpArgs) => cp::cmd_cp,
     /// Make containers without starting them

@@ -146,8 +146,9 @@ impl Walk<'_> {
             Rule::EnvFile => env_file(node),
             Rule::List => list(node),
             Rule::Dns => {
+                let result = list(node);
                 drop_empty(node);
-                list(node)
+                result
             }
             Rule::Extends => wrap(node, "service"),
             Rule::Gpus => gpus(node),

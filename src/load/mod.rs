@@ -58,7 +58,7 @@ use source::Discovered;
 
 pub use error::{Diagnostic, Label, LoadError, Severity, Source};
 pub use node::{Instruction, Map as Tree, Node, Span, Value};
-pub use request::{Dependencies, LoadRequest, Loaded, LoadedTree, Phase, Resources};
+pub use request::{Dependencies, EnvFiles, LoadRequest, Loaded, LoadedTree, Phase, Resources};
 pub use source::normalize_name;
 pub use template::Variable;
 
@@ -69,6 +69,16 @@ pub fn reads_stdin(request: &LoadRequest) -> bool {
     request.files.iter().any(|file| file == "-")
         || request.files.is_empty()
             && listed.is_some_and(|list| list.split(':').any(|file| file == "-"))
+}
+
+/// Says whether an unquoted scalar is text for every reader of Compose files.
+#[must_use]
+pub fn is_plain_text(text: &str) -> bool {
+    matches!(scalar::resolve(text), Value::Text(_))
+        && !scalar::is_date(text)
+        && !scalar::is_base60(text)
+        && text != "<<"
+        && text != "="
 }
 
 /// Loads a project.
@@ -110,6 +120,15 @@ pub fn load_tree(request: &LoadRequest) -> Result<LoadedTree, LoadError> {
     }
 }
 
+/// Writes a tree as JSON.
+#[must_use]
+pub fn to_json(tree: &Tree) -> serde_json::Value {
+    let pairs = tree
+        .iter()
+        .map(|(key, node)| (key.clone(), bind::json(node)));
+    serde_json::Value::Object(pairs.collect())
+}
+
 /// The merged files of a project.
 struct Merged {
     name: String,
@@ -137,7 +156,8 @@ fn load_project(loader: &mut Loader<'_>) -> Result<crate::model::Project, Failur
         check::check(&project, tree)?;
         join_scale(&mut project);
     }
-    if request.runs(Phase::EnvironmentResolution) {
+    let resolve = request.runs(Phase::EnvironmentResolution);
+    if resolve && request.env_files_of == EnvFiles::All {
         files::resolve_env_files(&mut project, tree, &mut loader.report)?;
     }
     files::resolve_label_files(&mut project, tree, &mut loader.report)?;
@@ -145,6 +165,9 @@ fn load_project(loader: &mut Loader<'_>) -> Result<crate::model::Project, Failur
         return Err(no_name().into());
     }
     profile::select(&mut project, request)?;
+    if resolve && request.env_files_of == EnvFiles::Selected {
+        files::resolve_env_files(&mut project, tree, &mut loader.report)?;
+    }
     if request.runs(Phase::Consistency) {
         check::container_names(&project, tree)?;
     }

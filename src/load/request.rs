@@ -42,6 +42,16 @@ pub enum Resources {
     All,
 }
 
+/// Whose `env_file` is read (behaviours.md B043).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EnvFiles {
+    /// That of the selected services.
+    #[default]
+    Selected,
+    /// That of every enabled service, so that one missing file fails the load.
+    All,
+}
+
 /// Which files to load, and how. Nothing is taken from the process: its environment and directory come in here.
 #[derive(Debug, Clone, Default)]
 pub struct LoadRequest {
@@ -67,6 +77,8 @@ pub struct LoadRequest {
     pub dependencies: Dependencies,
     /// What becomes of unused resources.
     pub resources: Resources,
+    /// Whose `env_file` is read.
+    pub env_files_of: EnvFiles,
     /// Phases that are left out.
     pub skip: Vec<Phase>,
 }

@@ -92,6 +92,39 @@ fn is_float(text: &str) -> bool {
         })
 }
 
+/// Says whether a text starts as a date does, which some readers take for a time.
+pub(super) fn is_date(text: &str) -> bool {
+    let mut parts = text.splitn(3, '-');
+    let mut digits = |least: usize, most: usize| {
+        let part = parts.next().unwrap_or_default();
+        let count = part.bytes().take_while(u8::is_ascii_digit).count();
+        (least..=most)
+            .contains(&count)
+            .then_some(count == part.len())
+    };
+    digits(4, 4) == Some(true) && digits(1, 2) == Some(true) && digits(1, 2).is_some()
+}
+
+/// Says whether a text is a number to the base 60 in YAML 1.1, such as `22:22`.
+pub(super) fn is_base60(text: &str) -> bool {
+    let text = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let whole = text.split_once('.').map_or(text, |(whole, _)| whole);
+    let mut parts = whole.split(':');
+    let first = parts.next().unwrap_or_default();
+    let mut count = 0;
+    let minutes =
+        |part: &str| part.len() <= 2 && part.parse::<u8>().is_ok_and(|number| number < 60);
+    let all = parts.all(|part| {
+        count += 1;
+        minutes(part)
+    });
+    all && count > 0
+        && first.starts_with(|next: char| next.is_ascii_digit())
+        && first
+            .bytes()
+            .all(|next| next.is_ascii_digit() || next == b'_')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,5 +152,14 @@ mod tests {
         ] {
             assert_eq!(resolve(written), want, "{written}");
         }
+    }
+
+    #[test]
+    fn knows_what_older_readers_take_for_numbers() {
+        assert!(is_base60("22:22"));
+        assert!(!is_base60("1000:1000"));
+        assert!(!is_base60("127.0.0.1:80"));
+        assert!(is_date("2001-01-01"));
+        assert!(!is_date("9091-9092"));
     }
 }

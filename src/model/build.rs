@@ -34,7 +34,10 @@ pub struct Build {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub sbom: String,
     /// SSH agents and keys, `id` or `id=path`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "super::form::ssh"
+    )]
     pub ssh: Vec<String>,
     /// Labels of the image.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]

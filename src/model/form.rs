@@ -4,9 +4,10 @@
 //! command as `null` and empty sections as `{}`; its YAML, which is meant to be loaded again, does the opposite. The
 //! model's `Serialize` gives the JSON; inside [`as_yaml`] it gives the YAML.
 
-use std::cell::Cell;
+use std::{cell::Cell, io};
 
 use serde::{Serialize, Serializer};
+use serde_json::ser::{CharEscape, CompactFormatter, Formatter, PrettyFormatter};
 
 /// Which text is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +61,6 @@ pub(super) fn number<S: Serializer>(
 /// Writes a text that holds a number as that number.
 pub(super) fn number_text<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
     match text.parse::<f64>() {
-        Ok(number) if is_yaml() => serializer.serialize_str(&number.to_string()),
         Ok(number) => go_number(number, serializer),
         Err(_) => serializer.serialize_str(text),
     }
@@ -75,6 +75,14 @@ fn go_number<S: Serializer>(number: f64, serializer: S) -> Result<S::Ok, S::Erro
         return serializer.serialize_i64(number as i64);
     }
     number.serialize(serializer)
+}
+
+/// Writes SSH keys as docker compose does, which has `id: path` in its YAML.
+pub(super) fn ssh<S: Serializer>(keys: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    if is_yaml() {
+        return serializer.collect_seq(keys.iter().map(|key| key.replacen('=', ": ", 1)));
+    }
+    keys.serialize(serializer)
 }
 
 /// Writes host names as docker compose does: a sorted list of `host=address`.
@@ -92,4 +100,117 @@ pub(super) fn hosts<S: Serializer>(
         .collect();
     list.sort();
     list.serialize(serializer)
+}
+
+/// Writes compact JSON as Go's encoder does.
+pub(super) fn compact_json(value: &impl Serialize) -> Vec<u8> {
+    go_json(value, CompactFormatter)
+}
+
+/// Writes indented JSON as Go's encoder does.
+#[must_use]
+pub fn to_json(value: &impl Serialize) -> String {
+    let text = go_json(value, PrettyFormatter::new());
+    String::from_utf8(text).expect("JSON is UTF-8")
+}
+
+fn go_json(value: &impl Serialize, formatter: impl Formatter) -> Vec<u8> {
+    let mut text = Vec::with_capacity(4096);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut text, GoFormatter(formatter));
+    value
+        .serialize(&mut serializer)
+        .expect("the model serializes, and memory takes every byte");
+    text
+}
+
+/// A formatter whose strings are escaped as Go's encoder does.
+#[derive(Debug)]
+struct GoFormatter<F>(F);
+
+impl<F: Formatter> Formatter for GoFormatter<F> {
+    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+            writer.write_all(&rest.as_bytes()[..at])?;
+            let Some(special) = rest[at..].chars().next() else {
+                break;
+            };
+            write!(writer, "\\u{:04x}", u32::from(special))?;
+            rest = &rest[at + special.len_utf8()..];
+        }
+        writer.write_all(rest.as_bytes())
+    }
+
+    fn write_char_escape<W>(&mut self, writer: &mut W, escape: CharEscape) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        self.0.write_char_escape(writer, escape)
+    }
+
+    fn begin_array<W>(&mut self, writer: &mut W) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        self.0.begin_array(writer)
+    }
+
+    fn end_array<W>(&mut self, writer: &mut W) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        self.0.end_array(writer)
+    }
+
+    fn end_array_value<W>(&mut self, writer: &mut W) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        self.0.end_array_value(writer)
+    }
+
+    fn begin_object<W>(&mut self, writer: &mut W) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        self.0.begin_object(writer)
+    }
+
+    fn end_object<W>(&mut self, writer: &mut W) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        self.0.end_object(writer)
+    }
+
+    fn end_object_value<W>(&mut self, writer: &mut W) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        self.0.end_object_value(writer)
+    }
+
+    fn begin_object_value<W>(&mut self, writer: &mut W) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        self.0.begin_object_value(writer)
+    }
+
+    fn begin_array_value<W>(&mut self, writer: &mut W, first: bool) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        self.0.begin_array_value(writer, first)
+    }
+
+    fn begin_object_key<W>(&mut self, writer: &mut W, first: bool) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        self.0.begin_object_key(writer, first)
+    }
 }

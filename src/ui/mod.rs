@@ -3,6 +3,7 @@
 //! Every byte that the binary prints goes through [`Ui`]. Results go to standard output, news (progress, warnings,
 //! errors) to standard error (behaviours.md B284). Never calls an engine.
 
+pub(crate) mod diagnostic;
 mod json;
 pub(crate) mod log_mux;
 mod plain;
@@ -13,6 +14,7 @@ pub(crate) mod table;
 pub(crate) mod template;
 mod tty;
 pub(crate) mod unit;
+pub(crate) mod yaml;
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -236,6 +238,22 @@ impl Ui {
         drop(writeln!(
             std::io::stderr().lock(),
             "time=\"{time}\" level=warning msg={message:?}"
+        ));
+    }
+
+    /// Prints what is wrong with the project's files.
+    pub(crate) fn diagnostics(&self, diagnostics: &[hoist::load::Diagnostic]) {
+        let mut err = std::io::stderr().lock();
+        if self.progress == Progress::Json {
+            for found in diagnostics {
+                drop(writeln!(err, "{}", diagnostic::to_json(found)));
+            }
+            return;
+        }
+        drop(write!(
+            err,
+            "{}",
+            diagnostic::draw(diagnostics, self.stderr_colour)
         ));
     }
 

@@ -1,0 +1,396 @@
+//! `config`: what the files come to.
+
+use std::{collections::BTreeSet, io::Read};
+
+use clap::Args;
+use hoist::load::{self, Dependencies, EnvFiles, LoadRequest, LoadedTree, Phase};
+use hoist::model::{self, Project, Service};
+use serde_json::{Map, Value};
+
+use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
+use crate::ui::table::{MinimumWidth, Table};
+use crate::ui::{Ui, yaml};
+
+/// Arguments of `config`.
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent command line switches"
+)]
+pub(super) struct ConfigArgs {
+    /// Print the environment that variables are taken from
+    #[arg(long)]
+    environment: bool,
+    /// Choose the format: yaml or json
+    #[arg(long)]
+    format: Option<String>,
+    /// Print the configuration hash of these services, or of all with `*`
+    #[arg(long, value_name = "SERVICES")]
+    hash: Option<String>,
+    /// Print the image names, one per line
+    #[arg(long)]
+    images: bool,
+    /// Print the model names, one per line
+    #[arg(long)]
+    models: bool,
+    /// Print the network names, one per line
+    #[arg(long)]
+    networks: bool,
+    /// Do not check that services and resources agree
+    #[arg(long)]
+    no_consistency: bool,
+    /// Do not read the env files of services
+    #[arg(long)]
+    no_env_resolution: bool,
+    /// Do not substitute variables
+    #[arg(long)]
+    no_interpolate: bool,
+    /// Do not add what the files imply
+    #[arg(long)]
+    no_normalize: bool,
+    /// Do not make paths absolute
+    #[arg(long)]
+    no_path_resolution: bool,
+    /// Write to this file
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<std::path::PathBuf>,
+    /// Print the profile names, one per line
+    #[arg(long)]
+    profiles: bool,
+    /// Only check, print nothing
+    #[arg(short, long)]
+    quiet: bool,
+    /// Print the service names, one per line
+    #[arg(long)]
+    services: bool,
+    /// Print the variables and their defaults
+    #[arg(long)]
+    variables: bool,
+    /// Print the volume names, one per line
+    #[arg(long)]
+    volumes: bool,
+    /// Services to print, with what they depend on
+    #[arg(value_name = "SERVICE")]
+    names: Vec<String>,
+}
+
+/// What is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Services,
+    Volumes,
+    Networks,
+    Models,
+    Hash,
+    Profiles,
+    Images,
+    Variables,
+    Environment,
+    Project,
+}
+
+impl ConfigArgs {
+    /// Where several are asked for, docker compose's order decides.
+    fn wish(&self) -> Wish {
+        let wishes = [
+            (self.services, Wish::Services),
+            (self.volumes, Wish::Volumes),
+            (self.networks, Wish::Networks),
+            (self.models, Wish::Models),
+            (self.hash.is_some(), Wish::Hash),
+            (self.profiles, Wish::Profiles),
+            (self.images, Wish::Images),
+            (self.variables, Wish::Variables),
+            (self.environment, Wish::Environment),
+        ];
+        let found = wishes.into_iter().find(|(asked, _)| *asked);
+        found.map_or(Wish::Project, |(_, wish)| wish)
+    }
+
+    fn skipped(&self, context: &Context) -> Vec<Phase> {
+        [
+            (self.no_interpolate, Phase::Interpolation),
+            (
+                self.no_normalize || context.is_compatible(),
+                Phase::Normalization,
+            ),
+            (self.no_path_resolution, Phase::PathResolution),
+            (self.no_consistency, Phase::Consistency),
+            (self.no_env_resolution, Phase::EnvironmentResolution),
+        ]
+        .into_iter()
+        .filter(|(skipped, _)| *skipped)
+        .map(|(_, phase)| phase)
+        .collect()
+    }
+}
+
+/// Prints the configuration, or a part of it.
+pub(super) async fn cmd_config(ui: &Ui, context: &Context, args: &ConfigArgs) -> CommandResult {
+    let request = LoadRequest {
+        skip: args.skipped(context),
+        env_files_of: EnvFiles::All,
+        ..context.load_request()
+    };
+    let text = match args.wish() {
+        Wish::Project => project_text(ui, context, args, request).await?,
+        Wish::Services if args.no_interpolate => {
+            let tree = load_tree(ui, request)?;
+            let services = tree.tree.get("services").and_then(load::Node::as_map);
+            lines(services.into_iter().flat_map(load::Tree::keys))
+        }
+        Wish::Variables => variables_text(ui, args, request)?,
+        Wish::Hash => hash_text(ui, context, args, request).await?,
+        wish => part_text(wish, ui, context, args, request).await?,
+    };
+    if args.quiet {
+        return Ok(ExitStatus::SUCCESS);
+    }
+    match &args.output {
+        Some(file) if args.wish() == Wish::Project => std::fs::write(file, text)?,
+        _ => ui.print(text)?,
+    }
+    Ok(ExitStatus::SUCCESS)
+}
+
+fn lines<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
+    values
+        .into_iter()
+        .map(|value| format!("{value}\n"))
+        .collect()
+}
+
+async fn project_text(
+    ui: &Ui,
+    context: &Context,
+    args: &ConfigArgs,
+    request: LoadRequest,
+) -> Result<String, CommandError> {
+    let format = args.format.as_deref().unwrap_or("yaml");
+    if !matches!(format, "yaml" | "json") {
+        return Err(CommandError::user(format!(
+            "unsupported format \"{format}\""
+        )));
+    }
+    if args.no_interpolate {
+        if !args.names.is_empty() {
+            ui.warn("service filtering is not applied when --no-interpolate is set, the full model will be rendered");
+        }
+        let tree = load_tree(ui, request)?;
+        let value = sorted(load::to_json(&tree.tree));
+        return Ok(match format {
+            "json" => model::to_json(&value),
+            _ => yaml::document(&value, &|_| None),
+        });
+    }
+    let request = LoadRequest {
+        services: args.names.clone(),
+        ..request
+    };
+    let project = context.load(ui, request).await?;
+    let text = match format {
+        "json" => model::to_json(&json_value(&project)?),
+        _ => yaml::document(&yaml_value(&project)?, &|_| None),
+    };
+    Ok(text.replace('$', "$$"))
+}
+
+/// The JSON of docker compose: the keys of the top level are sorted, and AI models are not in it.
+fn json_value(project: &Project) -> Result<Value, CommandError> {
+    let value = serde_json::to_value(project).map_err(CommandError::system)?;
+    Ok(match value {
+        Value::Object(mut map) => {
+            map.shift_remove("models");
+            Value::Object(sort(map))
+        }
+        other => other,
+    })
+}
+
+fn yaml_value(project: &Project) -> Result<Value, CommandError> {
+    model::as_yaml(|| serde_json::to_value(project)).map_err(CommandError::system)
+}
+
+fn sort(map: Map<String, Value>) -> Map<String, Value> {
+    let mut pairs: Vec<(String, Value)> = map.into_iter().collect();
+    pairs.sort_by(|one, other| one.0.cmp(&other.0));
+    pairs.into_iter().collect()
+}
+
+/// Sorts the keys of every level.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let map = map.into_iter().map(|(key, value)| (key, sorted(value)));
+            Value::Object(sort(map.collect()))
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
+async fn part_text(
+    wish: Wish,
+    ui: &Ui,
+    context: &Context,
+    args: &ConfigArgs,
+    mut request: LoadRequest,
+) -> Result<String, CommandError> {
+    if matches!(
+        wish,
+        Wish::Services | Wish::Volumes | Wish::Networks | Wish::Models
+    ) {
+        request.skip.push(Phase::EnvironmentResolution);
+    } else {
+        request.services.clone_from(&args.names);
+    }
+    let project = context.load(ui, request).await?;
+    Ok(match wish {
+        Wish::Services => lines(project.services.keys()),
+        Wish::Volumes => lines(project.volumes.keys()),
+        Wish::Networks => lines(project.networks.keys()),
+        Wish::Models => lines(
+            project
+                .models
+                .values()
+                .map(|model| &model.model)
+                .filter(|name| !name.is_empty()),
+        ),
+        Wish::Profiles => {
+            let services = project
+                .services
+                .values()
+                .chain(project.disabled_services.values());
+            let profiles: BTreeSet<&String> =
+                services.flat_map(|service| &service.profiles).collect();
+            lines(profiles)
+        }
+        Wish::Images => images_text(&project),
+        Wish::Environment => {
+            let mut variables: Vec<String> = project
+                .environment
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            variables.sort();
+            lines(variables)
+        }
+        Wish::Hash | Wish::Variables | Wish::Project => String::new(),
+    })
+}
+
+fn images_text(project: &Project) -> String {
+    let mut images = Vec::new();
+    for (name, service) in &project.services {
+        let default = format!("{}-{name}", project.name);
+        images.push(if service.image.is_empty() {
+            default
+        } else {
+            service.image.clone()
+        });
+        let hooks = service.pre_start.iter().map(|hook| &hook.image);
+        let mounts = service
+            .volumes
+            .iter()
+            .filter(|mount| mount.kind == model::MountKind::Image);
+        let mounts = mounts
+            .map(|mount| &mount.source)
+            .filter(|source| project.find_service(source).is_none());
+        let more = hooks
+            .chain(mounts)
+            .filter(|image| !image.is_empty() && **image != service.image);
+        images.extend(more.cloned());
+    }
+    lines(images)
+}
+
+async fn hash_text(
+    ui: &Ui,
+    context: &Context,
+    args: &ConfigArgs,
+    mut request: LoadRequest,
+) -> Result<String, CommandError> {
+    let names = args.hash.as_deref().unwrap_or("*");
+    if names != "*" {
+        request.services = names.split(',').map(str::to_owned).collect();
+        request.dependencies = Dependencies::Ignore;
+        request.env_files_of = EnvFiles::Selected;
+    }
+    let project = context.load(ui, request).await?;
+    let hash =
+        |(name, service): (&String, &Service)| format!("{name} {}", model::config_hash(service));
+    Ok(lines(project.services.iter().map(hash)))
+}
+
+fn load_tree(ui: &Ui, mut request: LoadRequest) -> Result<LoadedTree, CommandError> {
+    if load::reads_stdin(&request) {
+        let mut text = String::new();
+        std::io::stdin().lock().read_to_string(&mut text)?;
+        request.stdin = Some(text);
+    }
+    let loaded = load::load_tree(&request)?;
+    for warning in &loaded.warnings {
+        ui.warn(warning);
+    }
+    Ok(loaded)
+}
+
+fn variables_text(
+    ui: &Ui,
+    args: &ConfigArgs,
+    mut request: LoadRequest,
+) -> Result<String, CommandError> {
+    if !args.names.is_empty() {
+        ui.warn("service filtering is not applied when --variables is set, variables from the full model will be rendered");
+    }
+    request.skip.push(Phase::Interpolation);
+    let tree = load_tree(ui, request)?;
+    let rows: Map<String, Value> = tree
+        .variables
+        .iter()
+        .map(|variable| {
+            let row = serde_json::json!({
+                "Name": variable.name, "DefaultValue": variable.default_value,
+                "PresenceValue": variable.alternate_value, "Required": variable.required,
+            });
+            (variable.name.clone(), row)
+        })
+        .collect();
+    match args.format.as_deref() {
+        Some("json") => Ok(format!("{}\n", Value::Object(rows))),
+        Some("yaml") => Ok(yaml::document(&lower_keys(rows), &|_| None)),
+        _ => {
+            let mut table = Table::new(
+                MinimumWidth::Ten,
+                ["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"],
+            );
+            for variable in &tree.variables {
+                let required = variable.required.to_string();
+                table.row([
+                    &variable.name,
+                    &required,
+                    &variable.default_value,
+                    &variable.alternate_value,
+                ]);
+            }
+            Ok(table.to_string())
+        }
+    }
+}
+
+/// docker compose writes the fields of variables in lower case in YAML.
+fn lower_keys(rows: Map<String, Value>) -> Value {
+    let lower = |value: Value| match value {
+        Value::Object(map) => Value::Object(
+            map.into_iter()
+                .map(|(key, value)| (key.to_lowercase(), value))
+                .collect(),
+        ),
+        other => other,
+    };
+    Value::Object(
+        rows.into_iter()
+            .map(|(name, row)| (name, lower(row)))
+            .collect(),
+    )
+}

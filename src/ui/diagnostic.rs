@@ -1,0 +1,199 @@
+//! Errors of the loader with an excerpt of the file, a marker and hints; and the same as JSON for editors.
+
+use std::fmt;
+
+use hoist::load::{Diagnostic, Severity, Source};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode, SourceSpan, SpanContents,
+    ThemeCharacters, ThemeStyles,
+};
+use serde_json::{Value, json};
+
+use super::Colour;
+
+/// Draws diagnostics one below the other.
+pub(crate) fn draw(diagnostics: &[Diagnostic], colour: Colour) -> String {
+    let styles = match colour {
+        Colour::On => ThemeStyles::ansi(),
+        Colour::Off => ThemeStyles::none(),
+    };
+    let theme = GraphicalTheme {
+        characters: ThemeCharacters::unicode(),
+        styles,
+    };
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_links(false)
+        .with_wrap_lines(false)
+        .with_context_lines(1);
+    let mut text = String::new();
+    for diagnostic in diagnostics {
+        if handler
+            .render_report(&mut text, &Drawn::new(diagnostic))
+            .is_err()
+        {
+            text.push_str(&diagnostic.to_string());
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// Writes a diagnostic as one JSON object: lines and columns count from 1.
+pub(crate) fn to_json(diagnostic: &Diagnostic) -> Value {
+    let places: Vec<Value> = diagnostic
+        .labels
+        .iter()
+        .map(|label| {
+            let (line, column) = label.source.line_column(label.span.start);
+            let (end_line, end_column) = label.source.line_column(label.span.end);
+            json!({
+                "file": label.source.name, "line": line, "column": column,
+                "end_line": end_line, "end_column": end_column, "text": label.text,
+            })
+        })
+        .collect();
+    json!({
+        "severity": match diagnostic.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        },
+        "message": diagnostic.message,
+        "places": places,
+        "hints": diagnostic.hints,
+    })
+}
+
+/// A diagnostic in the form that miette draws.
+struct Drawn<'d> {
+    diagnostic: &'d Diagnostic,
+    main: Option<Excerpt<'d>>,
+    others: Vec<Drawn<'d>>,
+    /// Only the label of this index, for places in other files than the main one.
+    only: Option<usize>,
+}
+
+/// A source under its name.
+struct Excerpt<'d>(&'d Source);
+
+impl<'d> Drawn<'d> {
+    fn new(diagnostic: &'d Diagnostic) -> Self {
+        let main = diagnostic
+            .labels
+            .first()
+            .map(|label| Excerpt(&label.source));
+        let elsewhere = |index: &usize| {
+            diagnostic.labels.first().is_some_and(|first| {
+                !std::sync::Arc::ptr_eq(&first.source, &diagnostic.labels[*index].source)
+            })
+        };
+        let others = (0..diagnostic.labels.len())
+            .filter(elsewhere)
+            .map(|index| Drawn {
+                diagnostic,
+                main: Some(Excerpt(&diagnostic.labels[index].source)),
+                others: Vec::new(),
+                only: Some(index),
+            })
+            .collect();
+        Self {
+            diagnostic,
+            main,
+            others,
+            only: None,
+        }
+    }
+}
+
+impl fmt::Display for Drawn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.only {
+            Some(_) => f.write_str("see also"),
+            None => f.write_str(&self.diagnostic.message),
+        }
+    }
+}
+
+impl fmt::Debug for Drawn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.diagnostic, f)
+    }
+}
+
+impl std::error::Error for Drawn<'_> {}
+
+impl miette::Diagnostic for Drawn<'_> {
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match (self.only, self.diagnostic.severity) {
+            (Some(_), _) => miette::Severity::Advice,
+            (None, Severity::Error) => miette::Severity::Error,
+            (None, Severity::Warning) => miette::Severity::Warning,
+        })
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        let hints = &self.diagnostic.hints;
+        (self.only.is_none() && !hints.is_empty())
+            .then(|| Box::new(hints.join("\n")) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.main.as_ref().map(|main| main as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let main = self.main.as_ref()?;
+        let labels = self
+            .diagnostic
+            .labels
+            .iter()
+            .enumerate()
+            .filter(move |(index, label)| {
+                self.only.is_none_or(|only| only == *index)
+                    && std::ptr::eq(&raw const *label.source, main.0)
+            });
+        Some(Box::new(labels.map(|(_, label)| {
+            let text = Some(label.text.clone()).filter(|text| !text.is_empty());
+            let length = first_line(&label.source.text, label.span.start, label.span.end);
+            LabeledSpan::new(
+                text.or_else(|| Some("here".to_owned())),
+                label.span.start,
+                length,
+            )
+        })))
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
+        (!self.others.is_empty()).then(|| {
+            Box::new(
+                self.others
+                    .iter()
+                    .map(|other| other as &dyn miette::Diagnostic),
+            ) as Box<_>
+        })
+    }
+}
+
+/// Returns the length of the part of a span that is on its first line: a marker that fills the screen helps nobody.
+fn first_line(text: &str, start: usize, end: usize) -> usize {
+    let part = text.get(start..end).unwrap_or_default();
+    part.find('\n').unwrap_or(part.len())
+}
+
+impl SourceCode for Excerpt<'_> {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, miette::MietteError> {
+        let contents = self.0.text.read_span(span, before, after)?;
+        Ok(Box::new(miette::MietteSpanContents::new_named(
+            self.0.name.clone(),
+            contents.data(),
+            *contents.span(),
+            contents.line(),
+            contents.column(),
+            contents.line_count(),
+        )))
+    }
+}
