@@ -170,3 +170,12 @@ fn operating_system() -> String {
         |name| name.trim_matches('"').to_owned(),
     )
 }
+
+/// The machine's own name.
+#[must_use]
+pub fn node_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}

@@ -2,20 +2,65 @@
 //!
 //! The [`Supervisor`] is the built-in engine without its API: it owns the containers' records and joins keeper, images,
 //! volumes and networks. Called by `api` (each route is one call) and by `cli::engine`.
+//!
+//! ```text
+//! create -> start -> (exit watcher: notices of the keeper) -> exit: release, record, policy -> restart | remove
+//!              |                                                        ^
+//!              +-> health probes (exec)              engine started again: adopt
+//! ```
 
+mod adopt;
+mod container;
+mod create;
 pub mod event;
+mod exec;
+mod exit;
+mod failure;
+mod files;
+mod health;
 pub mod host;
+pub mod log;
+mod merge;
+pub mod mount;
+mod name;
+mod network;
+mod prune;
+pub mod record;
+mod remove;
+pub mod restart;
 mod shutdown;
+mod signal;
+mod start;
+pub mod status;
+mod stop;
+mod update;
+pub mod usage;
+mod validate;
+mod wait;
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub use container::{Container, Pulse};
+pub use create::{CreateRequest, CreatedContainer};
 pub use event::EventLog;
+pub use exec::{Exec, ExecState};
 pub use shutdown::{ClientPresent, IDLE_GRACE, Presence, Shutdown};
+pub use signal::parse_signal;
+pub use wait::WaitCondition;
+pub use prune::Pruned;
 
+use super::error::{RuntimeError, RuntimeResult};
+use super::image::{ImageStore, ImageUse, UseState};
+use super::keeper::{KeeperClient, KeeperPaths};
 use super::layout::Layout;
+use super::network::{NetworkPaths, NetworkService};
+use super::volume::{VolumeStore, VolumeUse};
+use record::MountType;
+use status::Status;
 
 /// How many objects there are, for `/info`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,25 +75,55 @@ pub struct Counts {
     pub images: usize,
 }
 
+/// The containers by id, and their names.
+#[derive(Debug, Default)]
+struct Registry {
+    by_id: BTreeMap<String, Arc<Container>>,
+    names: HashMap<String, String>,
+}
+
 /// The built-in engine.
 #[derive(Debug)]
 pub struct Supervisor {
     layout: Layout,
+    keeper: KeeperClient,
+    images: ImageStore,
+    volumes: VolumeStore,
+    networks: NetworkService,
     events: EventLog,
     presence: Arc<Presence>,
     shutdown: watch::Sender<Shutdown>,
+    registry: RwLock<Registry>,
+    execs: Mutex<HashMap<String, Arc<Exec>>>,
+    watching: tokio::sync::Mutex<exit::Watching>,
 }
 
 impl Supervisor {
-    /// An engine on a layout whose lock the caller holds.
-    #[must_use]
-    pub fn new(layout: Layout) -> Arc<Self> {
-        Arc::new(Self {
+    /// An engine on a layout whose lock the caller holds. Nothing is adopted yet.
+    ///
+    /// # Errors
+    /// When a store cannot be opened.
+    pub fn open(layout: Layout) -> RuntimeResult<Arc<Self>> {
+        let images = ImageStore::open(layout.root())?;
+        let volumes = VolumeStore::open(layout.root())?;
+        let networks = NetworkService::open(NetworkPaths {
+            state: layout.networks(),
+            run: layout.run().to_owned(),
+            instance: layout.instance().to_owned(),
+        })?;
+        Ok(Arc::new(Self {
+            keeper: KeeperClient::new(KeeperPaths::new(layout.run())),
             layout,
+            images,
+            volumes,
+            networks,
             events: EventLog::default(),
             presence: Arc::default(),
             shutdown: watch::channel(Shutdown::Serving).0,
-        })
+            registry: RwLock::default(),
+            execs: Mutex::default(),
+            watching: tokio::sync::Mutex::default(),
+        }))
     }
 
     /// Its folders.
@@ -57,15 +132,154 @@ impl Supervisor {
         &self.layout
     }
 
+    /// Its images.
+    #[must_use]
+    pub fn images(&self) -> &ImageStore {
+        &self.images
+    }
+
+    /// Its volumes.
+    #[must_use]
+    pub fn volumes(&self) -> &VolumeStore {
+        &self.volumes
+    }
+
+    /// Its networks.
+    #[must_use]
+    pub fn networks(&self) -> &NetworkService {
+        &self.networks
+    }
+
+    /// The keeper of its containers.
+    #[must_use]
+    pub fn keeper(&self) -> &KeeperClient {
+        &self.keeper
+    }
+
     /// What happens in it.
     #[must_use]
     pub fn events(&self) -> &EventLog {
         &self.events
     }
 
+    /// All containers, the newest first.
+    #[must_use]
+    pub fn containers(&self) -> Vec<Arc<Container>> {
+        let mut all: Vec<_> = self.read().by_id.values().cloned().collect();
+        all.sort_by_key(|container| std::cmp::Reverse(container.with(|record| record.created)));
+        all
+    }
+
+    /// A container by id, name, or unambiguous prefix of its id.
+    #[must_use]
+    pub fn find(&self, reference: &str) -> Option<Arc<Container>> {
+        self.container(reference).ok()
+    }
+
+    /// The same, with Docker's refusal.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn container(&self, reference: &str) -> RuntimeResult<Arc<Container>> {
+        let registry = self.read();
+        let bare = reference.strip_prefix('/').unwrap_or(reference);
+        if let Some(found) = registry.by_id.get(bare) {
+            return Ok(Arc::clone(found));
+        }
+        let named = registry.names.get(bare).and_then(|id| registry.by_id.get(id));
+        if let Some(found) = named {
+            return Ok(Arc::clone(found));
+        }
+        let unknown = || RuntimeError::not_found(format!("No such container: {reference}"));
+        if bare.is_empty() {
+            return Err(unknown());
+        }
+        let mut fitting = registry
+            .by_id
+            .range(bare.to_owned()..)
+            .take_while(|(id, _)| id.starts_with(bare));
+        match (fitting.next(), fitting.next()) {
+            (Some((_, found)), None) => Ok(Arc::clone(found)),
+            (Some(_), Some(_)) => Err(RuntimeError::invalid(format!(
+                "multiple IDs found with provided prefix: {reference}"
+            ))),
+            (None, _) => Err(unknown()),
+        }
+    }
+
     /// How many objects there are.
-    pub async fn counts(&self) -> Counts {
-        Counts::default()
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for container in self.read().by_id.values() {
+            match container.status() {
+                Status::Paused => counts.paused += 1,
+                Status::Running | Status::Restarting => counts.running += 1,
+                Status::Created | Status::Exited | Status::Removing | Status::Dead => {
+                    counts.stopped += 1;
+                }
+            }
+        }
+        counts
+    }
+
+    /// Which container uses which image.
+    #[must_use]
+    pub fn image_uses(&self) -> Vec<ImageUse> {
+        let registry = self.read();
+        let uses = registry.by_id.values().map(|container| {
+            container.with(|record| ImageUse {
+                container: record.id.clone(),
+                image: record.image.clone(),
+                state: match record.state.status.is_running() {
+                    true => UseState::Running,
+                    false => UseState::Stopped,
+                },
+            })
+        });
+        uses.collect()
+    }
+
+    /// Which container has which volume.
+    #[must_use]
+    pub fn volume_uses(&self) -> Vec<VolumeUse> {
+        let registry = self.read();
+        let mut uses = Vec::new();
+        for container in registry.by_id.values() {
+            container.with(|record| {
+                let volumes = record.mounts.iter().filter(|mount| mount.kind == MountType::Volume);
+                uses.extend(volumes.map(|mount| VolumeUse {
+                    container: record.id.clone(),
+                    volume: mount.name.clone(),
+                }));
+            });
+        }
+        uses
+    }
+
+    /// Tells what happened to a container.
+    pub fn publish<const N: usize>(
+        &self,
+        container: &Container,
+        action: impl Into<String>,
+        more: [(&str, String); N],
+    ) {
+        let mut attributes = container.with(|record| {
+            let mut attributes: BTreeMap<String, String> =
+                record.config.labels.clone().unwrap_or_default().into_iter().collect();
+            attributes.insert("image".to_owned(), record.config.image.clone().unwrap_or_default());
+            attributes.insert("name".to_owned(), record.name.clone());
+            attributes
+        });
+        attributes.extend(more.map(|(key, value)| (key.to_owned(), value)));
+        self.events.publish("container", action, container.id(), attributes);
+    }
+
+    /// Tells what happened to a volume.
+    pub fn publish_volume<const N: usize>(&self, name: &str, action: &str, more: [(&str, String); N]) {
+        let mut attributes = BTreeMap::from([("driver".to_owned(), "local".to_owned())]);
+        attributes.extend(more.map(|(key, value)| (key.to_owned(), value)));
+        self.events.publish("volume", action, name, attributes);
     }
 
     /// Marks a client as present; while one is, the engine does not go for idleness.
@@ -90,12 +304,65 @@ impl Supervisor {
         let mut changes = self.presence.changes();
         loop {
             changes.mark_unchanged();
-            let quiet = self.presence.clients() == 0 && self.counts().await.running == 0;
+            let counts = self.counts();
+            let quiet = self.presence.clients() == 0 && counts.running + counts.paused == 0;
             let patience = if quiet { IDLE_GRACE } else { Duration::MAX };
             let changed = tokio::time::timeout(patience, changes.changed()).await;
             if changed.is_err() {
                 return;
             }
         }
+    }
+
+    /// Leaves the machine as it should be without this engine: with nothing running, no keeper, link or rule stays.
+    ///
+    /// # Errors
+    /// When something could not be taken away.
+    pub async fn leave(&self) -> RuntimeResult<()> {
+        let counts = self.counts();
+        if counts.running + counts.paused > 0 {
+            return Ok(());
+        }
+        self.networks.shut_down()?;
+        self.keeper.stop().await?;
+        Ok(())
+    }
+
+    fn insert(&self, container: Arc<Container>) {
+        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        let (id, name) = container.with(|record| (record.id.clone(), record.name.clone()));
+        registry.names.insert(name, id.clone());
+        registry.by_id.insert(id, container);
+    }
+
+    fn forget(&self, container: &Container) {
+        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        let name = container.with(|record| record.name.clone());
+        if registry.names.get(&name).is_some_and(|id| id == container.id()) {
+            registry.names.remove(&name);
+        }
+        registry.by_id.remove(container.id());
+    }
+
+    fn reserve_name(&self, name: &str, id: &str) -> RuntimeResult<()> {
+        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(holder) = registry.names.get(name) {
+            return Err(RuntimeError::conflict(format!(
+                "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove (or rename) that container to be able to reuse that name."
+            )));
+        }
+        registry.names.insert(name.to_owned(), id.to_owned());
+        Ok(())
+    }
+
+    fn free_name_of(&self, name: &str, id: &str) {
+        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        if registry.names.get(name).is_some_and(|holder| holder == id) {
+            registry.names.remove(name);
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Registry> {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,0 +1,260 @@
+//! The exit watcher: one task that hears from the keeper what ended, and what then happens to a container.
+//!
+//! ```text
+//! notice -> release network and volumes -> record (exited | restarting) -> oom, die -> remove | restart after a delay
+//! ```
+//! When the keeper dies, the watcher gets a new one and compares: what runs no more is settled from its exit record.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use bollard_stubs::models::RestartPolicyNameEnum;
+use jiff::Timestamp;
+
+use super::Supervisor;
+use super::container::Container;
+use super::record::{Intent, Record, read_json};
+use super::restart::{Ended, next_delay, wants_restart};
+use super::status::Status;
+use crate::runtime::error::RuntimeResult;
+use crate::runtime::keeper::{ExitNotice, KeeperError, Notices};
+
+/// Whether the watcher runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Watching {
+    /// Not yet.
+    #[default]
+    No,
+    /// It does.
+    Yes,
+}
+
+/// What becomes of a container that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Stay,
+    Remove,
+    Restart(Duration),
+}
+
+impl Supervisor {
+    /// Starts the exit watcher, once; returns when it listens.
+    pub(super) async fn watch_exits(self: &Arc<Self>) -> RuntimeResult<()> {
+        let mut watching = self.watching.lock().await;
+        if *watching == Watching::Yes {
+            return Ok(());
+        }
+        let notices = self.keeper.subscribe().await?;
+        *watching = Watching::Yes;
+        tokio::spawn(Arc::clone(self).hear(notices));
+        Ok(())
+    }
+
+    async fn hear(self: Arc<Self>, mut notices: Notices) {
+        loop {
+            match notices.next().await {
+                Ok(notice) => {
+                    let engine = Arc::clone(&self);
+                    tokio::spawn(async move { engine.heard(notice).await });
+                }
+                Err(error) => match self.new_notices(&error).await {
+                    Some(new) => notices = new,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// After the keeper's death: a new one, and what happened in between.
+    async fn new_notices(self: &Arc<Self>, error: &KeeperError) -> Option<Notices> {
+        let mut watching = self.watching.lock().await;
+        if *self.shutdown.borrow() == super::Shutdown::Requested {
+            return None;
+        }
+        tracing::warn!(%error, "the keeper has gone; starting another");
+        match self.keeper.subscribe().await {
+            Ok(notices) => {
+                drop(watching);
+                self.settle_lost().await;
+                Some(notices)
+            }
+            Err(error) => {
+                tracing::error!(%error, "no keeper can be started");
+                *watching = Watching::No;
+                None
+            }
+        }
+    }
+
+    /// Settles containers that count as running but do not run any more.
+    pub(super) async fn settle_lost(self: &Arc<Self>) {
+        let Ok(running) = self.keeper.list().await else {
+            return;
+        };
+        for container in self.containers() {
+            let (alive, pid) = container.with(|record| (record.state.status.is_alive(), record.state.pid));
+            let runs = running.iter().any(|one| one.id == container.id() && one.started.pid == pid);
+            if alive && !runs {
+                let notice = lost_notice(&container, pid);
+                self.heard(notice).await;
+            }
+        }
+    }
+
+    async fn heard(self: &Arc<Self>, notice: ExitNotice) {
+        if notice.container.is_some() {
+            // The stream of an exec carries its exit to the one who started it.
+            return;
+        }
+        let Some(container) = self.find(&notice.id) else {
+            return;
+        };
+        let transition = container.transition.lock().await;
+        let current = container.with(|record| record.state.status.is_alive() && record.state.pid == notice.pid);
+        if !current {
+            return;
+        }
+        if let Some(probes) = container.probes.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            probes.abort();
+        }
+        self.release(&container);
+        self.release_volumes(&container);
+        let fate = self.note_end(&container, &notice);
+        drop(transition);
+        self.presence.nudge();
+        match fate {
+            Fate::Stay => {}
+            Fate::Remove => self.remove_by_itself(&container).await,
+            Fate::Restart(delay) => self.restart_after(&container, delay),
+        }
+    }
+
+    fn note_end(self: &Arc<Self>, container: &Container, notice: &ExitNotice) -> Fate {
+        let record = container.record();
+        let finished = notice.finished_at.parse().unwrap_or_else(|_| Timestamp::now());
+        let ran = run_time(&record, finished);
+        let fate = decide(container, &record, i64::from(notice.code), ran);
+        let saved = container.update(|record| {
+            let state = &mut record.state;
+            state.pid = 0;
+            state.exit_code = i64::from(notice.code);
+            state.oom_killed = notice.oom_killed;
+            state.finished_at = Some(finished);
+            state.status = match fate {
+                Fate::Restart(_) => Status::Restarting,
+                Fate::Stay | Fate::Remove => Status::Exited,
+            };
+            if !notice.known {
+                "the exit status is not known".clone_into(&mut state.error);
+            }
+            if matches!(fate, Fate::Restart(_)) {
+                record.restart_count += 1;
+            }
+            record.ports.clear();
+        });
+        if let Err(error) = saved {
+            tracing::error!(error = error.chain(), "an exit is not on disk");
+        }
+        if notice.oom_killed {
+            self.publish(container, "oom", []);
+        }
+        self.publish(
+            container,
+            "die",
+            [
+                ("exitCode", notice.code.to_string()),
+                ("execDuration", ran.as_secs().to_string()),
+            ],
+        );
+        container.note_exit();
+        fate
+    }
+
+    /// Starts the container again after a delay, unless somebody stops it before.
+    fn restart_after(self: &Arc<Self>, container: &Arc<Container>, delay: Duration) {
+        let engine = Arc::clone(self);
+        let container = Arc::clone(container);
+        tokio::spawn(async move {
+            let mut pulse = container.pulse();
+            let stopped = async {
+                while container.status() == Status::Restarting {
+                    if pulse.changed().await.is_err() {
+                        return;
+                    }
+                }
+            };
+            if tokio::time::timeout(delay, stopped).await.is_ok() {
+                return;
+            }
+            engine.restart_now(&container).await;
+        });
+    }
+
+    async fn restart_now(self: &Arc<Self>, container: &Arc<Container>) {
+        let _operation = container.operation.lock().await;
+        if container.status() != Status::Restarting {
+            return;
+        }
+        if let Err(error) = self.launch(container).await {
+            tracing::warn!(container = container.id(), error = error.chain(), "a restart failed");
+            container.note_exit();
+        }
+    }
+
+    /// After the engine's own start: what its policy wants running, and restarts that were about to happen.
+    pub(super) fn restart_soon(self: &Arc<Self>, container: &Arc<Container>) {
+        self.restart_after(container, Duration::ZERO);
+    }
+}
+
+fn decide(container: &Container, record: &Record, code: i64, ran: Duration) -> Fate {
+    let ended = Ended {
+        code,
+        restarts: record.restart_count,
+        intent: record.intent,
+    };
+    if wants_restart(record.host_config.restart_policy.as_ref(), ended) {
+        let mut last = container.delay.lock().unwrap_or_else(PoisonError::into_inner);
+        let delay = next_delay(*last, ran);
+        *last = Some(delay);
+        return Fate::Restart(delay);
+    }
+    match record.host_config.auto_remove {
+        Some(true) => Fate::Remove,
+        _ => Fate::Stay,
+    }
+}
+
+fn run_time(record: &Record, finished: Timestamp) -> Duration {
+    let started = record.state.started_at.unwrap_or(finished);
+    Duration::try_from(finished.duration_since(started)).unwrap_or_default()
+}
+
+/// How a container ended that nobody watched: its exit record, else unknown.
+pub(super) fn lost_notice(container: &Container, pid: i32) -> ExitNotice {
+    let written: Option<ExitNotice> = read_json(&container.exit_record()).ok();
+    written
+        .filter(|notice| notice.pid == pid)
+        .unwrap_or_else(|| ExitNotice {
+            id: container.id().to_owned(),
+            container: None,
+            pid,
+            code: 255,
+            signal: None,
+            oom_killed: false,
+            known: false,
+            finished_at: Timestamp::now().to_string(),
+        })
+}
+
+/// Whether a policy starts a container again after every end.
+#[must_use]
+pub(super) fn is_kept_up(record: &Record) -> bool {
+    let policy = record.host_config.restart_policy.as_ref();
+    let name = policy.and_then(|policy| policy.name);
+    record.intent == Intent::Run
+        && matches!(
+            name,
+            Some(RestartPolicyNameEnum::ALWAYS | RestartPolicyNameEnum::UNLESS_STOPPED)
+        )
+}

@@ -1,0 +1,314 @@
+//! The network side of a container's life: its namespace, endpoints, ports and files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bollard_stubs::models::{EndpointSettings, PortBinding, PortMap};
+use tokio::task::block_in_place;
+
+use super::Supervisor;
+use super::container::Container;
+use super::record::{MountType, Record};
+use crate::runtime::container::request::Namespace;
+use crate::runtime::error::{RuntimeError, RuntimeResult};
+use crate::runtime::network::{
+    AttachRequest, ContainerNames, HostsRequest, NameService, ResolvRequest,
+};
+
+impl Supervisor {
+    /// Makes the container's network namespace, its endpoints and its ports; fills the ports into the record.
+    pub(super) fn prepare_network(&self, container: &Container, record: &mut Record) -> RuntimeResult<Namespace> {
+        if record.network_mode() == "host" {
+            return Ok(Namespace::Host);
+        }
+        if let Some(reference) = record.network_peer() {
+            return self.peer_namespace(reference);
+        }
+        let names = names_of(record)?;
+        let path = self.networks().new_namespace(container.id())?;
+        for (network, wishes) in ordered(record) {
+            self.attach(&names, &network, wishes)?;
+        }
+        let wishes = port_wishes(record);
+        if !wishes.is_empty() && record.network_mode() != "none" {
+            record.ports = self.networks().publish(container.id(), &wishes)?;
+        }
+        Ok(Namespace::Path(path))
+    }
+
+    fn peer_namespace(&self, reference: &str) -> RuntimeResult<Namespace> {
+        let peer = self.running_peer(reference)?;
+        let (mode, pid) = peer.with(|peer| (peer.network_mode().to_owned(), peer.state.pid));
+        if mode == "host" {
+            return Ok(Namespace::Host);
+        }
+        let pinned = self.networks().namespace_of(peer.id());
+        Ok(Namespace::Path(pinned.unwrap_or_else(|| PathBuf::from(format!("/proc/{pid}/ns/net")))))
+    }
+
+    fn attach(&self, names: &ContainerNames, network: &str, settings: EndpointSettings) -> RuntimeResult<()> {
+        self.networks().attach(&AttachRequest {
+            container: names.clone(),
+            network: network.to_owned(),
+            settings,
+        })?;
+        self.publish_network(network, "connect", &names.id);
+        Ok(())
+    }
+
+    fn publish_network(&self, network: &str, action: &str, container: &str) {
+        let Ok(inspected) = self.networks().inspect(network) else {
+            return;
+        };
+        let attributes = BTreeMap::from([
+            ("container".to_owned(), container.to_owned()),
+            ("name".to_owned(), inspected.name.unwrap_or_default()),
+            ("type".to_owned(), inspected.driver.unwrap_or_default()),
+        ]);
+        let id = inspected.id.unwrap_or_default();
+        self.events().publish("network", action, &id, attributes);
+    }
+
+    /// Gives back what a container that has ended holds: ports, endpoints, namespace, mounts of volumes.
+    pub(super) fn release(&self, container: &Container) {
+        block_in_place(|| {
+            for network in self.networks().endpoints(container.id()).keys() {
+                self.publish_network(network, "disconnect", container.id());
+            }
+            if let Err(error) = self.networks().release(container.id()) {
+                tracing::warn!(%error, container = container.id(), "cannot release the network");
+            }
+        });
+    }
+
+    /// Takes away the mounts of volumes that no running container has any more.
+    pub(super) fn release_volumes(&self, container: &Container) {
+        let mounts = container.with(|record| record.mounts.clone());
+        for mount in mounts.iter().filter(|mount| mount.kind == MountType::Volume) {
+            self.publish_volume(&mount.name, "unmount", [("container", container.id().to_owned())]);
+            if self.is_mounted_elsewhere(container, &mount.name) {
+                continue;
+            }
+            if let Err(error) = block_in_place(|| self.volumes().unmount(&mount.name)) {
+                tracing::warn!(%error, volume = mount.name, "cannot unmount the volume");
+            }
+        }
+    }
+
+    fn is_mounted_elsewhere(&self, container: &Container, volume: &str) -> bool {
+        self.containers().iter().any(|other| {
+            other.id() != container.id()
+                && other.with(|record| {
+                    record.state.status.is_alive() && record.mounts.iter().any(|mount| mount.name == volume)
+                })
+        })
+    }
+
+    /// The texts of the container's own files, by name below `/etc`.
+    pub(super) fn file_texts(&self, record: &Record) -> RuntimeResult<Vec<(&'static str, String)>> {
+        if let Some(reference) = record.network_peer() {
+            return self.peer_files(reference);
+        }
+        let config = &record.config;
+        let host = &record.host_config;
+        let hostname = config.hostname.clone().unwrap_or_default();
+        let hosts = HostsRequest {
+            container: record.id.clone(),
+            hostname: hostname.clone(),
+            domainname: config.domainname.clone().unwrap_or_default(),
+            extra_hosts: host.extra_hosts.clone().unwrap_or_default(),
+            links: host.links.clone().unwrap_or_default(),
+        };
+        let named = |name: &String| !matches!(name.as_str(), "bridge" | "host" | "none");
+        let resolv = ResolvRequest {
+            names: match record.networks.keys().any(named) {
+                true => NameService::Engine,
+                false => NameService::Host,
+            },
+            dns: host.dns.clone().unwrap_or_default(),
+            dns_search: host.dns_search.clone().unwrap_or_default(),
+            dns_options: host.dns_options.clone().unwrap_or_default(),
+        };
+        Ok(vec![
+            ("hosts", self.hosts_text(record, &hosts)),
+            ("hostname", format!("{hostname}\n")),
+            ("resolv.conf", self.networks().resolv_conf(&resolv)),
+        ])
+    }
+
+    fn hosts_text(&self, record: &Record, request: &HostsRequest) -> String {
+        if record.network_mode() != "host" {
+            return self.networks().hosts_file(request);
+        }
+        // Sharing the host's network, a container sees the host's names; its extra lines come after them.
+        let mut text = fs::read_to_string("/etc/hosts").unwrap_or_default();
+        for line in &request.extra_hosts {
+            if let Some((name, address)) = line.split_once(':') {
+                let address = if address == "host-gateway" { "127.0.0.1" } else { address };
+                text.push_str(&format!("{address}\t{name}\n"));
+            }
+        }
+        text
+    }
+
+    fn peer_files(&self, reference: &str) -> RuntimeResult<Vec<(&'static str, String)>> {
+        let peer = self.container(reference)?;
+        let read = |name: &str| fs::read_to_string(peer.folder().join(name)).unwrap_or_default();
+        Ok(["hosts", "hostname", "resolv.conf"]
+            .into_iter()
+            .map(|name| (name, read(name)))
+            .collect())
+    }
+
+    /// Connects a container to a network, now or at its next start.
+    ///
+    /// # Errors
+    /// When either is unknown, or the connection is refused.
+    pub async fn connect(
+        self: &Arc<Self>,
+        network: &str,
+        reference: &str,
+        wishes: EndpointSettings,
+    ) -> RuntimeResult<()> {
+        let inspected = self.networks().inspect(network)?;
+        let name = inspected.name.unwrap_or_default();
+        let container = self.container(reference)?;
+        let _operation = container.operation.lock().await;
+        let record = container.record();
+        if name == "host" || record.network_mode() == "host" || record.network_peer().is_some() {
+            return Err(RuntimeError::new(
+                crate::runtime::error::ErrorKind::Forbidden,
+                "container cannot be disconnected from host network or connected to host network",
+            ));
+        }
+        if record.networks.contains_key(&name) {
+            return Err(RuntimeError::new(
+                crate::runtime::error::ErrorKind::Forbidden,
+                format!("endpoint with name {} already exists in network {name}", record.name),
+            ));
+        }
+        if record.state.status.is_alive() {
+            block_in_place(|| self.attach(&names_of(&record)?, &name, wishes.clone()))?;
+        }
+        container.update(|record| {
+            if record.network_mode() == "none" {
+                record.networks.remove("none");
+            }
+            record.networks.insert(name, wishes)
+        })?;
+        self.refresh_files(&container)
+    }
+
+    /// Takes a container off a network.
+    ///
+    /// # Errors
+    /// When it is not connected.
+    pub async fn disconnect(self: &Arc<Self>, network: &str, reference: &str) -> RuntimeResult<()> {
+        let inspected = self.networks().inspect(network)?;
+        let name = inspected.name.unwrap_or_default();
+        let container = self.container(reference)?;
+        let _operation = container.operation.lock().await;
+        let record = container.record();
+        let key = [name.as_str(), network].into_iter().find(|key| record.networks.contains_key(*key));
+        let Some(key) = key else {
+            return Err(RuntimeError::new(
+                crate::runtime::error::ErrorKind::Forbidden,
+                format!("container {} is not connected to network {name}", container.id()),
+            ));
+        };
+        if record.network_mode() == "host" {
+            return Err(RuntimeError::new(
+                crate::runtime::error::ErrorKind::Forbidden,
+                "container cannot be disconnected from host network or connected to host network",
+            ));
+        }
+        if record.state.status.is_alive() {
+            block_in_place(|| self.networks().detach(container.id(), &name))?;
+            self.publish_network(&name, "disconnect", container.id());
+        }
+        container.update(|record| record.networks.remove(key))?;
+        self.refresh_files(&container)
+    }
+
+    /// Writes the files of a running container again, in place: they are bound into it.
+    fn refresh_files(&self, container: &Container) -> RuntimeResult<()> {
+        let record = container.record();
+        if !record.state.status.is_alive() {
+            return Ok(());
+        }
+        for (name, text) in self.file_texts(&record)? {
+            if name == "hosts" {
+                fs::write(container.folder().join(name), text)
+                    .map_err(|source| RuntimeError::internal("cannot write the container's hosts file", source))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The endpoints of a container as clients see them: what was wished, over it what was given.
+    #[must_use]
+    pub fn endpoints(&self, record: &Record) -> BTreeMap<String, EndpointSettings> {
+        let mut endpoints = record.networks.clone();
+        if record.state.status.is_alive() {
+            for (name, given) in self.networks().endpoints(&record.id) {
+                let wishes = endpoints.entry(name).or_default();
+                let links = wishes.links.clone();
+                let aliases = wishes.aliases.clone();
+                *wishes = given;
+                wishes.links = wishes.links.take().or(links);
+                wishes.aliases = wishes.aliases.take().or(aliases);
+            }
+        }
+        endpoints
+    }
+}
+
+/// The network of the mode first: its interface is `eth0`.
+fn ordered(record: &Record) -> Vec<(String, EndpointSettings)> {
+    let mode = record.network_mode();
+    let mut list: Vec<_> = record.networks.clone().into_iter().collect();
+    list.sort_by_key(|(name, _)| name != mode);
+    list
+}
+
+fn names_of(record: &Record) -> RuntimeResult<ContainerNames> {
+    let hostname = record.config.hostname.clone();
+    let mut dns = Vec::new();
+    for text in record.host_config.dns.iter().flatten() {
+        let address: IpAddr = text
+            .parse()
+            .map_err(|_| RuntimeError::invalid(format!("bad nameserver address: {text}")))?;
+        dns.push(address);
+    }
+    Ok(ContainerNames {
+        id: record.id.clone(),
+        name: record.name.clone(),
+        hostname: hostname.filter(|name| !name.is_empty() && *name != record.short_id()),
+        dns,
+    })
+}
+
+fn port_wishes(record: &Record) -> PortMap {
+    let host = &record.host_config;
+    let full = |port: &str| match port.contains('/') {
+        true => port.to_owned(),
+        false => format!("{port}/tcp"),
+    };
+    let mut wishes = PortMap::new();
+    for (port, bindings) in host.port_bindings.iter().flatten() {
+        let bindings = bindings.clone().filter(|list| !list.is_empty());
+        let any = || vec![PortBinding::default()];
+        wishes.insert(full(port), Some(bindings.unwrap_or_else(any)));
+    }
+    if host.publish_all_ports == Some(true) {
+        for port in record.config.exposed_ports.iter().flatten() {
+            wishes
+                .entry(full(port))
+                .or_insert_with(|| Some(vec![PortBinding::default()]));
+        }
+    }
+    wishes
+}
