@@ -85,6 +85,43 @@ fn read(text: &str) -> Option<BTreeMap<String, Vec<String>>> {
     Some(filters)
 }
 
+/// A point in time of an `until` filter: seconds, RFC 3339, or an age (`10m`, `1h30m`). Nanoseconds since the epoch.
+pub(crate) fn instant_or_age(text: &str) -> RuntimeResult<i128> {
+    let instant = || text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_nanosecond);
+    let seconds = || text.parse::<i128>().ok().map(|seconds| seconds * 1_000_000_000);
+    let age = || {
+        let age = go_duration(text)?;
+        Some(jiff::Timestamp::now().as_nanosecond() - age)
+    };
+    seconds()
+        .or_else(instant)
+        .or_else(age)
+        .ok_or_else(|| RuntimeError::invalid(format!("invalid filter 'until={text}'")))
+}
+
+/// Nanoseconds of a duration as Go writes it: `1h30m`, `10s`, `250ms`.
+fn go_duration(text: &str) -> Option<i128> {
+    let mut rest = text;
+    let mut total = 0;
+    while !rest.is_empty() {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let number: i128 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let units: [(&str, i128); 6] = [
+            ("ms", 1_000_000),
+            ("us", 1_000),
+            ("ns", 1),
+            ("h", 3_600_000_000_000),
+            ("m", 60_000_000_000),
+            ("s", 1_000_000_000),
+        ];
+        let (unit, scale) = units.iter().find(|(unit, _)| rest.starts_with(unit))?;
+        total += number * scale;
+        rest = &rest[unit.len()..];
+    }
+    (!text.is_empty()).then_some(total)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::call::Call;
 use super::reply::{RouteResult, json_with};
-use super::system;
+use super::{container, exec, image, network, system, volume};
 use crate::runtime::supervise::Supervisor;
 
 /// Answers a call.
@@ -18,15 +18,19 @@ pub(crate) async fn route(engine: &Arc<Supervisor>, call: Call) -> RouteResult {
         Method::HEAD if segments.last() != Some(&"archive") => Method::GET,
         ref other => other.clone(),
     };
+    let method = method.as_str();
     match segments.as_slice() {
-        _ => system::route(engine, method, &segments, call).await,
+        ["containers", rest @ ..] => container::route(engine, method, rest, call).await,
+        ["exec", rest @ ..] => exec::route(engine, method, rest, call).await,
+        ["images", rest @ ..] => image::route(engine, method, rest, call).await,
+        ["commit"] if method == "POST" => container::commit(engine, call).await,
+        ["networks", rest @ ..] => network::route(engine, method, rest, call).await,
+        ["volumes", rest @ ..] => volume::route(engine, method, rest, call).await,
+        whole => system::route(engine, method, whole, call).await,
     }
 }
 
 /// 404 for a path that nobody knows.
 pub(crate) fn page_not_found() -> RouteResult {
-    json_with(
-        StatusCode::NOT_FOUND,
-        &json!({ "message": "page not found" }),
-    )
+    json_with(StatusCode::NOT_FOUND, &json!({ "message": "page not found" }))
 }
