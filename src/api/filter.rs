@@ -23,6 +23,19 @@ impl Filters {
         }
     }
 
+    /// Reads the parameter; who uses it checks the keys.
+    pub(crate) fn parse_open(text: Option<&str>) -> RuntimeResult<Self> {
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            return Ok(Self::default());
+        };
+        read(text).map(Self).ok_or_else(|| RuntimeError::invalid("invalid filter"))
+    }
+
+    /// The filters as a plain map.
+    pub(crate) fn into_map(self) -> std::collections::HashMap<String, Vec<String>> {
+        self.0.into_iter().collect()
+    }
+
     /// The values of a key.
     pub(crate) fn values(&self, key: &str) -> &[String] {
         self.0.get(key).map_or(&[], Vec::as_slice)

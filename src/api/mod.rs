@@ -9,13 +9,20 @@
 //! answer; it decides nothing about containers. Failures are `RuntimeError`s, turned into `{"message": …}` with Docker's
 //! status codes in one place (`reply`).
 
+mod archive;
+mod bridge;
 mod call;
+mod container;
+mod exec;
 mod filter;
+mod image;
+mod network;
 mod reply;
 mod router;
 mod server;
 mod system;
 mod version;
+mod volume;
 
 pub use server::{ServeError, bind, serve};
 pub use version::{API_VERSION, MIN_API_VERSION};

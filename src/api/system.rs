@@ -1,12 +1,13 @@
 //! The engine as a whole: ping, version, info, events, and what is switched off.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use hyper::Method;
 use hyper::header::{CACHE_CONTROL, HeaderValue, PRAGMA};
 use serde_json::{Value, json};
+use tokio::task::block_in_place;
 
 use super::call::Call;
 use super::filter::Filters;
@@ -20,15 +21,16 @@ use crate::runtime::supervise::{Supervisor, host};
 /// Routes of the engine as a whole.
 pub(crate) async fn route(
     engine: &Arc<Supervisor>,
-    method: Method,
+    method: &str,
     path: &[&str],
     call: Call,
 ) -> RouteResult {
-    match (method.as_str(), path) {
+    match (method, path) {
         ("GET", ["_ping"]) => Ok(ping()),
         ("GET", ["version"]) => json_ok(&version()),
-        ("GET", ["info"]) => json_ok(&info(engine).await),
+        ("GET", ["info"]) => json_ok(&info(engine)),
         ("GET", ["events"]) => events(engine, &call),
+        ("GET", ["system", "df"]) => disk_usage(engine, &call),
         ("POST", ["auth"]) => auth(call).await,
         ("GET", ["plugins"]) => json_ok(&Vec::<Value>::new()),
         ("POST", ["hoist", "shutdown"]) => {
@@ -90,14 +92,15 @@ fn version() -> Value {
     })
 }
 
-async fn info(engine: &Arc<Supervisor>) -> Value {
+fn info(engine: &Arc<Supervisor>) -> Value {
     let mut info = host::describe(engine.layout());
-    let counts = engine.counts().await;
+    let counts = engine.counts();
     info["Containers"] = json!(counts.running + counts.paused + counts.stopped);
     info["ContainersRunning"] = json!(counts.running);
     info["ContainersPaused"] = json!(counts.paused);
     info["ContainersStopped"] = json!(counts.stopped);
-    info["Images"] = json!(counts.images);
+    let images = super::image::parents(engine).len();
+    info["Images"] = json!(images);
     info["ServerVersion"] = json!(env!("CARGO_PKG_VERSION"));
     info
 }
@@ -198,6 +201,51 @@ fn parse_seconds(value: &str) -> Option<i128> {
     }
     let nanoseconds: i128 = format!("{fraction:0<9}").parse().ok()?;
     Some(seconds * 1_000_000_000 + nanoseconds)
+}
+
+const USAGE_TYPES: &[&str] = &["container", "image", "volume", "build-cache"];
+
+fn disk_usage(engine: &Arc<Supervisor>, call: &Call) -> RouteResult {
+    let wanted = call.query.all("type");
+    if let Some(unknown) = wanted.iter().find(|kind| !USAGE_TYPES.contains(&kind.as_str())) {
+        return Err(RuntimeError::invalid(format!("unknown object type: {unknown}")));
+    }
+    let wants = |kind: &str| wanted.is_empty() || wanted.iter().any(|wish| wish == kind);
+    let mut usage = json!({ "LayersSize": 0, "Images": null, "Containers": null, "Volumes": null, "BuildCache": null });
+    if wants("image") {
+        let request = crate::runtime::image::ListRequest {
+            shared_size: crate::runtime::image::SharedSize::Compute,
+            ..Default::default()
+        };
+        let images = block_in_place(|| engine.images().list(&request, &engine.image_uses()))?;
+        usage["LayersSize"] = json!(images.iter().map(|image| image.size - image.shared_size.max(0)).sum::<i64>());
+        usage["Images"] = json!(images);
+    }
+    if wants("container") {
+        usage["Containers"] = json!(super::container::sized_summaries(engine));
+    }
+    if wants("volume") {
+        usage["Volumes"] = json!(sized_volumes(engine)?);
+    }
+    if wants("build-cache") {
+        usage["BuildCache"] = json!([]);
+    }
+    json_ok(&usage)
+}
+
+fn sized_volumes(engine: &Arc<Supervisor>) -> RuntimeResult<Vec<Value>> {
+    let uses = engine.volume_uses();
+    let listed = block_in_place(|| engine.volumes().list(&HashMap::default(), &uses))?;
+    let volumes = listed.volumes.unwrap_or_default().into_iter();
+    Ok(volumes
+        .map(|volume| {
+            let count = uses.iter().filter(|one| one.volume == volume.name).count();
+            let size = block_in_place(|| engine.folder_size(volume.mountpoint.as_ref()));
+            let mut value = json!(volume);
+            value["UsageData"] = json!({ "RefCount": count, "Size": size });
+            value
+        })
+        .collect())
 }
 
 async fn auth(mut call: Call) -> RouteResult {

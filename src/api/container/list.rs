@@ -1,6 +1,6 @@
 //! `/containers/json`: summaries, and all the ways to choose among containers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +40,15 @@ pub(super) fn list(engine: &Arc<Supervisor>, call: &Call) -> RouteResult {
         }
     }
     json_ok(&shown)
+}
+
+/// All containers with their sizes, for `/system/df`.
+pub(crate) fn sized_summaries(engine: &Arc<Supervisor>) -> Vec<Value> {
+    let containers = engine.containers();
+    containers
+        .iter()
+        .map(|container| summary(engine, container, &container.record(), true))
+        .collect()
 }
 
 fn check(engine: &Supervisor, filters: &Filters) -> RuntimeResult<()> {
@@ -123,30 +132,25 @@ fn descendants(engine: &Arc<Supervisor>, ancestors: &[String]) -> HashMap<String
         let found = ancestors.iter().filter_map(|reference| engine.images().resolve(reference).ok());
         found.map(|image| image.id).collect()
     });
+    let parents = crate::api::image::parents(engine);
     let mut known = HashMap::new();
     for container in engine.containers() {
         let image = container.with(|record| record.image.clone());
-        if !known.contains_key(&image) {
-            let fits = descends(engine, &image, &wanted);
-            known.insert(image, fits);
-        }
+        let fits = descends(&parents, &image, &wanted);
+        known.insert(image, fits);
     }
     known
 }
 
-fn descends(engine: &Arc<Supervisor>, image: &str, wanted: &[String]) -> bool {
-    let mut current = image.to_owned();
-    loop {
-        if wanted.contains(&current) {
-            return true;
-        }
-        let inspected = tokio::task::block_in_place(|| engine.images().inspect(&current));
-        let parent = inspected.ok().and_then(|image| crate::api::image::parent(&image));
-        match parent {
-            Some(parent) => current = parent,
-            None => return false,
+fn descends(parents: &BTreeMap<String, String>, image: &str, wanted: &[String]) -> bool {
+    let mut current = image;
+    while !wanted.iter().any(|id| id == current) {
+        match parents.get(current) {
+            Some(parent) if !parent.is_empty() => current = parent,
+            _ => return false,
         }
     }
+    true
 }
 
 /// A name against the simple patterns that clients send: parts, `^`, `$`, and an optional slash.

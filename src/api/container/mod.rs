@@ -12,6 +12,7 @@ mod top;
 use std::sync::Arc;
 
 pub(crate) use body::plain_object;
+pub(crate) use list::sized_summaries;
 pub(crate) use run::{commit, terminal_size};
 pub(crate) use streams::{
     Connection, DetachKeys, InputEnd, Streams, hijack, pump_input, pump_output,

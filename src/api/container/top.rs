@@ -204,7 +204,7 @@ fn start_text(ticks: u64) -> String {
     let Ok(started) = Timestamp::from_second(started) else {
         return "?".to_owned();
     };
-    started.to_zoned(TimeZone::system()).strftime("%H:%M").to_string()
+    started.to_zoned_datetime(TimeZone::system()).strftime("%H:%M").to_string()
 }
 
 #[cfg(test)]

@@ -57,6 +57,12 @@ pub struct KeeperClient {
 }
 
 impl KeeperClient {
+    /// A handle that starts the keeper with its first call.
+    #[must_use]
+    pub fn new(paths: KeeperPaths) -> Self {
+        Self { paths }
+    }
+
     /// Connects to the keeper of a run directory, and starts it where there is none.
     ///
     /// # Errors

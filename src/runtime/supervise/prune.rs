@@ -48,6 +48,12 @@ impl Supervisor {
         block_in_place(|| tree_size(&container.upper()))
     }
 
+    /// Bytes of a folder with all in it.
+    #[must_use]
+    pub fn folder_size(&self, folder: &Path) -> u64 {
+        tree_size(folder)
+    }
+
     /// Bytes of a container's image.
     #[must_use]
     pub fn image_size(&self, container: &Container) -> u64 {
