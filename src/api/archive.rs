@@ -56,7 +56,9 @@ fn head(engine: &Arc<Supervisor>, container: &Arc<Container>, call: &Call) -> Ro
     let path = path(call)?;
     let stat = block_in_place(|| engine.stat_path(container, path))?;
     let mut reply = empty(StatusCode::OK);
-    reply.headers_mut().insert("X-Docker-Container-Path-Stat", stat_header(&stat)?);
+    reply
+        .headers_mut()
+        .insert("X-Docker-Container-Path-Stat", stat_header(&stat)?);
     Ok(reply)
 }
 
@@ -67,13 +69,17 @@ fn get(engine: &Arc<Supervisor>, container: Arc<Container>, call: &Call) -> Rout
     let engine = Arc::clone(engine);
     spawn_blocking(move || {
         let mut writer = writer;
-        let packed = engine.pack_path(&container, &path, &mut writer).map_err(io::Error::other);
+        let packed = engine
+            .pack_path(&container, &path, &mut writer)
+            .map_err(io::Error::other);
         if let Err(error) = packed.and_then(|()| io::Write::flush(&mut writer)) {
             writer.fail(error);
         }
     });
     let mut reply = reply::stream("application/x-tar", body);
-    reply.headers_mut().insert("X-Docker-Container-Path-Stat", stat_header(&stat)?);
+    reply
+        .headers_mut()
+        .insert("X-Docker-Container-Path-Stat", stat_header(&stat)?);
     Ok(reply)
 }
 
@@ -95,7 +101,9 @@ async fn put(engine: &Arc<Supervisor>, container: Arc<Container>, call: Call) ->
         }
         result
     });
-    unpacked.await.map_err(|source| RuntimeError::internal("unpacking was broken off", source))??;
+    unpacked
+        .await
+        .map_err(|source| RuntimeError::internal("unpacking was broken off", source))??;
     Ok(empty(StatusCode::OK))
 }
 
@@ -105,7 +113,9 @@ fn export(engine: &Arc<Supervisor>, container: Arc<Container>) -> RouteResult {
     let engine = Arc::clone(engine);
     spawn_blocking(move || {
         let mut writer = writer;
-        let packed = engine.export(&container, &mut writer).map_err(io::Error::other);
+        let packed = engine
+            .export(&container, &mut writer)
+            .map_err(io::Error::other);
         if let Err(error) = packed.and_then(|()| io::Write::flush(&mut writer)) {
             writer.fail(error);
         }

@@ -52,7 +52,10 @@ pub(crate) struct BodyWriter {
 }
 
 /// A writer, and the stream of what is written.
-pub(crate) fn body_writer() -> (BodyWriter, impl Stream<Item = io::Result<Bytes>> + Send + 'static) {
+pub(crate) fn body_writer() -> (
+    BodyWriter,
+    impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+) {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let writer = BodyWriter {
         pieces: sender,
@@ -62,7 +65,9 @@ pub(crate) fn body_writer() -> (BodyWriter, impl Stream<Item = io::Result<Bytes>
 }
 
 /// What comes through a channel, as a stream.
-pub(crate) fn received<T: Send + 'static>(receiver: mpsc::Receiver<T>) -> impl Stream<Item = T> + Send + 'static {
+pub(crate) fn received<T: Send + 'static>(
+    receiver: mpsc::Receiver<T>,
+) -> impl Stream<Item = T> + Send + 'static {
     futures_util::stream::unfold(receiver, |mut receiver| async move {
         let item = receiver.recv().await?;
         Some((item, receiver))
@@ -90,7 +95,10 @@ impl Write for BodyWriter {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        let piece = Bytes::from(std::mem::replace(&mut self.waiting, Vec::with_capacity(PIECE)));
+        let piece = Bytes::from(std::mem::replace(
+            &mut self.waiting,
+            Vec::with_capacity(PIECE),
+        ));
         self.pieces
             .blocking_send(Ok(piece))
             .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))

@@ -19,7 +19,12 @@ use crate::runtime::keeper::{FailureKind, OutputItem};
 use crate::runtime::supervise::{Container, Exec, ExecState, ExecStreams, Supervisor};
 
 /// Routes below `/exec`.
-pub(crate) async fn route(engine: &Arc<Supervisor>, method: &str, path: &[&str], call: Call) -> RouteResult {
+pub(crate) async fn route(
+    engine: &Arc<Supervisor>,
+    method: &str,
+    path: &[&str],
+    call: Call,
+) -> RouteResult {
     match (method, path) {
         ("GET", [id, "json"]) => json_ok(&inspect(&*engine.exec(id)?)),
         ("POST", [id, "start"]) => start(engine, id, call).await,
@@ -34,7 +39,11 @@ pub(crate) async fn route(engine: &Arc<Supervisor>, method: &str, path: &[&str],
 }
 
 /// `POST /containers/ID/exec`.
-pub(crate) async fn create(engine: &Arc<Supervisor>, container: &Container, mut call: Call) -> RouteResult {
+pub(crate) async fn create(
+    engine: &Arc<Supervisor>,
+    container: &Container,
+    mut call: Call,
+) -> RouteResult {
     let body = plain_object(&mut call).await?;
     let config: ExecConfig = serde_json::from_value(Value::Object(body))
         .map_err(|source| RuntimeError::invalid("invalid JSON").caused_by(source))?;
@@ -105,7 +114,9 @@ async fn start(engine: &Arc<Supervisor>, id: &str, mut call: Call) -> RouteResul
     let started = engine.start_exec(&exec, size).await;
     let running = match started {
         Ok(running) => running,
-        Err(error) if could_not_run(&exec, &error) => return Ok(tell(call, streams, content_type, &error)),
+        Err(error) if could_not_run(&exec, &error) => {
+            return Ok(tell(call, streams, content_type, &error));
+        }
         Err(error) => return Err(error),
     };
     let talk = Talk {
@@ -115,7 +126,9 @@ async fn start(engine: &Arc<Supervisor>, id: &str, mut call: Call) -> RouteResul
         keys: terminal.then_some(keys),
     };
     if call.wants_upgrade() {
-        return Ok(hijack(call, content_type, |connection| talk.run(connection)));
+        return Ok(hijack(call, content_type, |connection| {
+            talk.run(connection)
+        }));
     }
     Ok(talk.answer(content_type))
 }
@@ -123,16 +136,31 @@ async fn start(engine: &Arc<Supervisor>, id: &str, mut call: Call) -> RouteResul
 /// A program that cannot be run is no failure of the call: the client hears of it on the stream, and the exit code
 /// says the rest.
 fn could_not_run(exec: &Exec, error: &RuntimeError) -> bool {
-    let codes = [FailureKind::NotFound.exit_code(), FailureKind::NotExecutable.exit_code()].map(i64::from);
-    error.kind() == ErrorKind::Invalid && matches!(exec.state(), ExecState::Ended { code, .. } if codes.contains(&code))
+    let codes = [
+        FailureKind::NotFound.exit_code(),
+        FailureKind::NotExecutable.exit_code(),
+    ]
+    .map(i64::from);
+    error.kind() == ErrorKind::Invalid
+        && matches!(exec.state(), ExecState::Ended { code, .. } if codes.contains(&code))
 }
 
-fn tell(call: Call, streams: Streams, content_type: &'static str, error: &RuntimeError) -> reply::Reply {
+fn tell(
+    call: Call,
+    streams: Streams,
+    content_type: &'static str,
+    error: &RuntimeError,
+) -> reply::Reply {
     let said = OutputItem::Stdout(Bytes::from(error.chain() + "\r\n"));
-    let loud = Streams { stdout: true, ..streams };
+    let loud = Streams {
+        stdout: true,
+        ..streams
+    };
     let pieces = stream::iter(loud.frame(&said));
     if call.wants_upgrade() {
-        return hijack(call, content_type, |(_reader, writer)| pump_output(pieces, writer));
+        return hijack(call, content_type, |(_reader, writer)| {
+            pump_output(pieces, writer)
+        });
     }
     reply::stream(content_type, pieces.map(Ok))
 }
@@ -156,10 +184,12 @@ struct Talk {
 impl Talk {
     fn answer(self, content_type: &'static str) -> reply::Reply {
         let ExecStreams { input, output } = self.running;
-        let pieces = framed(output, self.streams).map(Ok).chain(stream::once(async move {
-            drop(input);
-            Ok(Bytes::new())
-        }));
+        let pieces = framed(output, self.streams)
+            .map(Ok)
+            .chain(stream::once(async move {
+                drop(input);
+                Ok(Bytes::new())
+            }));
         reply::stream(content_type, pieces)
     }
 

@@ -28,7 +28,9 @@ impl Filters {
         let Some(text) = text.filter(|text| !text.is_empty()) else {
             return Ok(Self::default());
         };
-        read(text).map(Self).ok_or_else(|| RuntimeError::invalid("invalid filter"))
+        read(text)
+            .map(Self)
+            .ok_or_else(|| RuntimeError::invalid("invalid filter"))
     }
 
     /// The filters as a plain map.
@@ -100,8 +102,16 @@ fn read(text: &str) -> Option<BTreeMap<String, Vec<String>>> {
 
 /// A point in time of an `until` filter: seconds, RFC 3339, or an age (`10m`, `1h30m`). Nanoseconds since the epoch.
 pub(crate) fn instant_or_age(text: &str) -> RuntimeResult<i128> {
-    let instant = || text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_nanosecond);
-    let seconds = || text.parse::<i128>().ok().map(|seconds| seconds * 1_000_000_000);
+    let instant = || {
+        text.parse::<jiff::Timestamp>()
+            .ok()
+            .map(jiff::Timestamp::as_nanosecond)
+    };
+    let seconds = || {
+        text.parse::<i128>()
+            .ok()
+            .map(|seconds| seconds * 1_000_000_000)
+    };
     let age = || {
         let age = go_duration(text)?;
         Some(jiff::Timestamp::now().as_nanosecond() - age)

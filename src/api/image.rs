@@ -23,7 +23,12 @@ use crate::runtime::image::{
 use crate::runtime::supervise::Supervisor;
 
 /// Routes below `/images`. A name may have slashes, so that the last segment is the action.
-pub(crate) async fn route(engine: &Arc<Supervisor>, method: &str, path: &[&str], call: Call) -> RouteResult {
+pub(crate) async fn route(
+    engine: &Arc<Supervisor>,
+    method: &str,
+    path: &[&str],
+    call: Call,
+) -> RouteResult {
     match (method, path) {
         ("GET", ["json"]) => list(engine, &call),
         ("POST", ["create"]) => create(engine, call).await,
@@ -64,8 +69,9 @@ pub(crate) fn parents(engine: &Supervisor) -> BTreeMap<String, String> {
 
 fn inspect(engine: &Supervisor, name: &str) -> RuntimeResult<Value> {
     let image = block_in_place(|| engine.images().inspect(name))?;
-    let mut value = serde_json::to_value(&image)
-        .map_err(|source| RuntimeError::internal(format!("cannot describe image {name}"), source))?;
+    let mut value = serde_json::to_value(&image).map_err(|source| {
+        RuntimeError::internal(format!("cannot describe image {name}"), source)
+    })?;
     let id = image.id.unwrap_or_default();
     value["Parent"] = json!(parents(engine).remove(&id).unwrap_or_default());
     Ok(value)
@@ -83,7 +89,9 @@ fn list(engine: &Supervisor, call: &Call) -> RouteResult {
             false => SharedSize::Skip,
         },
     };
-    json_ok(&block_in_place(|| engine.images().list(&request, &engine.image_uses()))?)
+    json_ok(&block_in_place(|| {
+        engine.images().list(&request, &engine.image_uses())
+    })?)
 }
 
 fn names_of(call: &Call) -> Vec<String> {
@@ -172,7 +180,9 @@ async fn create(engine: &Arc<Supervisor>, call: Call) -> RouteResult {
     if let Some(image) = call.query.text("fromImage") {
         return Err(RuntimeError::new(
             ErrorKind::NotImplemented,
-            format!("cannot pull `{image}`: this engine has no registry client yet; use `docker load` or `docker import`"),
+            format!(
+                "cannot pull `{image}`: this engine has no registry client yet; use `docker load` or `docker import`"
+            ),
         ));
     }
     match call.query.text("fromSrc") {
@@ -190,7 +200,11 @@ async fn import(engine: &Arc<Supervisor>, call: Call) -> RouteResult {
     let request = ImportRequest {
         repository: text("repo"),
         tag: text("tag"),
-        changes: changes.iter().flat_map(|text| text.lines()).map(str::to_owned).collect(),
+        changes: changes
+            .iter()
+            .flat_map(|text| text.lines())
+            .map(str::to_owned)
+            .collect(),
         message: text("message").unwrap_or_default(),
         platform: text("platform").unwrap_or_default(),
     };
@@ -199,7 +213,10 @@ async fn import(engine: &Arc<Supervisor>, call: Call) -> RouteResult {
     report(move |lines| {
         let id = engine.images().import(reader, &request)?.to_string();
         let name = request.repository.map(|repository| {
-            let tagged = repository.rsplit('/').next().is_some_and(|last| last.contains(':'));
+            let tagged = repository
+                .rsplit('/')
+                .next()
+                .is_some_and(|last| last.contains(':'));
             match request.tag {
                 Some(tag) => format!("{repository}:{tag}"),
                 None if tagged => repository,
@@ -234,7 +251,11 @@ fn remove(engine: &Supervisor, name: &str, call: &Call) -> RouteResult {
         false => Parents::Prune,
     };
     let image = block_in_place(|| engine.images().resolve(name))?;
-    let gone = block_in_place(|| engine.images().remove(name, removal, parents, &engine.image_uses()))?;
+    let gone = block_in_place(|| {
+        engine
+            .images()
+            .remove(name, removal, parents, &engine.image_uses())
+    })?;
     for item in &gone {
         if let Some(name) = &item.untagged {
             publish(engine, &image.id, name, "untag");
@@ -249,7 +270,12 @@ fn remove(engine: &Supervisor, name: &str, call: &Call) -> RouteResult {
 fn prune(engine: &Supervisor, call: &Call) -> RouteResult {
     let filters = Filters::parse_open(call.query.find("filters"))?.into_map();
     let pruned = block_in_place(|| engine.images().prune(&filters, &engine.image_uses()))?;
-    for id in pruned.images_deleted.iter().flatten().filter_map(|item| item.deleted.as_ref()) {
+    for id in pruned
+        .images_deleted
+        .iter()
+        .flatten()
+        .filter_map(|item| item.deleted.as_ref())
+    {
         publish(engine, id, id, "delete");
     }
     json_ok(&json!({

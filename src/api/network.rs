@@ -16,10 +16,17 @@ use super::router::page_not_found;
 use crate::runtime::error::{RuntimeError, RuntimeResult};
 use crate::runtime::supervise::Supervisor;
 
-const FILTERS: &[&str] = &["dangling", "driver", "id", "label", "label!", "name", "scope", "type"];
+const FILTERS: &[&str] = &[
+    "dangling", "driver", "id", "label", "label!", "name", "scope", "type",
+];
 
 /// Routes below `/networks`.
-pub(crate) async fn route(engine: &Arc<Supervisor>, method: &str, path: &[&str], mut call: Call) -> RouteResult {
+pub(crate) async fn route(
+    engine: &Arc<Supervisor>,
+    method: &str,
+    path: &[&str],
+    mut call: Call,
+) -> RouteResult {
     match (method, path) {
         ("GET", []) => list(engine, &call),
         ("POST", ["create"]) => create(engine, &mut call).await,
@@ -53,7 +60,9 @@ fn list(engine: &Supervisor, call: &Call) -> RouteResult {
     let dangling = filters.switch("dangling")?;
     for kind in filters.values("type") {
         if !["builtin", "custom"].contains(&kind.as_str()) {
-            return Err(RuntimeError::invalid(format!("invalid filter: 'type'='{kind}'")));
+            return Err(RuntimeError::invalid(format!(
+                "invalid filter: 'type'='{kind}'"
+            )));
         }
     }
     let used = used_networks(engine);
@@ -95,13 +104,18 @@ async fn create(engine: &Supervisor, call: &mut Call) -> RouteResult {
     let body = plain_object(call).await?;
     let request: NetworkCreateRequest = typed(Value::Object(body))?;
     let made = block_in_place(|| engine.networks().create(&request))?;
-    let driver = request.driver.as_deref().filter(|driver| !driver.is_empty()).unwrap_or("bridge");
+    let driver = request
+        .driver
+        .as_deref()
+        .filter(|driver| !driver.is_empty())
+        .unwrap_or("bridge");
     publish(engine, "create", &made.id, &request.name, driver);
     created(&json!({ "Id": made.id, "Warning": made.warning }))
 }
 
 fn typed<T: serde::de::DeserializeOwned>(value: Value) -> RuntimeResult<T> {
-    serde_json::from_value(value).map_err(|source| RuntimeError::invalid("invalid JSON").caused_by(source))
+    serde_json::from_value(value)
+        .map_err(|source| RuntimeError::invalid("invalid JSON").caused_by(source))
 }
 
 fn remove(engine: &Supervisor, id: &str) -> RouteResult {
@@ -112,7 +126,13 @@ fn remove(engine: &Supervisor, id: &str) -> RouteResult {
 
 fn publish_gone(engine: &Supervisor, gone: &NetworkInspect) {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    publish(engine, "destroy", &text(&gone.id), &text(&gone.name), &text(&gone.driver));
+    publish(
+        engine,
+        "destroy",
+        &text(&gone.id),
+        &text(&gone.name),
+        &text(&gone.driver),
+    );
 }
 
 fn prune(engine: &Supervisor, call: &Call) -> RouteResult {
@@ -120,7 +140,11 @@ fn prune(engine: &Supervisor, call: &Call) -> RouteResult {
     let until = match filters.values("until") {
         [] => None,
         [until] => Some(instant_or_age(until)?),
-        _ => return Err(RuntimeError::invalid("more than one until filter specified")),
+        _ => {
+            return Err(RuntimeError::invalid(
+                "more than one until filter specified",
+            ));
+        }
     };
     let used = used_networks(engine);
     let old_enough = |network: &NetworkInspect| {
@@ -132,11 +156,19 @@ fn prune(engine: &Supervisor, call: &Call) -> RouteResult {
     };
     let wanted = |network: &NetworkInspect| {
         let name = network.name.as_deref().unwrap_or_default();
-        !used.contains(name) && !is_predefined(name) && filters.labels(|key| label(network, key)) && old_enough(network)
+        !used.contains(name)
+            && !is_predefined(name)
+            && filters.labels(|key| label(network, key))
+            && old_enough(network)
     };
     let before = block_in_place(|| engine.networks().list());
     let names = block_in_place(|| engine.networks().prune(wanted))?;
-    for network in before.iter().filter(|network| network.name.as_ref().is_some_and(|name| names.contains(name))) {
+    for network in before.iter().filter(|network| {
+        network
+            .name
+            .as_ref()
+            .is_some_and(|name| names.contains(name))
+    }) {
         publish_gone(engine, network);
     }
     json_ok(&json!({ "NetworksDeleted": names }))
@@ -148,14 +180,20 @@ async fn connect(engine: &Arc<Supervisor>, id: &str, call: &mut Call) -> RouteRe
         Some(wishes) => typed(wishes.clone())?,
         None => EndpointSettings::default(),
     };
-    let container = body.get("Container").and_then(Value::as_str).unwrap_or_default();
+    let container = body
+        .get("Container")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     engine.connect(id, container, wishes).await?;
     Ok(empty(StatusCode::OK))
 }
 
 async fn disconnect(engine: &Arc<Supervisor>, id: &str, call: &mut Call) -> RouteResult {
     let body = plain_object(call).await?;
-    let container = body.get("Container").and_then(Value::as_str).unwrap_or_default();
+    let container = body
+        .get("Container")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     engine.disconnect(id, container).await?;
     Ok(empty(StatusCode::OK))
 }

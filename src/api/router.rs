@@ -32,5 +32,8 @@ pub(crate) async fn route(engine: &Arc<Supervisor>, call: Call) -> RouteResult {
 
 /// 404 for a path that nobody knows.
 pub(crate) fn page_not_found() -> RouteResult {
-    json_with(StatusCode::NOT_FOUND, &json!({ "message": "page not found" }))
+    json_with(
+        StatusCode::NOT_FOUND,
+        &json!({ "message": "page not found" }),
+    )
 }

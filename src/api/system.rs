@@ -207,8 +207,13 @@ const USAGE_TYPES: &[&str] = &["container", "image", "volume", "build-cache"];
 
 fn disk_usage(engine: &Arc<Supervisor>, call: &Call) -> RouteResult {
     let wanted = call.query.all("type");
-    if let Some(unknown) = wanted.iter().find(|kind| !USAGE_TYPES.contains(&kind.as_str())) {
-        return Err(RuntimeError::invalid(format!("unknown object type: {unknown}")));
+    if let Some(unknown) = wanted
+        .iter()
+        .find(|kind| !USAGE_TYPES.contains(&kind.as_str()))
+    {
+        return Err(RuntimeError::invalid(format!(
+            "unknown object type: {unknown}"
+        )));
     }
     let wants = |kind: &str| wanted.is_empty() || wanted.iter().any(|wish| wish == kind);
     let mut usage = json!({ "LayersSize": 0, "Images": null, "Containers": null, "Volumes": null, "BuildCache": null });
@@ -218,7 +223,12 @@ fn disk_usage(engine: &Arc<Supervisor>, call: &Call) -> RouteResult {
             ..Default::default()
         };
         let images = block_in_place(|| engine.images().list(&request, &engine.image_uses()))?;
-        usage["LayersSize"] = json!(images.iter().map(|image| image.size - image.shared_size.max(0)).sum::<i64>());
+        usage["LayersSize"] = json!(
+            images
+                .iter()
+                .map(|image| image.size - image.shared_size.max(0))
+                .sum::<i64>()
+        );
         usage["Images"] = json!(images);
     }
     if wants("container") {

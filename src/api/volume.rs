@@ -15,7 +15,12 @@ use crate::runtime::error::{ErrorKind, RuntimeError};
 use crate::runtime::supervise::Supervisor;
 
 /// Routes below `/volumes`.
-pub(crate) async fn route(engine: &Arc<Supervisor>, method: &str, path: &[&str], mut call: Call) -> RouteResult {
+pub(crate) async fn route(
+    engine: &Arc<Supervisor>,
+    method: &str,
+    path: &[&str],
+    mut call: Call,
+) -> RouteResult {
     match (method, path) {
         ("GET", []) => list(engine, &call),
         ("POST", ["create"]) => create(engine, &mut call).await,
@@ -66,5 +71,7 @@ fn prune(engine: &Supervisor, call: &Call) -> RouteResult {
     for name in &names {
         engine.publish_volume(name, "destroy", []);
     }
-    json_ok(&json!({ "VolumesDeleted": names, "SpaceReclaimed": pruned.space_reclaimed.unwrap_or(0) }))
+    json_ok(
+        &json!({ "VolumesDeleted": names, "SpaceReclaimed": pruned.space_reclaimed.unwrap_or(0) }),
+    )
 }

@@ -17,6 +17,7 @@ mod cp;
 mod create;
 mod down;
 mod each;
+mod engine;
 mod error;
 mod events;
 mod exec;
@@ -104,6 +105,8 @@ commands! {
     Create(create::CreateArgs) => create::cmd_create,
     /// Remove a project's containers and networks
     Down(down::DownArgs) => down::cmd_down,
+    /// Run, find or stop the built-in engine
+    Engine(engine::EngineArgs) => engine::cmd_engine,
     /// Follow what happens to containers
     Events(events::EventsArgs) => events::cmd_events,
     /// Run a command in a running container

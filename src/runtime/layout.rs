@@ -240,6 +240,17 @@ impl Layout {
             Err(TryLockError::Error(source)) => Err(LayoutError::Lock { path, source }),
         }
     }
+
+    /// Waits until no engine has the root.
+    ///
+    /// # Errors
+    /// When the lock file cannot be used.
+    pub fn wait_until_free(&self) -> Result<(), LayoutError> {
+        let path = self.root.join("lock");
+        let file = open_lock(&path)?;
+        file.lock()
+            .map_err(|source| LayoutError::Lock { path, source })
+    }
 }
 
 /// Opens a lock file, making it where it is not there.

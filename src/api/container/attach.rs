@@ -6,7 +6,8 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 
 use super::streams::{
-    Connection, DetachKeys, InputEnd, Streams, check_readable, hijack, log_query, pump_input, pump_output, until_error,
+    Connection, DetachKeys, InputEnd, Streams, check_readable, hijack, log_query, pump_input,
+    pump_output, until_error,
 };
 use crate::api::call::Call;
 use crate::api::reply::{self, RouteResult};
@@ -17,7 +18,11 @@ use crate::runtime::supervise::{Container, Supervisor};
 
 type Pieces = std::pin::Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 
-pub(super) async fn attach(engine: &Arc<Supervisor>, container: Arc<Container>, call: Call) -> RouteResult {
+pub(super) async fn attach(
+    engine: &Arc<Supervisor>,
+    container: Arc<Container>,
+    call: Call,
+) -> RouteResult {
     let keys = DetachKeys::parse(call.query.find("detachKeys").unwrap_or_default())?;
     container.allows(Operation::Attach)?;
     let terminal = container.with(crate::runtime::supervise::record::Record::has_terminal);
@@ -39,7 +44,8 @@ pub(super) async fn attach(engine: &Arc<Supervisor>, container: Arc<Container>, 
     };
     let pieces = pieces(&container, &call, streams, old, output)?;
     let content_type = streams.content_type(call.version);
-    let wants_input = call.query.is_on("stdin") && container.with(|record| record.config.open_stdin == Some(true));
+    let wants_input = call.query.is_on("stdin")
+        && container.with(|record| record.config.open_stdin == Some(true));
     let talk = Talk {
         input,
         wants_input,
@@ -47,7 +53,9 @@ pub(super) async fn attach(engine: &Arc<Supervisor>, container: Arc<Container>, 
         pieces,
     };
     if call.wants_upgrade() {
-        return Ok(hijack(call, content_type, |connection| talk.run(connection)));
+        return Ok(hijack(call, content_type, |connection| {
+            talk.run(connection)
+        }));
     }
     // Clients of old send no `Upgrade`: the output is the answer's body, and what they send is its input.
     let held = talk.input;

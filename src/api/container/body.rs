@@ -14,7 +14,9 @@ pub(crate) async fn plain_object(call: &mut Call) -> RuntimeResult<Map<String, V
             prune(&mut object);
             Ok(object)
         }
-        _ => Err(RuntimeError::invalid("invalid JSON: the body is not an object")),
+        _ => Err(RuntimeError::invalid(
+            "invalid JSON: the body is not an object",
+        )),
     }
 }
 
@@ -53,5 +55,6 @@ fn prune(object: &mut Map<String, Value>) {
 
 /// Reads a part of a body into its type.
 pub(crate) fn typed<T: DeserializeOwned>(value: Value) -> RuntimeResult<T> {
-    serde_json::from_value(value).map_err(|source| RuntimeError::invalid("invalid JSON").caused_by(source))
+    serde_json::from_value(value)
+        .map_err(|source| RuntimeError::invalid("invalid JSON").caused_by(source))
 }

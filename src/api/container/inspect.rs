@@ -18,7 +18,11 @@ use crate::runtime::supervise::{Container, Supervisor};
 pub(crate) fn inspect(engine: &Arc<Supervisor>, container: &Container, with_size: bool) -> Value {
     let record = container.record();
     let command = record.command();
-    let (path, args) = command.split_first().map_or((String::new(), Vec::new()), |(path, args)| (path.clone(), args.to_vec()));
+    let (path, args) = command
+        .split_first()
+        .map_or((String::new(), Vec::new()), |(path, args)| {
+            (path.clone(), args.to_vec())
+        });
     let file = |name: &str| container.folder().join(name);
     let started = record.state.started_at.is_some();
     let log_path = match log_driver(&record) {
@@ -60,12 +64,17 @@ pub(crate) fn inspect(engine: &Arc<Supervisor>, container: &Container, with_size
 
 fn log_driver(record: &Record) -> &str {
     let log = record.host_config.log_config.as_ref();
-    log.and_then(|log| log.typ.as_deref()).unwrap_or("json-file")
+    log.and_then(|log| log.typ.as_deref())
+        .unwrap_or("json-file")
 }
 
 fn exec_ids(engine: &Supervisor, record: &Record) -> Value {
     let ids = engine.running_execs(&record.id);
-    if ids.is_empty() { Value::Null } else { json!(ids) }
+    if ids.is_empty() {
+        Value::Null
+    } else {
+        json!(ids)
+    }
 }
 
 /// A time, or Docker's word for none.
@@ -131,7 +140,9 @@ fn host_config(record: &Record) -> Value {
         }
     }
     if value["Annotations"].is_null() {
-        let _absent = value.as_object_mut().and_then(|object| object.remove("Annotations"));
+        let _absent = value
+            .as_object_mut()
+            .and_then(|object| object.remove("Annotations"));
     }
     value
 }
@@ -169,7 +180,10 @@ fn config(record: &Record) -> Value {
     let mut value = over(template, &record.config);
     if let Value::Object(object) = &mut value {
         drop_if_empty(object, "ExposedPorts");
-        if object.get("Volumes").is_some_and(|volumes| volumes == &json!({})) {
+        if object
+            .get("Volumes")
+            .is_some_and(|volumes| volumes == &json!({}))
+        {
             object.insert("Volumes".to_owned(), Value::Null);
         }
     }
@@ -183,7 +197,11 @@ fn drop_if_empty(object: &mut Map<String, Value>, key: &str) {
 }
 
 fn graph_driver(container: &Container, record: &Record) -> Value {
-    let lower: Vec<_> = record.lower.iter().map(|path| path.display().to_string()).collect();
+    let lower: Vec<_> = record
+        .lower
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     json!({
         "Name": "overlay2",
         "Data": {
@@ -220,7 +238,11 @@ pub(crate) fn mount(mount: &MountRecord) -> Value {
 
 fn network_settings(engine: &Arc<Supervisor>, record: &Record) -> Value {
     let alive = record.state.status.is_alive();
-    let sandbox = if alive { sandbox_id(record) } else { String::new() };
+    let sandbox = if alive {
+        sandbox_id(record)
+    } else {
+        String::new()
+    };
     let key = match engine.networks().namespace_of(&record.id) {
         Some(path) if alive => path.display().to_string(),
         _ if alive => format!("/proc/{}/ns/net", record.state.pid),
@@ -235,8 +257,14 @@ fn network_settings(engine: &Arc<Supervisor>, record: &Record) -> Value {
     let endpoints = networks(engine, record);
     if let Some(bridge) = endpoints.get("bridge") {
         for name in [
-            "EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress", "IPPrefixLen",
-            "IPv6Gateway", "MacAddress",
+            "EndpointID",
+            "Gateway",
+            "GlobalIPv6Address",
+            "GlobalIPv6PrefixLen",
+            "IPAddress",
+            "IPPrefixLen",
+            "IPv6Gateway",
+            "MacAddress",
         ] {
             value[name] = bridge[name].clone();
         }
@@ -246,19 +274,30 @@ fn network_settings(engine: &Arc<Supervisor>, record: &Record) -> Value {
 }
 
 fn sandbox_id(record: &Record) -> String {
-    hex::encode(Sha256::digest(format!("{}{}", record.id, record.state.start_time)))
+    hex::encode(Sha256::digest(format!(
+        "{}{}",
+        record.id, record.state.start_time
+    )))
 }
 
 /// The endpoints of a container by network.
 pub(crate) fn networks(engine: &Arc<Supervisor>, record: &Record) -> Map<String, Value> {
     let endpoints = engine.endpoints(record);
-    endpoints.into_iter().map(|(name, settings)| {
-        let shown = endpoint(engine, record, &name, &settings);
-        (name, shown)
-    }).collect()
+    endpoints
+        .into_iter()
+        .map(|(name, settings)| {
+            let shown = endpoint(engine, record, &name, &settings);
+            (name, shown)
+        })
+        .collect()
 }
 
-fn endpoint(engine: &Arc<Supervisor>, record: &Record, network: &str, settings: &EndpointSettings) -> Value {
+fn endpoint(
+    engine: &Arc<Supervisor>,
+    record: &Record,
+    network: &str,
+    settings: &EndpointSettings,
+) -> Value {
     let template = json!({
         "IPAMConfig": null, "Links": null, "Aliases": null, "MacAddress": "", "DriverOpts": null, "GwPriority": 0,
         "NetworkID": "", "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "",
@@ -283,7 +322,11 @@ pub(crate) fn ports(record: &Record) -> Value {
     }
     let mut ports = Map::new();
     for port in record.config.exposed_ports.iter().flatten() {
-        let port = if port.contains('/') { port.clone() } else { format!("{port}/tcp") };
+        let port = if port.contains('/') {
+            port.clone()
+        } else {
+            format!("{port}/tcp")
+        };
         ports.insert(port, Value::Null);
     }
     for (port, bindings) in &record.ports {

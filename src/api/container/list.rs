@@ -17,15 +17,34 @@ use crate::runtime::supervise::status::Status;
 use crate::runtime::supervise::{Container, Supervisor};
 
 const FILTERS: &[&str] = &[
-    "ancestor", "before", "expose", "exited", "health", "id", "isolation", "is-task", "label", "label!", "name",
-    "network", "publish", "since", "status", "volume",
+    "ancestor",
+    "before",
+    "expose",
+    "exited",
+    "health",
+    "id",
+    "isolation",
+    "is-task",
+    "label",
+    "label!",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
 ];
 
 pub(super) fn list(engine: &Arc<Supervisor>, call: &Call) -> RouteResult {
     let filters = Filters::parse(call.query.find("filters"), FILTERS)?;
     check(engine, &filters)?;
     let limit = call.query.number("limit")?.filter(|limit| *limit > 0);
-    let shows_all = call.query.is_on("all") || limit.is_some() || filters.has("status") || filters.has("exited") || filters.has("before") || filters.has("since");
+    let shows_all = call.query.is_on("all")
+        || limit.is_some()
+        || filters.has("status")
+        || filters.has("exited")
+        || filters.has("before")
+        || filters.has("since");
     let selection = Selection::new(engine, &filters);
     let with_size = call.query.is_on("size");
     let mut shown = Vec::new();
@@ -35,7 +54,10 @@ pub(super) fn list(engine: &Arc<Supervisor>, call: &Call) -> RouteResult {
         }
         let record = container.record();
         let status = record.state.status;
-        if (shows_all || status.is_running()) && status != Status::Removing && selection.takes(&record) {
+        if (shows_all || status.is_running())
+            && status != Status::Removing
+            && selection.takes(&record)
+        {
             shown.push(summary(engine, &container, &record, with_size));
         }
     }
@@ -54,17 +76,23 @@ pub(crate) fn sized_summaries(engine: &Arc<Supervisor>) -> Vec<Value> {
 fn check(engine: &Supervisor, filters: &Filters) -> RuntimeResult<()> {
     for status in filters.values("status") {
         if Status::ALL.iter().all(|known| known.name() != status) {
-            return Err(RuntimeError::invalid(format!("invalid filter 'status={status}'")));
+            return Err(RuntimeError::invalid(format!(
+                "invalid filter 'status={status}'"
+            )));
         }
     }
     for code in filters.values("exited") {
         if code.parse::<i64>().is_err() {
-            return Err(RuntimeError::invalid(format!("invalid filter 'exited={code}'")));
+            return Err(RuntimeError::invalid(format!(
+                "invalid filter 'exited={code}'"
+            )));
         }
     }
     for health in filters.values("health") {
         if !["none", "starting", "healthy", "unhealthy"].contains(&health.as_str()) {
-            return Err(RuntimeError::invalid(format!("invalid filter 'health={health}'")));
+            return Err(RuntimeError::invalid(format!(
+                "invalid filter 'health={health}'"
+            )));
         }
     }
     filters.switch("is-task")?;
@@ -93,7 +121,9 @@ impl<'a> Selection<'a> {
         };
         let networks = filters.values("network").iter().map(|reference| {
             let found = engine.networks().inspect(reference).ok();
-            found.and_then(|network| network.name).unwrap_or_else(|| reference.clone())
+            found
+                .and_then(|network| network.name)
+                .unwrap_or_else(|| reference.clone())
         });
         Self {
             before: made("before"),
@@ -116,10 +146,19 @@ impl<'a> Selection<'a> {
             && filters.any("publish", |port| publishes(record, port))
             && filters.any("expose", |port| exposes(record, port))
             && filters.any("is-task", |value| value == "false" || value == "0")
-            && (self.networks.is_empty() || self.networks.iter().any(|name| record.networks.contains_key(name)))
+            && (self.networks.is_empty()
+                || self
+                    .networks
+                    .iter()
+                    .any(|name| record.networks.contains_key(name)))
             && self.before.is_none_or(|before| record.created < before)
             && self.since.is_none_or(|since| record.created > since)
-            && (!filters.has("ancestor") || self.descendants.get(&record.image).copied().unwrap_or(false))
+            && (!filters.has("ancestor")
+                || self
+                    .descendants
+                    .get(&record.image)
+                    .copied()
+                    .unwrap_or(false))
     }
 }
 
@@ -129,7 +168,9 @@ fn descendants(engine: &Arc<Supervisor>, ancestors: &[String]) -> HashMap<String
         return HashMap::new();
     }
     let wanted: Vec<String> = tokio::task::block_in_place(|| {
-        let found = ancestors.iter().filter_map(|reference| engine.images().resolve(reference).ok());
+        let found = ancestors
+            .iter()
+            .filter_map(|reference| engine.images().resolve(reference).ok());
         found.map(|image| image.id).collect()
     });
     let parents = crate::api::image::parents(engine);
@@ -156,8 +197,12 @@ fn descends(parents: &BTreeMap<String, String>, image: &str, wanted: &[String]) 
 /// A name against the simple patterns that clients send: parts, `^`, `$`, and an optional slash.
 fn name_fits(name: &str, pattern: &str) -> bool {
     let bare = pattern.replace('\\', "");
-    let (bare, from_start) = bare.strip_prefix('^').map_or((bare.as_str(), false), |rest| (rest, true));
-    let (bare, to_end) = bare.strip_suffix('$').map_or((bare, false), |rest| (rest, true));
+    let (bare, from_start) = bare
+        .strip_prefix('^')
+        .map_or((bare.as_str(), false), |rest| (rest, true));
+    let (bare, to_end) = bare
+        .strip_suffix('$')
+        .map_or((bare, false), |rest| (rest, true));
     let bare = bare.strip_prefix("/?").unwrap_or(bare);
     let slashed = bare.starts_with('/');
     let bare = bare.strip_prefix('/').unwrap_or(bare);
@@ -174,11 +219,16 @@ fn has_ended_with(record: &Record, code: &str) -> bool {
 }
 
 fn health_name(record: &Record) -> &'static str {
-    record.health.as_ref().map_or("none", |health| health.status.name())
+    record
+        .health
+        .as_ref()
+        .map_or("none", |health| health.status.name())
 }
 
 fn has_volume(record: &Record, volume: &str) -> bool {
-    record.mounts.iter().any(|mount| mount.name == volume || mount.destination == volume || mount.source.as_os_str() == volume)
+    record.mounts.iter().any(|mount| {
+        mount.name == volume || mount.destination == volume || mount.source.as_os_str() == volume
+    })
 }
 
 /// Whether a port text (`80`, `80-90/tcp`) holds a port.
@@ -198,7 +248,10 @@ fn publishes(record: &Record, wanted: &str) -> bool {
     record.ports.iter().any(|(port, bindings)| {
         let protocol = split_port(port).map_or("tcp", |(_, protocol)| protocol);
         bindings.iter().flatten().any(|binding| {
-            let host = binding.host_port.as_deref().and_then(|port| port.parse().ok());
+            let host = binding
+                .host_port
+                .as_deref()
+                .and_then(|port| port.parse().ok());
             host.is_some_and(|host| holds(wanted, host, protocol))
         })
     })
@@ -206,10 +259,18 @@ fn publishes(record: &Record, wanted: &str) -> bool {
 
 fn exposes(record: &Record, wanted: &str) -> bool {
     let exposed = record.config.exposed_ports.iter().flatten();
-    exposed.chain(record.ports.keys()).filter_map(|port| split_port(port)).any(|(port, protocol)| holds(wanted, port, protocol))
+    exposed
+        .chain(record.ports.keys())
+        .filter_map(|port| split_port(port))
+        .any(|(port, protocol)| holds(wanted, port, protocol))
 }
 
-fn summary(engine: &Arc<Supervisor>, container: &Container, record: &Record, with_size: bool) -> Value {
+fn summary(
+    engine: &Arc<Supervisor>,
+    container: &Container,
+    record: &Record,
+    with_size: bool,
+) -> Value {
     let endpoints = inspect::networks(engine, record);
     let mut value = json!({
         "Id": record.id,
@@ -236,7 +297,9 @@ fn summary(engine: &Arc<Supervisor>, container: &Container, record: &Record, wit
 
 fn command(record: &Record) -> String {
     let quote = |word: &String| {
-        let plain = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./=:,+@%".contains(&byte));
+        let plain = word
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-./=:,+@%".contains(&byte));
         match plain && !word.is_empty() {
             true => word.clone(),
             false => format!("'{}'", word.replace('\'', "'\\''")),
@@ -263,7 +326,10 @@ fn ports(record: &Record) -> Vec<Value> {
             let mut entry = Map::new();
             entry.insert("IP".to_owned(), binding["HostIp"].clone());
             entry.insert("PrivatePort".to_owned(), json!(private));
-            let public: u16 = binding["HostPort"].as_str().and_then(|port| port.parse().ok()).unwrap_or(0);
+            let public: u16 = binding["HostPort"]
+                .as_str()
+                .and_then(|port| port.parse().ok())
+                .unwrap_or(0);
             entry.insert("PublicPort".to_owned(), json!(public));
             entry.insert("Type".to_owned(), json!(protocol));
             list.push(Value::Object(entry));
@@ -283,15 +349,25 @@ fn status_text(record: &Record) -> String {
         Status::Created => "Created".to_owned(),
         Status::Running => {
             let health = match &record.health {
-                Some(health) if health.status.name() == "starting" => " (health: starting)".to_owned(),
+                Some(health) if health.status.name() == "starting" => {
+                    " (health: starting)".to_owned()
+                }
                 Some(health) => format!(" ({})", health.status.name()),
                 None => String::new(),
             };
             format!("Up {}{health}", since(state.started_at))
         }
         Status::Paused => format!("Up {} (Paused)", since(state.started_at)),
-        Status::Restarting => format!("Restarting ({}) {} ago", state.exit_code, since(state.finished_at)),
-        Status::Exited => format!("Exited ({}) {} ago", state.exit_code, since(state.finished_at)),
+        Status::Restarting => format!(
+            "Restarting ({}) {} ago",
+            state.exit_code,
+            since(state.finished_at)
+        ),
+        Status::Exited => format!(
+            "Exited ({}) {} ago",
+            state.exit_code,
+            since(state.finished_at)
+        ),
         Status::Removing => "Removal In Progress".to_owned(),
         Status::Dead => "Dead".to_owned(),
     }
@@ -332,7 +408,11 @@ mod tests {
 
     #[test]
     fn names_fit_parts_and_anchors() {
-        assert!(name_fits("web-1", "web") && name_fits("web-1", "^/?web-1$") && name_fits("web-1", "/web-1"));
+        assert!(
+            name_fits("web-1", "web")
+                && name_fits("web-1", "^/?web-1$")
+                && name_fits("web-1", "/web-1")
+        );
         assert!(!name_fits("web-10", "^web-1$"));
     }
 

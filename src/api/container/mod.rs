@@ -24,7 +24,12 @@ use super::router::page_not_found;
 use crate::runtime::supervise::Supervisor;
 
 /// Routes below `/containers`.
-pub(crate) async fn route(engine: &Arc<Supervisor>, method: &str, path: &[&str], call: Call) -> RouteResult {
+pub(crate) async fn route(
+    engine: &Arc<Supervisor>,
+    method: &str,
+    path: &[&str],
+    call: Call,
+) -> RouteResult {
     match (method, path) {
         ("GET", ["json"]) => list::list(engine, &call),
         ("POST", ["create"]) => run::create(engine, call).await,
@@ -39,15 +44,33 @@ pub(crate) async fn route(engine: &Arc<Supervisor>, method: &str, path: &[&str],
     }
 }
 
-async fn of_one(engine: &Arc<Supervisor>, method: &str, id: &str, action: &str, mut call: Call) -> RouteResult {
+async fn of_one(
+    engine: &Arc<Supervisor>,
+    method: &str,
+    id: &str,
+    action: &str,
+    mut call: Call,
+) -> RouteResult {
     let routed = matches!(
         (method, action),
-        ("GET", "json" | "top" | "logs" | "stats" | "changes" | "export" | "archive")
-            | ("HEAD" | "PUT", "archive")
+        (
+            "GET",
+            "json" | "top" | "logs" | "stats" | "changes" | "export" | "archive"
+        ) | ("HEAD" | "PUT", "archive")
             | (
                 "POST",
-                "start" | "stop" | "restart" | "kill" | "pause" | "unpause" | "rename" | "update" | "wait" | "attach"
-                    | "resize" | "exec"
+                "start"
+                    | "stop"
+                    | "restart"
+                    | "kill"
+                    | "pause"
+                    | "unpause"
+                    | "rename"
+                    | "update"
+                    | "wait"
+                    | "attach"
+                    | "resize"
+                    | "exec"
             )
     );
     if !routed {
@@ -55,7 +78,11 @@ async fn of_one(engine: &Arc<Supervisor>, method: &str, id: &str, action: &str, 
     }
     let container = engine.container(id)?;
     match (method, action) {
-        ("GET", "json") => json_ok(&inspect::inspect(engine, &container, call.query.is_on("size"))),
+        ("GET", "json") => json_ok(&inspect::inspect(
+            engine,
+            &container,
+            call.query.is_on("size"),
+        )),
         ("GET", "top") => top::top(engine, &container, &call),
         ("GET", "logs") => streams::logs(&container, &call),
         ("GET", "stats") => stats::stats(engine, container, &call).await,

@@ -34,7 +34,10 @@ pub(super) async fn create(engine: &Arc<Supervisor>, mut call: Call) -> RouteRes
         Some(value) => typed(value.clone())?,
         None => HashMap::new(),
     };
-    if host.get("ConsoleSize").is_some_and(|size| size == &json!([0, 0])) {
+    if host
+        .get("ConsoleSize")
+        .is_some_and(|size| size == &json!([0, 0]))
+    {
         host.remove("ConsoleSize");
     }
     let request = CreateRequest {
@@ -71,7 +74,11 @@ fn check_mount_types(host: &Map<String, Value>) -> RuntimeResult<()> {
     Ok(())
 }
 
-pub(super) async fn start(engine: &Arc<Supervisor>, container: &Arc<Container>, call: &mut Call) -> RouteResult {
+pub(super) async fn start(
+    engine: &Arc<Supervisor>,
+    container: &Arc<Container>,
+    call: &mut Call,
+) -> RouteResult {
     // Old clients send a host configuration here; it has had no effect since API 1.24.
     let _old = call.bytes().await?;
     engine.start(container).await?;
@@ -85,17 +92,29 @@ fn stop_request(call: &Call) -> RuntimeResult<StopRequest> {
     })
 }
 
-pub(super) async fn stop(engine: &Arc<Supervisor>, container: &Arc<Container>, call: &Call) -> RouteResult {
+pub(super) async fn stop(
+    engine: &Arc<Supervisor>,
+    container: &Arc<Container>,
+    call: &Call,
+) -> RouteResult {
     engine.stop(container, &stop_request(call)?).await?;
     no_content()
 }
 
-pub(super) async fn restart(engine: &Arc<Supervisor>, container: &Arc<Container>, call: &Call) -> RouteResult {
+pub(super) async fn restart(
+    engine: &Arc<Supervisor>,
+    container: &Arc<Container>,
+    call: &Call,
+) -> RouteResult {
     engine.restart(container, &stop_request(call)?).await?;
     no_content()
 }
 
-pub(super) async fn kill(engine: &Arc<Supervisor>, container: &Arc<Container>, call: &Call) -> RouteResult {
+pub(super) async fn kill(
+    engine: &Arc<Supervisor>,
+    container: &Arc<Container>,
+    call: &Call,
+) -> RouteResult {
     let signal = call.query.find("signal").unwrap_or_default();
     engine.kill(container, signal).await?;
     no_content()
@@ -111,13 +130,21 @@ pub(super) async fn unpause(engine: &Arc<Supervisor>, container: &Arc<Container>
     no_content()
 }
 
-pub(super) async fn rename(engine: &Arc<Supervisor>, container: &Arc<Container>, call: &Call) -> RouteResult {
+pub(super) async fn rename(
+    engine: &Arc<Supervisor>,
+    container: &Arc<Container>,
+    call: &Call,
+) -> RouteResult {
     let name = call.query.find("name").unwrap_or_default();
     engine.rename(container, name).await?;
     no_content()
 }
 
-pub(super) async fn update(engine: &Arc<Supervisor>, container: &Arc<Container>, mut call: Call) -> RouteResult {
+pub(super) async fn update(
+    engine: &Arc<Supervisor>,
+    container: &Arc<Container>,
+    mut call: Call,
+) -> RouteResult {
     let body = plain_object(&mut call).await?;
     let wish: ContainerUpdateBody = typed(Value::Object(body))?;
     let warnings = engine.update(container, &wish).await?;
@@ -138,9 +165,8 @@ pub(super) fn wait(container: Arc<Container>, call: &Call) -> RouteResult {
 pub(crate) fn terminal_size(call: &Call) -> RuntimeResult<TerminalSize> {
     let side = |name: &str| {
         let text = call.query.find(name).unwrap_or_default();
-        text.parse::<u16>().map_err(|_| {
-            RuntimeError::invalid(format!("invalid resize {name}: \"{text}\""))
-        })
+        text.parse::<u16>()
+            .map_err(|_| RuntimeError::invalid(format!("invalid resize {name}: \"{text}\"")))
     };
     Ok(TerminalSize {
         rows: side("h")?,
@@ -148,11 +174,18 @@ pub(crate) fn terminal_size(call: &Call) -> RuntimeResult<TerminalSize> {
     })
 }
 
-pub(super) async fn resize(engine: &Arc<Supervisor>, container: &Arc<Container>, call: &Call) -> RouteResult {
+pub(super) async fn resize(
+    engine: &Arc<Supervisor>,
+    container: &Arc<Container>,
+    call: &Call,
+) -> RouteResult {
     let size = terminal_size(call)?;
     container.allows(Operation::Look)?;
     engine.keeper().resize(container.id(), size).await?;
-    let more = [("height", size.rows.to_string()), ("width", size.columns.to_string())];
+    let more = [
+        ("height", size.rows.to_string()),
+        ("width", size.columns.to_string()),
+    ];
     engine.publish(container, "resize", more);
     Ok(empty(StatusCode::OK))
 }
@@ -176,11 +209,16 @@ pub(super) async fn prune(engine: &Arc<Supervisor>, call: &Call) -> RouteResult 
     let until = match filters.values("until") {
         [] => None,
         [until] => Some(instant_or_age(until)?),
-        _ => return Err(RuntimeError::invalid("more than one until filter specified")),
+        _ => {
+            return Err(RuntimeError::invalid(
+                "more than one until filter specified",
+            ));
+        }
     };
     let wanted = |container: &Container| {
         container.with(|record| {
-            filters.labels(|key| record.label(key)) && until.is_none_or(|until| record.created.as_nanosecond() < until)
+            filters.labels(|key| record.label(key))
+                && until.is_none_or(|until| record.created.as_nanosecond() < until)
         })
     };
     let pruned = engine.prune_containers(wanted).await;
@@ -201,13 +239,23 @@ pub(crate) async fn commit(engine: &Arc<Supervisor>, mut call: Call) -> RouteRes
         _ => own,
     };
     let text = |name: &str| call.query.text(name).map(str::to_owned);
-    let pauses = call.query.is_on_or("pause", crate::api::call::Default::On) && record.state.status == crate::runtime::supervise::status::Status::Running;
+    let pauses = call.query.is_on_or("pause", crate::api::call::Default::On)
+        && record.state.status == crate::runtime::supervise::status::Status::Running;
     let request = CommitRequest {
         parent: Some(record.image.clone()),
         upper: container.upper(),
-        mount_points: record.mounts.iter().map(|mount| mount.destination.clone()).collect(),
+        mount_points: record
+            .mounts
+            .iter()
+            .map(|mount| mount.destination.clone())
+            .collect(),
         config,
-        changes: call.query.all("changes").iter().flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect(),
+        changes: call
+            .query
+            .all("changes")
+            .iter()
+            .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect(),
         repository: text("repo"),
         tag: text("tag"),
         author: text("author").unwrap_or_default(),
@@ -226,7 +274,10 @@ pub(crate) async fn commit(engine: &Arc<Supervisor>, mut call: Call) -> RouteRes
     engine.publish(&container, "commit", [("imageID", id.clone())]);
     crate::api::image::publish(engine, &id, &id, "create");
     if let Some(repository) = &request.repository {
-        let name = format!("{repository}:{}", request.tag.as_deref().unwrap_or("latest"));
+        let name = format!(
+            "{repository}:{}",
+            request.tag.as_deref().unwrap_or("latest")
+        );
         crate::api::image::publish(engine, &id, &name, "tag");
     }
     created(&json!({ "Id": id }))

@@ -17,7 +17,11 @@ use crate::runtime::supervise::{Container, Supervisor, host};
 
 const PACE: Duration = Duration::from_secs(1);
 
-pub(super) async fn stats(engine: &Arc<Supervisor>, container: Arc<Container>, call: &Call) -> RouteResult {
+pub(super) async fn stats(
+    engine: &Arc<Supervisor>,
+    container: Arc<Container>,
+    call: &Call,
+) -> RouteResult {
     let streams = call.query.is_on_or("stream", SwitchDefault::On);
     let first = engine.usage(&container);
     if !streams {
@@ -30,7 +34,12 @@ pub(super) async fn stats(engine: &Arc<Supervisor>, container: Arc<Container>, c
         return json_ok(&reading(&container, second.as_ref(), before));
     }
     let engine = Arc::clone(engine);
-    let state = (engine, container, None::<(Usage, Timestamp)>, Duration::ZERO);
+    let state = (
+        engine,
+        container,
+        None::<(Usage, Timestamp)>,
+        Duration::ZERO,
+    );
     let lines = stream::unfold(state, |(engine, container, last, pause)| async move {
         tokio::time::sleep(pause).await;
         if engine.find(container.id()).is_none() {
@@ -49,7 +58,11 @@ fn now_less(age: Duration) -> Timestamp {
     Timestamp::now().checked_sub(age).unwrap_or_default()
 }
 
-fn reading(container: &Container, usage: Option<&Usage>, before: Option<(&Usage, Timestamp)>) -> Value {
+fn reading(
+    container: &Container,
+    usage: Option<&Usage>,
+    before: Option<(&Usage, Timestamp)>,
+) -> Value {
     let name = container.with(|record| format!("/{}", record.name));
     let read = match usage {
         Some(_) => Timestamp::now().to_string(),

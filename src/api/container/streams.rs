@@ -108,9 +108,15 @@ pub(crate) enum Scan {
 impl DetachKeys {
     /// Reads `ctrl-p,ctrl-q` and the like; empty is the default.
     pub(crate) fn parse(text: &str) -> RuntimeResult<Self> {
-        let text = if text.is_empty() { "ctrl-p,ctrl-q" } else { text };
+        let text = if text.is_empty() {
+            "ctrl-p,ctrl-q"
+        } else {
+            text
+        };
         let keys: Option<Vec<u8>> = text.split(',').map(key).collect();
-        let keys = keys.ok_or_else(|| RuntimeError::invalid(format!("Invalid detach keys ({text}) provided")))?;
+        let keys = keys.ok_or_else(|| {
+            RuntimeError::invalid(format!("Invalid detach keys ({text}) provided"))
+        })?;
         Ok(Self { keys, matched: 0 })
     }
 
@@ -148,7 +154,11 @@ fn key(name: &str) -> Option<u8> {
 }
 
 /// Reads what a client sends until its end or the detach keys, and hands it on.
-pub(crate) async fn pump_input<R, F, Fut>(reader: &mut R, mut detach: Option<DetachKeys>, mut hand_on: F) -> InputEnd
+pub(crate) async fn pump_input<R, F, Fut>(
+    reader: &mut R,
+    mut detach: Option<DetachKeys>,
+    mut hand_on: F,
+) -> InputEnd
 where
     R: AsyncRead + Unpin,
     F: FnMut(Vec<u8>) -> Fut,
@@ -216,7 +226,13 @@ pub(super) fn log_query(call: &Call) -> RuntimeResult<LogQuery> {
 
 /// Refuses to read the log of a driver that keeps none.
 pub(super) fn check_readable(container: &Container) -> RuntimeResult<()> {
-    let driver = container.with(|record| record.host_config.log_config.as_ref().and_then(|log| log.typ.clone()));
+    let driver = container.with(|record| {
+        record
+            .host_config
+            .log_config
+            .as_ref()
+            .and_then(|log| log.typ.clone())
+    });
     if driver.as_deref() == Some("none") {
         return Err(RuntimeError::new(
             ErrorKind::NotImplemented,
@@ -229,9 +245,13 @@ pub(super) fn check_readable(container: &Container) -> RuntimeResult<()> {
 /// `GET /containers/ID/logs`.
 pub(super) fn logs(container: &Arc<Container>, call: &Call) -> RouteResult {
     let query = log_query(call)?;
-    let none = [query.stdout, query.stderr].iter().all(|switch| *switch == log::Switch::Off);
+    let none = [query.stdout, query.stderr]
+        .iter()
+        .all(|switch| *switch == log::Switch::Off);
     if none {
-        return Err(RuntimeError::invalid("Bad parameters: you must choose at least one stream"));
+        return Err(RuntimeError::invalid(
+            "Bad parameters: you must choose at least one stream",
+        ));
     }
     check_readable(container)?;
     let streams = Streams {
@@ -289,6 +309,9 @@ mod tests {
         };
         let frame = streams.frame(&OutputItem::Stdout(Bytes::from_static(b"hi")));
         assert_eq!(frame, Some(Bytes::from_static(b"\x01\0\0\0\0\0\0\x02hi")));
-        assert_eq!(streams.frame(&OutputItem::Stderr(Bytes::from_static(b"hi"))), None);
+        assert_eq!(
+            streams.frame(&OutputItem::Stderr(Bytes::from_static(b"hi"))),
+            None
+        );
     }
 }

@@ -48,7 +48,11 @@ pub(super) fn top(engine: &Arc<Supervisor>, container: &Container, call: &Call) 
 
 /// The columns that arguments of `ps` choose: `-ef`, `aux`, `-o LIST` and `-eo LIST`.
 fn columns(args: &str) -> RuntimeResult<Vec<String>> {
-    let owned = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let owned = |list: &[&str]| {
+        list.iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>()
+    };
     let words: Vec<&str> = args.split_whitespace().collect();
     let mut chosen = Vec::new();
     let mut index = 0;
@@ -60,13 +64,17 @@ fn columns(args: &str) -> RuntimeResult<Vec<String>> {
                 index += 1;
                 words.get(index - 1).copied()
             }
-            Some(flags) => flags.strip_prefix('o').or_else(|| flags.strip_prefix("-format=")),
+            Some(flags) => flags
+                .strip_prefix('o')
+                .or_else(|| flags.strip_prefix("-format=")),
             None => None,
         };
         for name in list.into_iter().flat_map(|list| list.split(',')) {
             let name = name.split(['=', ':']).next().unwrap_or(name);
             if title_of(name).is_none() {
-                return Err(RuntimeError::invalid(format!("ps: unknown format specifier `{name}`")));
+                return Err(RuntimeError::invalid(format!(
+                    "ps: unknown format specifier `{name}`"
+                )));
             }
             chosen.push(name.to_owned());
         }
@@ -76,7 +84,9 @@ fn columns(args: &str) -> RuntimeResult<Vec<String>> {
     }
     let first = words.first().copied().unwrap_or("-ef");
     Ok(match first.contains('u') {
-        true => owned(&["user", "pid", "%cpu", "%mem", "vsz", "rss", "tty", "stat", "start", "time", "command"]),
+        true => owned(&[
+            "user", "pid", "%cpu", "%mem", "vsz", "rss", "tty", "stat", "start", "time", "command",
+        ]),
         false => owned(&["UID", "pid", "ppid", "c", "stime", "tty", "time", "cmd"]),
     })
 }
@@ -139,11 +149,17 @@ fn read(pid: i32) -> Option<Process> {
     let (head, tail) = stat.rsplit_once(") ")?;
     let name = head.split_once('(')?.1.to_owned();
     let fields: Vec<&str> = tail.split_whitespace().collect();
-    let number = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    let number = |index: usize| {
+        fields
+            .get(index)
+            .and_then(|field| field.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
     let status = text("status")?;
     let id = |key: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(key));
-        line.and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
+        line.and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok())
+            .unwrap_or(0)
     };
     let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
@@ -158,10 +174,16 @@ fn read(pid: i32) -> Option<Process> {
             false => arguments.to_owned(),
         },
         name,
-        state: fields.first().map(|state| (*state).to_owned()).unwrap_or_default(),
+        state: fields
+            .first()
+            .map(|state| (*state).to_owned())
+            .unwrap_or_default(),
         terminal: number(4),
         ticks: number(11) + number(12),
-        nice: fields.get(16).and_then(|field| field.parse().ok()).unwrap_or(0),
+        nice: fields
+            .get(16)
+            .and_then(|field| field.parse().ok())
+            .unwrap_or(0),
         start_ticks: number(19),
         virtual_kib: number(20) / 1024,
         resident_kib: number(21) * 4,
@@ -179,7 +201,10 @@ fn user_name(id: u32) -> String {
 }
 
 fn terminal_text(device: u64) -> String {
-    let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00));
+    let (major, minor) = (
+        (device >> 8) & 0xfff,
+        (device & 0xff) | ((device >> 12) & 0xfff00),
+    );
     match major {
         0 => "?".to_owned(),
         136..=143 => format!("pts/{minor}"),
@@ -188,7 +213,12 @@ fn terminal_text(device: u64) -> String {
 }
 
 fn cpu_text(seconds: u64) -> String {
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{:02}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }
 
 fn uptime() -> u64 {
@@ -204,7 +234,10 @@ fn start_text(ticks: u64) -> String {
     let Ok(started) = Timestamp::from_second(started) else {
         return "?".to_owned();
     };
-    started.to_zoned_datetime(TimeZone::system()).strftime("%H:%M").to_string()
+    started
+        .to_zoned_datetime(TimeZone::system())
+        .strftime("%H:%M")
+        .to_string()
 }
 
 #[cfg(test)]

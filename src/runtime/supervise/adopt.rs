@@ -28,11 +28,18 @@ impl Supervisor {
     /// When the state cannot be read, or no keeper can be reached though containers ran.
     pub async fn adopt(self: &Arc<Self>) -> RuntimeResult<()> {
         self.load_containers()?;
-        let was_running = self.containers().iter().any(|container| container.status().is_alive());
+        let was_running = self
+            .containers()
+            .iter()
+            .any(|container| container.status().is_alive());
         if was_running {
             self.watch_exits().await?;
         }
-        let live = if was_running { self.keeper.list().await? } else { Vec::new() };
+        let live = if was_running {
+            self.keeper.list().await?
+        } else {
+            Vec::new()
+        };
         let live: Vec<_> = live
             .into_iter()
             .map(|running| LiveContainer { id: running.id })
@@ -52,12 +59,20 @@ impl Supervisor {
             Status::Running => self.watch_health(container),
             Status::Restarting => self.restart_soon(container),
             Status::Removing | Status::Dead => {
-                let removed = self.remove(container, Force::Yes, AnonymousVolumes::Keep).await;
+                let removed = self
+                    .remove(container, Force::Yes, AnonymousVolumes::Keep)
+                    .await;
                 if let Err(error) = removed {
-                    tracing::warn!(container = container.id(), error = error.chain(), "a removal cannot be finished");
+                    tracing::warn!(
+                        container = container.id(),
+                        error = error.chain(),
+                        "a removal cannot be finished"
+                    );
                 }
             }
-            Status::Exited if rebooted_since(container) => self.start_with_the_engine(container).await,
+            Status::Exited if rebooted_since(container) => {
+                self.start_with_the_engine(container).await
+            }
             Status::Paused | Status::Created | Status::Exited => {}
         }
     }
@@ -70,13 +85,18 @@ impl Supervisor {
             return;
         }
         if let Err(error) = self.start(container).await {
-            tracing::warn!(container = container.id(), error = error.chain(), "cannot start a container with the engine");
+            tracing::warn!(
+                container = container.id(),
+                error = error.chain(),
+                "cannot start a container with the engine"
+            );
         }
     }
 
     fn load_containers(&self) -> RuntimeResult<()> {
         let folder = self.layout().containers();
-        let failed = |source| RuntimeError::internal(format!("cannot read `{}`", folder.display()), source);
+        let failed =
+            |source| RuntimeError::internal(format!("cannot read `{}`", folder.display()), source);
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             match Record::load(&path) {
@@ -97,7 +117,9 @@ fn discard(path: &Path, error: &std::io::Error) {
 
 /// Whether the machine has started since the container ended.
 fn rebooted_since(container: &Container) -> bool {
-    let Some(boot) = boot_time() else { return false };
+    let Some(boot) = boot_time() else {
+        return false;
+    };
     let finished = container.with(|record| record.state.finished_at);
     finished.is_some_and(|finished| finished.as_second() < boot)
 }

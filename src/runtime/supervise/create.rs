@@ -15,7 +15,9 @@ use tokio::task::block_in_place;
 
 use super::container::Container;
 use super::mount::{WishedMount, wished_mounts};
-use super::record::{HealthRecord, Intent, Missing, MountRecord, MountType, Record, State, VolumeOwner};
+use super::record::{
+    HealthRecord, Intent, Missing, MountRecord, MountType, Record, State, VolumeOwner,
+};
 use super::validate::{check_config, check_conflicts, check_host};
 use super::{Supervisor, host, merge, name};
 use crate::runtime::container::request::Access;
@@ -132,7 +134,9 @@ impl Supervisor {
             fs::create_dir(container.work())?;
             container.with(|record| record.save(container.folder()))
         });
-        made.map_err(|source| RuntimeError::internal("cannot make the container's folder", source))?;
+        made.map_err(|source| {
+            RuntimeError::internal("cannot make the container's folder", source)
+        })?;
         let container = Arc::new(container);
         self.insert(Arc::clone(&container));
         self.publish(&container, "create", []);
@@ -156,7 +160,9 @@ impl Supervisor {
         let linked = links.map(|link| link.split(':').next().unwrap_or(link));
         for reference in peers.chain(linked) {
             if self.find(reference).is_none() {
-                return Err(RuntimeError::invalid(format!("No such container: {reference}")));
+                return Err(RuntimeError::invalid(format!(
+                    "No such container: {reference}"
+                )));
             }
         }
         Ok(())
@@ -167,10 +173,14 @@ impl Supervisor {
         for from in host.volumes_from.iter().flatten() {
             let (reference, mode) = from.split_once(':').unwrap_or((from, ""));
             if !matches!(mode, "" | "ro" | "rw" | "z" | "Z") {
-                return Err(RuntimeError::invalid(format!("invalid mode for volumes-from: {mode}")));
+                return Err(RuntimeError::invalid(format!(
+                    "invalid mode for volumes-from: {mode}"
+                )));
             }
             let Some(other) = self.find(reference) else {
-                return Err(RuntimeError::invalid(format!("No such container: {reference}")));
+                return Err(RuntimeError::invalid(format!(
+                    "No such container: {reference}"
+                )));
             };
             for mut mount in other.record().mounts {
                 if mode == "ro" {
@@ -184,7 +194,10 @@ impl Supervisor {
     }
 
     /// Makes the volumes that are not there, and looks for the sources of binds.
-    fn settle_mounts(self: &Arc<Self>, wished: Vec<WishedMount>) -> RuntimeResult<Vec<MountRecord>> {
+    fn settle_mounts(
+        self: &Arc<Self>,
+        wished: Vec<WishedMount>,
+    ) -> RuntimeResult<Vec<MountRecord>> {
         let mut settled: Vec<MountRecord> = Vec::new();
         for wish in wished {
             match self.settle_mount(wish) {
@@ -206,14 +219,23 @@ impl Supervisor {
             MountType::Volume => self.settle_volume(&mut mount, wish)?,
             MountType::Image => {
                 let image = block_in_place(|| self.images().resolve(&mount.name))?;
-                mount.source = self.images().lower_dirs(&image).first().cloned().unwrap_or_default();
+                mount.source = self
+                    .images()
+                    .lower_dirs(&image)
+                    .first()
+                    .cloned()
+                    .unwrap_or_default();
             }
             MountType::Tmpfs => {}
         }
         Ok(mount)
     }
 
-    fn settle_volume(self: &Arc<Self>, mount: &mut MountRecord, wish: WishedMount) -> RuntimeResult<()> {
+    fn settle_volume(
+        self: &Arc<Self>,
+        mount: &mut MountRecord,
+        wish: WishedMount,
+    ) -> RuntimeResult<()> {
         let known = !mount.name.is_empty() && self.volumes().inspect(&mount.name).is_ok();
         let request = VolumeCreateRequest {
             name: Some(mount.name.clone()).filter(|name| !name.is_empty()),
@@ -246,8 +268,12 @@ impl HealthRecord {
 
 /// Whether a configuration has a probe.
 pub(super) fn has_check(config: &ContainerConfig) -> bool {
-    let test = config.healthcheck.as_ref().and_then(|check| check.test.as_ref());
-    test.and_then(|test| test.first()).is_some_and(|first| first != "NONE")
+    let test = config
+        .healthcheck
+        .as_ref()
+        .and_then(|check| check.test.as_ref());
+    test.and_then(|test| test.first())
+        .is_some_and(|first| first != "NONE")
 }
 
 fn check_source(mount: &MountRecord) -> RuntimeResult<()> {
@@ -273,7 +299,9 @@ fn check_platform(wanted: Option<&str>, image: &ImageRecord, reference: &str) ->
         other => other.to_owned(),
     };
     let fits = (os == image.os || image.os.is_empty())
-        && architecture.is_none_or(|name| machine(name) == machine(&image.architecture) || image.architecture.is_empty());
+        && architecture.is_none_or(|name| {
+            machine(name) == machine(&image.architecture) || image.architecture.is_empty()
+        });
     if fits {
         return Ok(());
     }
@@ -283,7 +311,11 @@ fn check_platform(wanted: Option<&str>, image: &ImageRecord, reference: &str) ->
 }
 
 fn fill_hostname(config: &mut ContainerConfig, host_config: &HostConfig, id: &str) {
-    if config.hostname.as_ref().is_some_and(|name| !name.is_empty()) {
+    if config
+        .hostname
+        .as_ref()
+        .is_some_and(|name| !name.is_empty())
+    {
         return;
     }
     let network = host_config.network_mode.as_deref().unwrap_or_default();
@@ -296,7 +328,10 @@ fn fill_hostname(config: &mut ContainerConfig, host_config: &HostConfig, id: &st
 }
 
 fn drop_discarded_ports(host_config: &mut HostConfig, warnings: &mut Vec<String>) {
-    let published = host_config.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty());
+    let published = host_config
+        .port_bindings
+        .as_ref()
+        .is_some_and(|ports| !ports.is_empty());
     if host_config.network_mode.as_deref() == Some("host") && published {
         warnings.push("Published ports are discarded when using host network mode".to_owned());
     }
@@ -310,7 +345,13 @@ fn wished_networks(
     if mode.starts_with("container:") {
         return BTreeMap::new();
     }
-    let named = |name: String| if name == "default" { "bridge".to_owned() } else { name };
+    let named = |name: String| {
+        if name == "default" {
+            "bridge".to_owned()
+        } else {
+            name
+        }
+    };
     let mut networks: BTreeMap<_, _> = endpoints
         .into_iter()
         .map(|(name, wishes)| (named(name), wishes))

@@ -84,7 +84,11 @@ impl Supervisor {
     ///
     /// # Errors
     /// When the container does not run, or there is nothing to run.
-    pub fn create_exec(&self, container: &Container, config: ExecConfig) -> RuntimeResult<Arc<Exec>> {
+    pub fn create_exec(
+        &self,
+        container: &Container,
+        config: ExecConfig,
+    ) -> RuntimeResult<Arc<Exec>> {
         container.allows(Operation::Exec)?;
         if config.cmd.as_ref().is_none_or(Vec::is_empty) {
             return Err(RuntimeError::invalid("No exec command specified"));
@@ -134,10 +138,14 @@ impl Supervisor {
         let container = self.container(&exec.container)?;
         container.allows(Operation::Exec)?;
         if exec.state() != ExecState::Created {
-            return Err(RuntimeError::conflict(format!("Error: Exec command {} has already run", exec.id)));
+            return Err(RuntimeError::conflict(format!(
+                "Error: Exec command {} has already run",
+                exec.id
+            )));
         }
-        let base: ContainerRequest = read_json(&container.request_path())
-            .map_err(|source| RuntimeError::internal("cannot read what the container runs", source))?;
+        let base: ContainerRequest = read_json(&container.request_path()).map_err(|source| {
+            RuntimeError::internal("cannot read what the container runs", source)
+        })?;
         let mut request = resolve_exec(&exec.id, &exec.config, &base)?;
         if let (Some(wanted), Some(terminal)) = (size, &mut request.process.terminal) {
             *terminal = wanted;
@@ -155,14 +163,24 @@ impl Supervisor {
                 self.note_exec_end(&container, exec, code, 0);
                 let kind = RuntimeError::from(error);
                 Err(RuntimeError::new(
-                    if kind.kind() == ErrorKind::Conflict { ErrorKind::Conflict } else { ErrorKind::Invalid },
+                    if kind.kind() == ErrorKind::Conflict {
+                        ErrorKind::Conflict
+                    } else {
+                        ErrorKind::Invalid
+                    },
                     format!("OCI runtime exec failed: {}", kind.chain()),
                 ))
             }
         }
     }
 
-    fn drain(self: &Arc<Self>, container: Arc<Container>, exec: &Arc<Exec>, pid: i32, session: Session) -> ExecStreams {
+    fn drain(
+        self: &Arc<Self>,
+        container: Arc<Container>,
+        exec: &Arc<Exec>,
+        pid: i32,
+        session: Session,
+    ) -> ExecStreams {
         let Session { input, mut output } = session;
         let (sender, receiver) = mpsc::channel(QUEUE);
         let engine = Arc::clone(self);
@@ -199,16 +217,22 @@ impl Supervisor {
     pub async fn resize_exec(&self, exec: &Exec, size: TerminalSize) -> RuntimeResult<()> {
         match exec.state() {
             ExecState::Running { .. } => Ok(self.keeper().resize(&exec.id, size).await?),
-            _ => Err(RuntimeError::conflict(format!("exec {} is not running", exec.id))),
+            _ => Err(RuntimeError::conflict(format!(
+                "exec {} is not running",
+                exec.id
+            ))),
         }
     }
 
     /// Forgets the commands of a container that is gone.
     pub(super) fn drop_execs(&self, container: &str) {
-        self.lock_execs().retain(|_, exec| exec.container != container);
+        self.lock_execs()
+            .retain(|_, exec| exec.container != container);
     }
 
-    fn lock_execs(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<String, Arc<Exec>>> {
+    fn lock_execs(
+        &self,
+    ) -> std::sync::MutexGuard<'_, std::collections::HashMap<String, Arc<Exec>>> {
         self.execs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -92,8 +92,11 @@ impl Supervisor {
             return;
         };
         for container in self.containers() {
-            let (alive, pid) = container.with(|record| (record.state.status.is_alive(), record.state.pid));
-            let runs = running.iter().any(|one| one.id == container.id() && one.started.pid == pid);
+            let (alive, pid) =
+                container.with(|record| (record.state.status.is_alive(), record.state.pid));
+            let runs = running
+                .iter()
+                .any(|one| one.id == container.id() && one.started.pid == pid);
             if alive && !runs {
                 let notice = lost_notice(&container, pid);
                 self.heard(notice).await;
@@ -110,11 +113,17 @@ impl Supervisor {
             return;
         };
         let transition = container.transition.lock().await;
-        let current = container.with(|record| record.state.status.is_alive() && record.state.pid == notice.pid);
+        let current = container
+            .with(|record| record.state.status.is_alive() && record.state.pid == notice.pid);
         if !current {
             return;
         }
-        if let Some(probes) = container.probes.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(probes) = container
+            .probes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             probes.abort();
         }
         self.release(&container);
@@ -131,7 +140,10 @@ impl Supervisor {
 
     fn note_end(self: &Arc<Self>, container: &Container, notice: &ExitNotice) -> Fate {
         let record = container.record();
-        let finished = notice.finished_at.parse().unwrap_or_else(|_| Timestamp::now());
+        let finished = notice
+            .finished_at
+            .parse()
+            .unwrap_or_else(|_| Timestamp::now());
         let ran = run_time(&record, finished);
         let fate = decide(container, &record, i64::from(notice.code), ran);
         let saved = container.update(|record| {
@@ -196,7 +208,11 @@ impl Supervisor {
             return;
         }
         if let Err(error) = self.launch(container).await {
-            tracing::warn!(container = container.id(), error = error.chain(), "a restart failed");
+            tracing::warn!(
+                container = container.id(),
+                error = error.chain(),
+                "a restart failed"
+            );
             container.note_exit();
         }
     }
@@ -214,7 +230,10 @@ fn decide(container: &Container, record: &Record, code: i64, ran: Duration) -> F
         intent: record.intent,
     };
     if wants_restart(record.host_config.restart_policy.as_ref(), ended) {
-        let mut last = container.delay.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = container
+            .delay
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let delay = next_delay(*last, ran);
         *last = Some(delay);
         return Fate::Restart(delay);

@@ -75,7 +75,9 @@ impl Supervisor {
     /// When it is not there.
     pub fn stat_path(&self, container: &Container, path: &str) -> RuntimeResult<PathStat> {
         let view = self.view(container, path)?;
-        let object = view.open(path).map_err(|errno| missing(container, path, errno))?;
+        let object = view
+            .open(path)
+            .map_err(|errno| missing(container, path, errno))?;
         let stat = fstat(&object).map_err(|errno| missing(container, path, errno))?;
         let link_target = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Symlink => link_target(&object, path),
@@ -94,7 +96,12 @@ impl Supervisor {
     ///
     /// # Errors
     /// When it is not there, or the archive cannot be written.
-    pub fn pack_path(&self, container: &Container, path: &str, out: impl Write) -> RuntimeResult<()> {
+    pub fn pack_path(
+        &self,
+        container: &Container,
+        path: &str,
+        out: impl Write,
+    ) -> RuntimeResult<()> {
         let view = self.view(container, path)?;
         let rename = match last_part(path).as_str() {
             "/" => "./".to_owned(),
@@ -102,8 +109,16 @@ impl Supervisor {
         };
         let mut recorder = NoRecorder;
         let mut writer = TarWriter::new(out, &mut recorder);
-        let inner = view.start(path).map_err(|errno| missing(container, path, errno))?;
-        pack(&view.root, &inner, Path::new(&rename), &PackOptions::default(), &mut writer)?;
+        let inner = view
+            .start(path)
+            .map_err(|errno| missing(container, path, errno))?;
+        pack(
+            &view.root,
+            &inner,
+            Path::new(&rename),
+            &PackOptions::default(),
+            &mut writer,
+        )?;
         writer.finish()?;
         Ok(())
     }
@@ -112,7 +127,12 @@ impl Supervisor {
     ///
     /// # Errors
     /// When the folder is not there or may not be written, or the archive is refused.
-    pub fn unpack_into(&self, container: &Container, request: &PutRequest, archive: impl Read + Send) -> RuntimeResult<()> {
+    pub fn unpack_into(
+        &self,
+        container: &Container,
+        request: &PutRequest,
+        archive: impl Read + Send,
+    ) -> RuntimeResult<()> {
         let path = request.path.as_str();
         check_writable(container, path)?;
         let view = self.view(container, path)?;
@@ -122,10 +142,17 @@ impl Supervisor {
             .map_err(|errno| missing(container, path, errno))?;
         let stat = fstat(&object).map_err(|errno| missing(container, path, errno))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-            return Err(RuntimeError::invalid(format!("extraction point `{path}` is not a directory")));
+            return Err(RuntimeError::invalid(format!(
+                "extraction point `{path}` is not a directory"
+            )));
         }
-        let folder = openat(&object, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|errno| missing(container, path, errno))?;
+        let folder = openat(
+            &object,
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(|errno| missing(container, path, errno))?;
         let owner = match request.copies_owner {
             true => self.owner_of(container)?,
             false => Owner::Archive,
@@ -138,7 +165,12 @@ impl Supervisor {
             },
             ..UnpackOptions::default()
         };
-        unpack(decompress(archive)?, &Root::from_fd(folder), &options, &mut NoRecorder)?;
+        unpack(
+            decompress(archive)?,
+            &Root::from_fd(folder),
+            &options,
+            &mut NoRecorder,
+        )?;
         Ok(())
     }
 
@@ -163,7 +195,10 @@ impl Supervisor {
     fn root(&self, container: &Container) -> RuntimeResult<Root> {
         let opened = match container.status().is_alive() {
             true => live_root(container).map_err(|errno| {
-                RuntimeError::internal(format!("cannot open the root of container {}", container.id()), io::Error::from(errno))
+                RuntimeError::internal(
+                    format!("cannot open the root of container {}", container.id()),
+                    io::Error::from(errno),
+                )
             })?,
             false => {
                 let lower = container.with(|record| record.lower.clone());
@@ -213,7 +248,8 @@ impl Supervisor {
             let [found, _, uid, gid, ..] = parts.as_slice() else {
                 return None;
             };
-            (*found == name || *uid == name).then(|| Some((uid.parse().ok()?, gid.parse().ok()?)))?
+            (*found == name || *uid == name)
+                .then(|| Some((uid.parse().ok()?, gid.parse().ok()?)))?
         });
         let (uid, gid) = entry.unwrap_or((name.parse().unwrap_or(0), 0));
         Ok(Owner::Fixed(uid, group.parse().unwrap_or(gid)))
@@ -226,7 +262,10 @@ impl Supervisor {
             return Ok(());
         }
         let users = read_text(&self.root(container)?, "etc/passwd").unwrap_or_default();
-        if users.lines().any(|line| line.split(':').next() == Some(name)) {
+        if users
+            .lines()
+            .any(|line| line.split(':').next() == Some(name))
+        {
             return Ok(());
         }
         Err(RuntimeError::invalid(format!(
@@ -261,7 +300,12 @@ fn last_part(path: &str) -> String {
         return ".".to_owned();
     }
     let whole = clean(path);
-    whole.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("/").to_owned()
+    whole
+        .rsplit('/')
+        .next()
+        .filter(|name| !name.is_empty())
+        .unwrap_or("/")
+        .to_owned()
 }
 
 /// The mount in which a path lies, with the rest of the path.
@@ -277,11 +321,18 @@ fn mount_of(container: &Container, path: &str) -> Option<(MountRecord, String)> 
 }
 
 fn check_writable(container: &Container, path: &str) -> RuntimeResult<()> {
-    let forbidden = |what: &str| Err(RuntimeError::new(ErrorKind::Forbidden, format!("{what} is marked read-only")));
+    let forbidden = |what: &str| {
+        Err(RuntimeError::new(
+            ErrorKind::Forbidden,
+            format!("{what} is marked read-only"),
+        ))
+    };
     match mount_of(container, &clean(path)) {
         Some((mount, _)) if mount.access == Access::ReadOnly => forbidden("mount point"),
         Some(_) => Ok(()),
-        None if container.with(|record| record.host_config.readonly_rootfs == Some(true)) => forbidden("container rootfs"),
+        None if container.with(|record| record.host_config.readonly_rootfs == Some(true)) => {
+            forbidden("container rootfs")
+        }
         None => Ok(()),
     }
 }
@@ -290,7 +341,9 @@ fn missing(container: &Container, path: &str, errno: Errno) -> RuntimeError {
     match errno {
         Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV => {
             let name = container.with(|record| record.name.clone());
-            RuntimeError::not_found(format!("Could not find the file {path} in container {name}"))
+            RuntimeError::not_found(format!(
+                "Could not find the file {path} in container {name}"
+            ))
         }
         other => RuntimeError::internal(format!("cannot open `{path}`"), io::Error::from(other)),
     }
@@ -370,7 +423,14 @@ pub struct Change {
 
 /// What the engine itself puts into every container.
 const OWN_PATHS: &[&str] = &[
-    "/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab", "/.dockerenv",
+    "/dev",
+    "/proc",
+    "/sys",
+    "/etc/hosts",
+    "/etc/hostname",
+    "/etc/resolv.conf",
+    "/etc/mtab",
+    "/.dockerenv",
 ];
 
 impl Supervisor {
@@ -379,15 +439,20 @@ impl Supervisor {
     /// # Errors
     /// When its layers cannot be read.
     pub fn changes(&self, container: &Container) -> RuntimeResult<Vec<Change>> {
-        let (lower, mounts) = container.with(|record| (record.lower.clone(), record.mounts.clone()));
+        let (lower, mounts) =
+            container.with(|record| (record.lower.clone(), record.mounts.clone()));
         let image = Root::from_fd(open_merged(&lower, None)?);
         let mut walk = Walk {
             image: &image,
             mounts: mounts.into_iter().map(|mount| mount.destination).collect(),
             found: Vec::new(),
         };
-        walk.folder(&container.upper(), "")
-            .map_err(|source| RuntimeError::internal(format!("cannot list the changes of container {}", container.id()), source))?;
+        walk.folder(&container.upper(), "").map_err(|source| {
+            RuntimeError::internal(
+                format!("cannot list the changes of container {}", container.id()),
+                source,
+            )
+        })?;
         walk.found.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(walk.found)
     }
@@ -422,7 +487,11 @@ impl Walk<'_> {
             return Ok(());
         }
         if kind != FileType::Directory {
-            let change = if before.is_some() { ChangeKind::Modified } else { ChangeKind::Added };
+            let change = if before.is_some() {
+                ChangeKind::Modified
+            } else {
+                ChangeKind::Added
+            };
             self.note(path, change);
             return Ok(());
         }
@@ -442,7 +511,11 @@ impl Walk<'_> {
     fn carries_mount(&self, path: &str) -> bool {
         let own = OWN_PATHS.iter().copied();
         let mounts = self.mounts.iter().map(String::as_str);
-        own.chain(mounts).any(|target| target.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')))
+        own.chain(mounts).any(|target| {
+            target
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.starts_with('/'))
+        })
     }
 
     fn note(&mut self, path: String, kind: ChangeKind) {
@@ -451,7 +524,10 @@ impl Walk<'_> {
 
     fn image_stat(&self, path: &str) -> Option<Stat> {
         let inner = Path::new(path.trim_start_matches('/'));
-        let object = self.image.open_at(inner, OFlags::PATH | OFlags::NOFOLLOW).ok()?;
+        let object = self
+            .image
+            .open_at(inner, OFlags::PATH | OFlags::NOFOLLOW)
+            .ok()?;
         fstat(object.as_fd()).ok()
     }
 }

@@ -39,7 +39,9 @@ impl Check {
         let config = record.config.healthcheck.as_ref()?;
         let command = command_of(config, record.config.shell.as_deref())?;
         let time = |value: Option<i64>, default: u64| match value {
-            Some(nanoseconds) if nanoseconds > 0 => Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0)),
+            Some(nanoseconds) if nanoseconds > 0 => {
+                Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0))
+            }
             _ => Duration::from_secs(default),
         };
         Some(Self {
@@ -92,7 +94,10 @@ impl Supervisor {
         let engine = Arc::clone(self);
         let watched = Arc::clone(container);
         let task = tokio::spawn(async move { engine.probe_for_ever(&watched, &check).await });
-        let mut probes = container.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut probes = container
+            .probes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = probes.replace(task.abort_handle()) {
             old.abort();
         }
@@ -101,8 +106,14 @@ impl Supervisor {
     async fn probe_for_ever(&self, container: &Container, check: &Check) {
         loop {
             let (started, status) = container.with(|record| {
-                let status = record.health.as_ref().map_or(HealthStatus::Starting, |health| health.status);
-                (record.state.started_at.unwrap_or_else(Timestamp::now), status)
+                let status = record
+                    .health
+                    .as_ref()
+                    .map_or(HealthStatus::Starting, |health| health.status);
+                (
+                    record.state.started_at.unwrap_or_else(Timestamp::now),
+                    status,
+                )
             });
             tokio::time::sleep(check.pause(started, status)).await;
             if container.status() != Status::Running {
@@ -129,9 +140,16 @@ impl Supervisor {
         }
     }
 
-    async fn run_probe(&self, container: &Container, check: &Check) -> RuntimeResult<(i64, String)> {
+    async fn run_probe(
+        &self,
+        container: &Container,
+        check: &Check,
+    ) -> RuntimeResult<(i64, String)> {
         let base: ContainerRequest = read_json(&container.request_path()).map_err(|source| {
-            crate::runtime::error::RuntimeError::internal("cannot read what the container runs", source)
+            crate::runtime::error::RuntimeError::internal(
+                "cannot read what the container runs",
+                source,
+            )
         })?;
         let config = ExecConfig {
             cmd: Some(check.command.clone()),
@@ -152,12 +170,24 @@ impl Supervisor {
             Ok(result) => Ok(result),
             Err(_) => {
                 self.keeper().kill(&request.id, libc::SIGKILL).await?;
-                Ok((-1, format!("Health check exceeded timeout ({})", duration_text(check.timeout))))
+                Ok((
+                    -1,
+                    format!(
+                        "Health check exceeded timeout ({})",
+                        duration_text(check.timeout)
+                    ),
+                ))
             }
         }
     }
 
-    fn note_probe(&self, container: &Container, check: &Check, started: Timestamp, probe: ProbeRecord) {
+    fn note_probe(
+        &self,
+        container: &Container,
+        check: &Check,
+        started: Timestamp,
+        probe: ProbeRecord,
+    ) {
         let young = is_young(started, check.start_period);
         let updated = container.update(|record| {
             let health = record.health.get_or_insert_with(HealthRecord::starting);
@@ -203,7 +233,10 @@ async fn read_to_end(output: &mut Output) -> (i64, String) {
                 text.extend_from_slice(&bytes[..bytes.len().min(room)]);
             }
             Ok(Some(OutputItem::Exit(notice))) => {
-                return (i64::from(notice.code), String::from_utf8_lossy(&text).into_owned());
+                return (
+                    i64::from(notice.code),
+                    String::from_utf8_lossy(&text).into_owned(),
+                );
             }
             Ok(None) | Err(_) => return (-1, String::from_utf8_lossy(&text).into_owned()),
         }
@@ -239,13 +272,19 @@ mod tests {
         settle(&mut health, &probe(1), 2, false);
         assert_eq!(health.status, HealthStatus::Unhealthy);
         settle(&mut health, &probe(0), 2, false);
-        assert_eq!((health.status, health.failing_streak), (HealthStatus::Healthy, 0));
+        assert_eq!(
+            (health.status, health.failing_streak),
+            (HealthStatus::Healthy, 0)
+        );
     }
 
     #[test]
     fn failures_of_a_young_container_do_not_count() {
         let mut health = HealthRecord::starting();
         settle(&mut health, &probe(1), 1, true);
-        assert_eq!((health.status, health.failing_streak), (HealthStatus::Starting, 0));
+        assert_eq!(
+            (health.status, health.failing_streak),
+            (HealthStatus::Starting, 0)
+        );
     }
 }

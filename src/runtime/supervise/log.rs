@@ -93,7 +93,8 @@ struct Writer {
 
 impl Writer {
     fn new(container: &Container, query: &LogQuery) -> Self {
-        let (framed, details) = container.with(|record| (!record.has_terminal(), details_of(record)));
+        let (framed, details) =
+            container.with(|record| (!record.has_terminal(), details_of(record)));
         Self {
             query: query.clone(),
             framed,
@@ -110,7 +111,11 @@ impl Writer {
             return;
         };
         let is_error = record.stream == "stderr";
-        let wanted = if is_error { self.query.stderr } else { self.query.stdout };
+        let wanted = if is_error {
+            self.query.stderr
+        } else {
+            self.query.stdout
+        };
         if wanted == Switch::Off || !self.is_in_time(&record.time) {
             return;
         }
@@ -164,11 +169,18 @@ fn full_time(time: &str) -> String {
 
 /// The labels and variables that the log's options name.
 fn details_of(record: &super::record::Record) -> String {
-    let options = record.host_config.log_config.as_ref().and_then(|log| log.config.clone());
+    let options = record
+        .host_config
+        .log_config
+        .as_ref()
+        .and_then(|log| log.config.clone());
     let options = options.unwrap_or_default();
     let named = |key: &str| -> Vec<String> {
         let list = options.get(key).map(String::as_str).unwrap_or_default();
-        list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        list.split(',')
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect()
     };
     let mut found = BTreeMap::new();
     for name in named("labels") {
@@ -178,17 +190,25 @@ fn details_of(record: &super::record::Record) -> String {
     }
     let variables = record.config.env.clone().unwrap_or_default();
     for name in named("env") {
-        let value = variables.iter().find_map(|pair| pair.strip_prefix(&format!("{name}=")));
+        let value = variables
+            .iter()
+            .find_map(|pair| pair.strip_prefix(&format!("{name}=")));
         if let Some(value) = value {
             found.insert(name, value.to_owned());
         }
     }
-    let pairs: Vec<_> = found.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let pairs: Vec<_> = found
+        .into_iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     pairs.join(",")
 }
 
 /// The log as a stream of pieces.
-pub fn read(container: Arc<Container>, query: LogQuery) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+pub fn read(
+    container: Arc<Container>,
+    query: LogQuery,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         let ended = send_all(&container, &query, &sender).await;
@@ -229,7 +249,10 @@ async fn send_all(container: &Container, query: &LogQuery, sender: &Sender) -> i
         }
     }
     loop {
-        let ended = matches!(container.status(), Status::Exited | Status::Dead | Status::Removing) || pulse.borrow_and_update().removed;
+        let ended = matches!(
+            container.status(),
+            Status::Exited | Status::Dead | Status::Removing
+        ) || pulse.borrow_and_update().removed;
         if tail.read_on(&mut writer, sender).await? == Client::Left {
             return Ok(());
         }
@@ -265,7 +288,12 @@ enum Client {
 }
 
 /// Copies whole lines of a source; what is left of the last one stays in `rest`.
-async fn copy(source: &mut (dyn Read + Send), rest: &mut Vec<u8>, writer: &mut Writer, sender: &Sender) -> io::Result<Client> {
+async fn copy(
+    source: &mut (dyn Read + Send),
+    rest: &mut Vec<u8>,
+    writer: &mut Writer,
+    sender: &Sender,
+) -> io::Result<Client> {
     let mut block = vec![0; CHUNK];
     loop {
         let count = tokio::task::block_in_place(|| source.read(&mut block))?;
@@ -273,8 +301,14 @@ async fn copy(source: &mut (dyn Read + Send), rest: &mut Vec<u8>, writer: &mut W
             break;
         }
         rest.extend_from_slice(&block[..count]);
-        let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        for line in rest[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let whole = rest
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        for line in rest[..whole]
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
             writer.take(line);
         }
         rest.drain(..whole);
@@ -352,7 +386,11 @@ fn open_from_tail(path: &Path, lines: Option<usize>) -> io::Result<(Tail, Vec<So
     Ok((tail, old))
 }
 
-fn open_rotated(path: &Path, number: u32, wanted: &mut Option<usize>) -> io::Result<Option<Source>> {
+fn open_rotated(
+    path: &Path,
+    number: u32,
+    wanted: &mut Option<usize>,
+) -> io::Result<Option<Source>> {
     let name = |suffix: &str| PathBuf::from(format!("{}.{number}{suffix}", path.display()));
     if let Some(mut file) = open_if_there(&name(""))? {
         if let Some(lines) = wanted {
@@ -411,9 +449,16 @@ impl Watch {
     fn new(folder: &Path) -> io::Result<Self> {
         let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
         let descriptor = inotify::init(flags)?;
-        let news = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
+        let news = inotify::WatchFlags::MODIFY
+            | inotify::WatchFlags::CREATE
+            | inotify::WatchFlags::MOVED_TO;
         inotify::add_watch(&descriptor, folder, news)?;
-        Ok(Self(AsyncFd::new(descriptor)?))
+        #[expect(
+            deprecated,
+            reason = "the new constructor is unsafe; an `OwnedFd` keeps what it asks for"
+        )]
+        let registered = AsyncFd::new(descriptor)?;
+        Ok(Self(registered))
     }
 
     async fn changed(&self) -> io::Result<()> {
@@ -450,7 +495,13 @@ mod tests {
 
     #[test]
     fn times_have_nine_digits() {
-        assert_eq!(full_time("2026-01-02T03:04:05.1Z"), "2026-01-02T03:04:05.100000000Z");
-        assert_eq!(full_time("2026-01-02T03:04:05Z"), "2026-01-02T03:04:05.000000000Z");
+        assert_eq!(
+            full_time("2026-01-02T03:04:05.1Z"),
+            "2026-01-02T03:04:05.100000000Z"
+        );
+        assert_eq!(
+            full_time("2026-01-02T03:04:05Z"),
+            "2026-01-02T03:04:05.000000000Z"
+        );
     }
 }

@@ -98,7 +98,11 @@ fn merge_labels(config: &mut ContainerConfig, image: &ImageConfig) {
 }
 
 fn merge_command(config: &mut ContainerConfig, image: &ImageConfig) {
-    if config.entrypoint.as_ref().is_some_and(|list| !list.is_empty()) {
+    if config
+        .entrypoint
+        .as_ref()
+        .is_some_and(|list| !list.is_empty())
+    {
         return;
     }
     if config.cmd.as_ref().is_none_or(Vec::is_empty) {
@@ -169,7 +173,9 @@ fn fill_cgroup_namespace(host: &mut HostConfig) {
 }
 
 fn fill_restart_policy(host: &mut HostConfig) {
-    let policy = host.restart_policy.get_or_insert_with(RestartPolicy::default);
+    let policy = host
+        .restart_policy
+        .get_or_insert_with(RestartPolicy::default);
     if matches!(policy.name, None | Some(RestartPolicyNameEnum::EMPTY)) {
         policy.name = Some(RestartPolicyNameEnum::NO);
     }
@@ -201,18 +207,19 @@ fn fill_memory(host: &mut HostConfig) {
 
 fn fill_paths(host: &mut HostConfig) {
     let unconfined = |option: &String| {
-        matches!(option.as_str(), "systempaths=unconfined" | "systempaths:unconfined")
+        matches!(
+            option.as_str(),
+            "systempaths=unconfined" | "systempaths:unconfined"
+        )
     };
-    let open = host.privileged == Some(true)
-        || host.security_opt.iter().flatten().any(unconfined);
+    let open = host.privileged == Some(true) || host.security_opt.iter().flatten().any(unconfined);
     if open {
         host.masked_paths.get_or_insert_default();
         host.readonly_paths.get_or_insert_default();
         return;
     }
     let list = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
-    host.masked_paths
-        .get_or_insert_with(|| list(MASKED_PATHS));
+    host.masked_paths.get_or_insert_with(|| list(MASKED_PATHS));
     host.readonly_paths
         .get_or_insert_with(|| list(READ_ONLY_PATHS));
 }

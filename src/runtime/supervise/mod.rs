@@ -49,12 +49,12 @@ pub use create::{CreateRequest, CreatedContainer};
 pub use event::EventLog;
 pub use exec::{Exec, ExecState, ExecStreams};
 pub use files::{Change, ChangeKind, Overwriting, PathStat, PutRequest};
+pub use prune::Pruned;
 pub use remove::{AnonymousVolumes, Force};
-pub use stop::StopRequest;
 pub use shutdown::{ClientPresent, IDLE_GRACE, Presence, Shutdown};
 pub use signal::parse_signal;
+pub use stop::StopRequest;
 pub use wait::WaitCondition;
-pub use prune::Pruned;
 
 use super::error::{RuntimeError, RuntimeResult};
 use super::image::{ImageStore, ImageUse, UseState};
@@ -189,7 +189,10 @@ impl Supervisor {
         if let Some(found) = registry.by_id.get(bare) {
             return Ok(Arc::clone(found));
         }
-        let named = registry.names.get(bare).and_then(|id| registry.by_id.get(id));
+        let named = registry
+            .names
+            .get(bare)
+            .and_then(|id| registry.by_id.get(id));
         if let Some(found) = named {
             return Ok(Arc::clone(found));
         }
@@ -250,7 +253,10 @@ impl Supervisor {
         let mut uses = Vec::new();
         for container in registry.by_id.values() {
             container.with(|record| {
-                let volumes = record.mounts.iter().filter(|mount| mount.kind == MountType::Volume);
+                let volumes = record
+                    .mounts
+                    .iter()
+                    .filter(|mount| mount.kind == MountType::Volume);
                 uses.extend(volumes.map(|mount| VolumeUse {
                     container: record.id.clone(),
                     volume: mount.name.clone(),
@@ -268,18 +274,32 @@ impl Supervisor {
         more: [(&str, String); N],
     ) {
         let mut attributes = container.with(|record| {
-            let mut attributes: BTreeMap<String, String> =
-                record.config.labels.clone().unwrap_or_default().into_iter().collect();
-            attributes.insert("image".to_owned(), record.config.image.clone().unwrap_or_default());
+            let mut attributes: BTreeMap<String, String> = record
+                .config
+                .labels
+                .clone()
+                .unwrap_or_default()
+                .into_iter()
+                .collect();
+            attributes.insert(
+                "image".to_owned(),
+                record.config.image.clone().unwrap_or_default(),
+            );
             attributes.insert("name".to_owned(), record.name.clone());
             attributes
         });
         attributes.extend(more.map(|(key, value)| (key.to_owned(), value)));
-        self.events.publish("container", action, container.id(), attributes);
+        self.events
+            .publish("container", action, container.id(), attributes);
     }
 
     /// Tells what happened to a volume.
-    pub fn publish_volume<const N: usize>(&self, name: &str, action: &str, more: [(&str, String); N]) {
+    pub fn publish_volume<const N: usize>(
+        &self,
+        name: &str,
+        action: &str,
+        more: [(&str, String); N],
+    ) {
         let mut attributes = BTreeMap::from([("driver".to_owned(), "local".to_owned())]);
         attributes.extend(more.map(|(key, value)| (key.to_owned(), value)));
         self.events.publish("volume", action, name, attributes);
@@ -332,23 +352,36 @@ impl Supervisor {
     }
 
     fn insert(&self, container: Arc<Container>) {
-        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        let mut registry = self
+            .registry
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let (id, name) = container.with(|record| (record.id.clone(), record.name.clone()));
         registry.names.insert(name, id.clone());
         registry.by_id.insert(id, container);
     }
 
     fn forget(&self, container: &Container) {
-        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        let mut registry = self
+            .registry
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let name = container.with(|record| record.name.clone());
-        if registry.names.get(&name).is_some_and(|id| id == container.id()) {
+        if registry
+            .names
+            .get(&name)
+            .is_some_and(|id| id == container.id())
+        {
             registry.names.remove(&name);
         }
         registry.by_id.remove(container.id());
     }
 
     fn reserve_name(&self, name: &str, id: &str) -> RuntimeResult<()> {
-        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        let mut registry = self
+            .registry
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(holder) = registry.names.get(name) {
             return Err(RuntimeError::conflict(format!(
                 "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove (or rename) that container to be able to reuse that name."
@@ -359,7 +392,10 @@ impl Supervisor {
     }
 
     fn free_name_of(&self, name: &str, id: &str) {
-        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        let mut registry = self
+            .registry
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if registry.names.get(name).is_some_and(|holder| holder == id) {
             registry.names.remove(name);
         }

@@ -58,7 +58,8 @@ pub fn wished_mounts(
         add_own(&mut own, record.into())?;
     }
     let taken = |own: &[WishedMount], destination: &str| {
-        own.iter().any(|mount| mount.record.destination == destination)
+        own.iter()
+            .any(|mount| mount.record.destination == destination)
     };
     for record in inherited {
         if !taken(&own, &record.destination) {
@@ -77,8 +78,13 @@ pub fn wished_mounts(
 
 fn add_own(own: &mut Vec<WishedMount>, mount: WishedMount) -> RuntimeResult<()> {
     let destination = &mount.record.destination;
-    if own.iter().any(|other| other.record.destination == *destination) {
-        return Err(RuntimeError::invalid(format!("Duplicate mount point: {destination}")));
+    if own
+        .iter()
+        .any(|other| other.record.destination == *destination)
+    {
+        return Err(RuntimeError::invalid(format!(
+            "Duplicate mount point: {destination}"
+        )));
     }
     own.push(mount);
     Ok(())
@@ -92,9 +98,8 @@ fn anonymous(destination: &str) -> MountRecord {
 
 /// Reads `SOURCE:DESTINATION[:MODE]`, or `DESTINATION` alone.
 fn parse_bind(bind: &str) -> RuntimeResult<MountRecord> {
-    let invalid = |why: &str| {
-        RuntimeError::invalid(format!("invalid volume specification: '{bind}'{why}"))
-    };
+    let invalid =
+        |why: &str| RuntimeError::invalid(format!("invalid volume specification: '{bind}'{why}"));
     let parts: Vec<&str> = bind.split(':').collect();
     let (source, destination, mode) = match parts.as_slice() {
         [destination] if !destination.is_empty() => (None, *destination, ""),
@@ -221,12 +226,27 @@ fn bad_mount(kind: &str, why: &str) -> RuntimeError {
 fn check_foreign_options(mount: &Mount, kind: MountType) -> RuntimeResult<()> {
     let foreign = [
         ("BindOptions", mount.bind_options.is_some(), MountType::Bind),
-        ("VolumeOptions", mount.volume_options.is_some(), MountType::Volume),
-        ("TmpfsOptions", mount.tmpfs_options.is_some(), MountType::Tmpfs),
-        ("ImageOptions", mount.image_options.is_some(), MountType::Image),
+        (
+            "VolumeOptions",
+            mount.volume_options.is_some(),
+            MountType::Volume,
+        ),
+        (
+            "TmpfsOptions",
+            mount.tmpfs_options.is_some(),
+            MountType::Tmpfs,
+        ),
+        (
+            "ImageOptions",
+            mount.image_options.is_some(),
+            MountType::Image,
+        ),
     ];
     match foreign.iter().find(|(_, given, of)| *given && *of != kind) {
-        Some((name, ..)) => Err(bad_mount(kind.name(), &format!("field {name} must not be specified"))),
+        Some((name, ..)) => Err(bad_mount(
+            kind.name(),
+            &format!("field {name} must not be specified"),
+        )),
         None => Ok(()),
     }
 }
@@ -236,7 +256,10 @@ fn fill_bind(record: &mut MountRecord, mount: &Mount, source: &str) -> RuntimeRe
         return Err(bad_mount("bind", "field Source must not be empty"));
     }
     if !source.starts_with('/') {
-        return Err(bad_mount("bind", &format!("invalid mount path: '{source}' mount path must be absolute")));
+        return Err(bad_mount(
+            "bind",
+            &format!("invalid mount path: '{source}' mount path must be absolute"),
+        ));
     }
     record.source = PathBuf::from(clean(source));
     let Some(options) = &mount.bind_options else {
@@ -244,9 +267,9 @@ fn fill_bind(record: &mut MountRecord, mount: &Mount, source: &str) -> RuntimeRe
     };
     record.propagation = match options.propagation {
         None
-        | Some(MountBindOptionsPropagationEnum::EMPTY | MountBindOptionsPropagationEnum::RPRIVATE) => {
-            Propagation::RecursivePrivate
-        }
+        | Some(
+            MountBindOptionsPropagationEnum::EMPTY | MountBindOptionsPropagationEnum::RPRIVATE,
+        ) => Propagation::RecursivePrivate,
         Some(MountBindOptionsPropagationEnum::PRIVATE) => Propagation::Private,
         Some(MountBindOptionsPropagationEnum::SHARED) => Propagation::Shared,
         Some(MountBindOptionsPropagationEnum::RSHARED) => Propagation::RecursiveShared,
@@ -310,7 +333,9 @@ fn check_destination(destination: &str) -> RuntimeResult<()> {
         )));
     }
     if clean(destination) == "/" {
-        return Err(RuntimeError::invalid("invalid specification: destination can't be '/'"));
+        return Err(RuntimeError::invalid(
+            "invalid specification: destination can't be '/'",
+        ));
     }
     Ok(())
 }
@@ -338,17 +363,30 @@ mod tests {
     #[test]
     fn binds_are_read() -> RuntimeResult<()> {
         let bind = parse_bind("/tmp:/a/../b:ro,z")?;
-        assert_eq!((bind.kind, bind.destination.as_str()), (MountType::Bind, "/b"));
+        assert_eq!(
+            (bind.kind, bind.destination.as_str()),
+            (MountType::Bind, "/b")
+        );
         assert_eq!(bind.access, Access::ReadOnly);
         let volume = parse_bind("name:/a:nocopy")?;
-        assert_eq!((volume.name.as_str(), volume.content), ("name", Content::Skip));
+        assert_eq!(
+            (volume.name.as_str(), volume.content),
+            ("name", Content::Skip)
+        );
         assert_eq!(parse_bind("/a")?.owner, VolumeOwner::Anonymous);
         Ok(())
     }
 
     #[test]
     fn bad_binds_are_refused() {
-        for bad in ["", "/tmp:/a:bogus", "/tmp:/a:ro:x", "/tmp:a", "/tmp:/", ":/a"] {
+        for bad in [
+            "",
+            "/tmp:/a:bogus",
+            "/tmp:/a:ro:x",
+            "/tmp:a",
+            "/tmp:/",
+            ":/a",
+        ] {
             assert!(parse_bind(bad).is_err(), "{bad}");
         }
     }

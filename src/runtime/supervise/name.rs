@@ -4,9 +4,9 @@ use super::super::error::{RuntimeError, RuntimeResult};
 
 const ADJECTIVES: &[&str] = &[
     "able", "amber", "bold", "brave", "brisk", "calm", "clear", "crisp", "eager", "early", "fair",
-    "fine", "fresh", "gentle", "glad", "grand", "keen", "kind", "light", "lively", "lucky", "merry",
-    "neat", "noble", "plain", "proud", "quick", "quiet", "rapid", "ready", "solid", "steady",
-    "still", "sunny", "swift", "tidy", "vivid", "warm", "wise", "young",
+    "fine", "fresh", "gentle", "glad", "grand", "keen", "kind", "light", "lively", "lucky",
+    "merry", "neat", "noble", "plain", "proud", "quick", "quiet", "rapid", "ready", "solid",
+    "steady", "still", "sunny", "swift", "tidy", "vivid", "warm", "wise", "young",
 ];
 const NOUNS: &[&str] = &[
     "anchor", "barge", "beacon", "boom", "bridge", "buoy", "cable", "capstan", "cargo", "chain",

@@ -20,7 +20,11 @@ use crate::runtime::network::{
 
 impl Supervisor {
     /// Makes the container's network namespace, its endpoints and its ports; fills the ports into the record.
-    pub(super) fn prepare_network(&self, container: &Container, record: &mut Record) -> RuntimeResult<Namespace> {
+    pub(super) fn prepare_network(
+        &self,
+        container: &Container,
+        record: &mut Record,
+    ) -> RuntimeResult<Namespace> {
         if record.network_mode() == "host" {
             return Ok(Namespace::Host);
         }
@@ -46,10 +50,17 @@ impl Supervisor {
             return Ok(Namespace::Host);
         }
         let pinned = self.networks().namespace_of(peer.id());
-        Ok(Namespace::Path(pinned.unwrap_or_else(|| PathBuf::from(format!("/proc/{pid}/ns/net")))))
+        Ok(Namespace::Path(pinned.unwrap_or_else(|| {
+            PathBuf::from(format!("/proc/{pid}/ns/net"))
+        })))
     }
 
-    fn attach(&self, names: &ContainerNames, network: &str, settings: EndpointSettings) -> RuntimeResult<()> {
+    fn attach(
+        &self,
+        names: &ContainerNames,
+        network: &str,
+        settings: EndpointSettings,
+    ) -> RuntimeResult<()> {
         self.networks().attach(&AttachRequest {
             container: names.clone(),
             network: network.to_owned(),
@@ -87,8 +98,15 @@ impl Supervisor {
     /// Takes away the mounts of volumes that no running container has any more.
     pub(super) fn release_volumes(&self, container: &Container) {
         let mounts = container.with(|record| record.mounts.clone());
-        for mount in mounts.iter().filter(|mount| mount.kind == MountType::Volume) {
-            self.publish_volume(&mount.name, "unmount", [("container", container.id().to_owned())]);
+        for mount in mounts
+            .iter()
+            .filter(|mount| mount.kind == MountType::Volume)
+        {
+            self.publish_volume(
+                &mount.name,
+                "unmount",
+                [("container", container.id().to_owned())],
+            );
             if self.is_mounted_elsewhere(container, &mount.name) {
                 continue;
             }
@@ -102,7 +120,8 @@ impl Supervisor {
         self.containers().iter().any(|other| {
             other.id() != container.id()
                 && other.with(|record| {
-                    record.state.status.is_alive() && record.mounts.iter().any(|mount| mount.name == volume)
+                    record.state.status.is_alive()
+                        && record.mounts.iter().any(|mount| mount.name == volume)
                 })
         })
     }
@@ -147,7 +166,11 @@ impl Supervisor {
         let mut text = fs::read_to_string("/etc/hosts").unwrap_or_default();
         for line in &request.extra_hosts {
             if let Some((name, address)) = line.split_once(':') {
-                let address = if address == "host-gateway" { "127.0.0.1" } else { address };
+                let address = if address == "host-gateway" {
+                    "127.0.0.1"
+                } else {
+                    address
+                };
                 text.push_str(&format!("{address}\t{name}\n"));
             }
         }
@@ -187,7 +210,10 @@ impl Supervisor {
         if record.networks.contains_key(&name) {
             return Err(RuntimeError::new(
                 crate::runtime::error::ErrorKind::Forbidden,
-                format!("endpoint with name {} already exists in network {name}", record.name),
+                format!(
+                    "endpoint with name {} already exists in network {name}",
+                    record.name
+                ),
             ));
         }
         if record.state.status.is_alive() {
@@ -212,11 +238,16 @@ impl Supervisor {
         let container = self.container(reference)?;
         let _operation = container.operation.lock().await;
         let record = container.record();
-        let key = [name.as_str(), network].into_iter().find(|key| record.networks.contains_key(*key));
+        let key = [name.as_str(), network]
+            .into_iter()
+            .find(|key| record.networks.contains_key(*key));
         let Some(key) = key else {
             return Err(RuntimeError::new(
                 crate::runtime::error::ErrorKind::Forbidden,
-                format!("container {} is not connected to network {name}", container.id()),
+                format!(
+                    "container {} is not connected to network {name}",
+                    container.id()
+                ),
             ));
         };
         if record.network_mode() == "host" {
@@ -241,8 +272,9 @@ impl Supervisor {
         }
         for (name, text) in self.file_texts(&record)? {
             if name == "hosts" {
-                fs::write(container.folder().join(name), text)
-                    .map_err(|source| RuntimeError::internal("cannot write the container's hosts file", source))?;
+                fs::write(container.folder().join(name), text).map_err(|source| {
+                    RuntimeError::internal("cannot write the container's hosts file", source)
+                })?;
             }
         }
         Ok(())

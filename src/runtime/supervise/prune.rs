@@ -26,17 +26,27 @@ impl Supervisor {
     pub async fn prune_containers(self: &Arc<Self>, wanted: impl Fn(&Container) -> bool) -> Pruned {
         let mut pruned = Pruned::default();
         for container in self.containers() {
-            let ended = matches!(container.status(), Status::Created | Status::Exited | Status::Dead);
+            let ended = matches!(
+                container.status(),
+                Status::Created | Status::Exited | Status::Dead
+            );
             if !ended || !wanted(&container) {
                 continue;
             }
             let size = block_in_place(|| tree_size(&container.upper()));
-            match self.remove(&container, Force::No, AnonymousVolumes::Keep).await {
+            match self
+                .remove(&container, Force::No, AnonymousVolumes::Keep)
+                .await
+            {
                 Ok(()) => {
                     pruned.containers.push(container.id().to_owned());
                     pruned.reclaimed += size;
                 }
-                Err(error) => tracing::debug!(container = container.id(), error = error.chain(), "not pruned"),
+                Err(error) => tracing::debug!(
+                    container = container.id(),
+                    error = error.chain(),
+                    "not pruned"
+                ),
             }
         }
         pruned

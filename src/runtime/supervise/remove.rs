@@ -43,7 +43,9 @@ impl Supervisor {
         volumes: AnonymousVolumes,
     ) -> RuntimeResult<()> {
         if force == Force::No {
-            container.allows(Operation::Remove).map_err(|error| cannot_remove(container, &error))?;
+            container
+                .allows(Operation::Remove)
+                .map_err(|error| cannot_remove(container, &error))?;
         } else if container.status().is_alive() {
             container.update(|record| record.intent = Intent::Stay)?;
             self.kill_and_wait(container).await?;
@@ -59,14 +61,19 @@ impl Supervisor {
         volumes: AnonymousVolumes,
     ) -> RuntimeResult<()> {
         if self.find(container.id()).is_none() {
-            return Err(RuntimeError::not_found(format!("No such container: {}", container.id())));
+            return Err(RuntimeError::not_found(format!(
+                "No such container: {}",
+                container.id()
+            )));
         }
         if force == Force::Yes && container.status().is_alive() {
             container.update(|record| record.intent = Intent::Stay)?;
             self.kill_and_wait(container).await?;
         }
         if force == Force::No {
-            container.allows(Operation::Remove).map_err(|error| cannot_remove(container, &error))?;
+            container
+                .allows(Operation::Remove)
+                .map_err(|error| cannot_remove(container, &error))?;
         }
         container.update(|record| record.state.status = Status::Removing)?;
         let removed = block_in_place(|| remove_tree(container.folder()));
@@ -93,7 +100,11 @@ impl Supervisor {
     pub(super) async fn remove_by_itself(self: &Arc<Self>, container: &Arc<Container>) {
         let removed = self.remove_ended(container).await;
         if let Err(error) = removed {
-            tracing::warn!(container = container.id(), error = error.chain(), "cannot remove a container that ended");
+            tracing::warn!(
+                container = container.id(),
+                error = error.chain(),
+                "cannot remove a container that ended"
+            );
         }
     }
 
@@ -103,19 +114,22 @@ impl Supervisor {
         if container.status() != Status::Exited || self.find(container.id()).is_none() {
             return Ok(());
         }
-        self.remove_held(container, Force::No, AnonymousVolumes::Remove).await
+        self.remove_held(container, Force::No, AnonymousVolumes::Remove)
+            .await
     }
 
     /// Removes the anonymous volumes among mounts that no container has any more.
     pub(super) fn drop_anonymous(&self, mounts: &[MountRecord]) {
         let uses = self.volume_uses();
-        let anonymous = mounts
-            .iter()
-            .filter(|mount| mount.kind == MountType::Volume && mount.owner == VolumeOwner::Anonymous);
+        let anonymous = mounts.iter().filter(|mount| {
+            mount.kind == MountType::Volume && mount.owner == VolumeOwner::Anonymous
+        });
         for mount in anonymous {
             match block_in_place(|| self.volumes().remove(&mount.name, &uses)) {
                 Ok(()) => self.publish_volume(&mount.name, "destroy", []),
-                Err(error) => tracing::debug!(%error, volume = mount.name, "an anonymous volume stays"),
+                Err(error) => {
+                    tracing::debug!(%error, volume = mount.name, "an anonymous volume stays")
+                }
             }
         }
     }

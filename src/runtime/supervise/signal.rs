@@ -58,13 +58,21 @@ fn find(text: &str) -> Option<i32> {
     if let Some((_, number)) = NAMES.iter().find(|(known, _)| *known == name) {
         return Some(*number);
     }
-    let offset = |rest: &str| if rest.is_empty() { Some(0) } else { rest.get(1..)?.parse::<i32>().ok() };
+    let offset = |rest: &str| {
+        if rest.is_empty() {
+            Some(0)
+        } else {
+            rest.get(1..)?.parse::<i32>().ok()
+        }
+    };
     let number = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
         (Some(rest), _) => FIRST_REALTIME + offset(rest)?,
         (_, Some(rest)) => LAST_REALTIME - offset(rest)?,
         _ => return None,
     };
-    (FIRST_REALTIME..=LAST_REALTIME).contains(&number).then_some(number)
+    (FIRST_REALTIME..=LAST_REALTIME)
+        .contains(&number)
+        .then_some(number)
 }
 
 #[cfg(test)]

@@ -12,7 +12,9 @@ use tokio::task::block_in_place;
 
 use super::Supervisor;
 use super::container::Container;
-use super::record::{Content, HealthRecord, Intent, Missing, MountRecord, MountType, Record, write_json};
+use super::record::{
+    Content, HealthRecord, Intent, Missing, MountRecord, MountType, Record, write_json,
+};
 use super::status::{Operation, Status};
 use crate::runtime::container::request::{
     Access, Compression, ContainerRequest, ExtraFile, LogFile, Mount, MountKind, Rootfs,
@@ -59,8 +61,14 @@ impl Supervisor {
     }
 
     /// The same for a caller who holds the operation lock and has checked the status.
-    pub(super) async fn start_held(self: &Arc<Self>, container: &Arc<Container>) -> RuntimeResult<()> {
-        *container.delay.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    pub(super) async fn start_held(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+    ) -> RuntimeResult<()> {
+        *container
+            .delay
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
         container.update(|record| {
             record.restart_count = 0;
             record.intent = Intent::Run;
@@ -91,10 +99,14 @@ impl Supervisor {
         let mut record = container.record();
         let request = block_in_place(|| self.prepare(container, &mut record))?;
         let (request, held) = request;
-        let started = self.keeper.start(&request).await.map_err(|error| LaunchFailure {
-            code: i64::from(error.kind().map_or(128, FailureKind::exit_code)),
-            error: start_error(error),
-        })?;
+        let started = self
+            .keeper
+            .start(&request)
+            .await
+            .map_err(|error| LaunchFailure {
+                code: i64::from(error.kind().map_or(128, FailureKind::exit_code)),
+                error: start_error(error),
+            })?;
         drop(held);
         for warning in &started.warnings {
             tracing::warn!(container = container.id(), "{warning}");
@@ -109,9 +121,12 @@ impl Supervisor {
         container: &Arc<Container>,
         record: &mut Record,
     ) -> RuntimeResult<(ContainerRequest, Vec<OwnedFd>)> {
-        let folder_error = |source| RuntimeError::internal("cannot prepare the container's folder", source);
+        let folder_error =
+            |source| RuntimeError::internal("cannot prepare the container's folder", source);
         match fs::remove_file(container.exit_record()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(folder_error(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(folder_error(error));
+            }
             _ => {}
         }
         let network = self.prepare_network(container, record)?;
@@ -168,7 +183,10 @@ impl Supervisor {
             };
             let peer = self.running_peer(reference)?;
             let ipc = peer.with(|peer| peer.host_config.ipc_mode.clone().unwrap_or_default());
-            if Some(mode) == host.ipc_mode.as_ref() && !matches!(ipc.as_str(), "shareable" | "host") && !ipc.starts_with("container:") {
+            if Some(mode) == host.ipc_mode.as_ref()
+                && !matches!(ipc.as_str(), "shareable" | "host")
+                && !ipc.starts_with("container:")
+            {
                 return Err(RuntimeError::conflict(format!(
                     "cannot join IPC of container {reference}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
                 )));
@@ -194,7 +212,11 @@ impl Supervisor {
         }
     }
 
-    fn prepare_mounts(&self, container: &Container, record: &Record) -> RuntimeResult<PreparedMounts> {
+    fn prepare_mounts(
+        &self,
+        container: &Container,
+        record: &Record,
+    ) -> RuntimeResult<PreparedMounts> {
         let mut prepared = PreparedMounts::default();
         for mount in &record.mounts {
             let kind = match mount.kind {
@@ -203,10 +225,14 @@ impl Supervisor {
                 },
                 MountType::Bind => self.bind(mount, bind_source(mount)?),
                 MountType::Volume => {
-                    let source = self.volume_source(container, record, mount, &mut prepared.held)?;
+                    let source =
+                        self.volume_source(container, record, mount, &mut prepared.held)?;
                     self.bind(mount, source)
                 }
-                MountType::Image => self.bind(mount, mount.source.join(mount.subpath.trim_start_matches('/'))),
+                MountType::Image => self.bind(
+                    mount,
+                    mount.source.join(mount.subpath.trim_start_matches('/')),
+                ),
             };
             prepared.mounts.push(Mount {
                 target: mount.destination.clone(),
@@ -239,20 +265,28 @@ impl Supervisor {
         let name = mount.name.as_str();
         let source = self.volumes().mount(name)?;
         if mount.content == Content::Copy && mount.subpath.is_empty() {
-            self.volumes().copy_up(name, &record.lower, &mount.destination)?;
+            self.volumes()
+                .copy_up(name, &record.lower, &mount.destination)?;
         }
         let driver = [
             ("container", container.id().to_owned()),
             ("destination", mount.destination.clone()),
             ("propagation", String::new()),
-            ("read/write", (mount.access == Access::ReadWrite).to_string()),
+            (
+                "read/write",
+                (mount.access == Access::ReadWrite).to_string(),
+            ),
         ];
         self.publish_volume(name, "mount", driver);
         if mount.subpath.is_empty() {
             return Ok(source);
         }
         let inner = self.volumes().open_subpath(name, &mount.subpath)?;
-        let path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), inner.as_raw_fd()));
+        let path = PathBuf::from(format!(
+            "/proc/{}/fd/{}",
+            std::process::id(),
+            inner.as_raw_fd()
+        ));
         held.push(inner);
         Ok(path)
     }
@@ -268,8 +302,14 @@ impl Supervisor {
         for (name, text) in texts {
             let target = format!("/etc/{name}");
             let source = container.folder().join(name);
-            fs::write(&source, text).map_err(|cause| RuntimeError::internal(format!("cannot write `{}`", source.display()), cause))?;
-            if record.mounts.iter().all(|mount| mount.destination != target) {
+            fs::write(&source, text).map_err(|cause| {
+                RuntimeError::internal(format!("cannot write `{}`", source.display()), cause)
+            })?;
+            if record
+                .mounts
+                .iter()
+                .all(|mount| mount.destination != target)
+            {
                 files.push(ExtraFile {
                     source,
                     target,
@@ -300,18 +340,27 @@ fn note_start(live: &mut Record, prepared: &Record, started: &Started) {
     state.exit_code = 0;
     state.error.clear();
     state.oom_killed = false;
-    state.started_at = started.started_at.parse().ok().or_else(|| Some(Timestamp::now()));
+    state.started_at = started
+        .started_at
+        .parse()
+        .ok()
+        .or_else(|| Some(Timestamp::now()));
     live.ports.clone_from(&prepared.ports);
     live.health = live.health.is_some().then(HealthRecord::starting);
 }
 
 fn start_error(error: KeeperError) -> RuntimeError {
     let kind = match error.kind() {
-        Some(FailureKind::NotFound | FailureKind::NotExecutable | FailureKind::Refused) => ErrorKind::Invalid,
+        Some(FailureKind::NotFound | FailureKind::NotExecutable | FailureKind::Refused) => {
+            ErrorKind::Invalid
+        }
         _ => ErrorKind::Internal,
     };
     let inner = RuntimeError::from(error);
-    RuntimeError::new(kind, format!("failed to create task for container: {}", inner.chain()))
+    RuntimeError::new(
+        kind,
+        format!("failed to create task for container: {}", inner.chain()),
+    )
 }
 
 fn bind_source(mount: &MountRecord) -> RuntimeResult<PathBuf> {
@@ -321,7 +370,13 @@ fn bind_source(mount: &MountRecord) -> RuntimeResult<PathBuf> {
     }
     match mount.missing {
         Missing::Create => fs::create_dir_all(source).map_err(|cause| {
-            RuntimeError::internal(format!("error while creating mount source path '{}'", source.display()), cause)
+            RuntimeError::internal(
+                format!(
+                    "error while creating mount source path '{}'",
+                    source.display()
+                ),
+                cause,
+            )
         })?,
         Missing::Refuse => {
             return Err(RuntimeError::invalid(format!(
@@ -334,8 +389,13 @@ fn bind_source(mount: &MountRecord) -> RuntimeResult<PathBuf> {
 }
 
 /// The log of a container, where its driver is one that the keeper writes.
-fn log_file(container: &Container, log: Option<&HostConfigLogConfig>) -> RuntimeResult<Option<LogFile>> {
-    let driver = log.and_then(|log| log.typ.as_deref()).unwrap_or("json-file");
+fn log_file(
+    container: &Container,
+    log: Option<&HostConfigLogConfig>,
+) -> RuntimeResult<Option<LogFile>> {
+    let driver = log
+        .and_then(|log| log.typ.as_deref())
+        .unwrap_or("json-file");
     if driver == "none" {
         return Ok(None);
     }
@@ -346,12 +406,17 @@ fn log_file(container: &Container, log: Option<&HostConfigLogConfig>) -> Runtime
     let bounded = driver == "local";
     let max_size = match option("max-size") {
         Some("-1") => None,
-        Some(text) => Some(parse_size(text).ok_or_else(|| RuntimeError::invalid(format!("invalid size: '{text}'")))?),
+        Some(text) => Some(
+            parse_size(text)
+                .ok_or_else(|| RuntimeError::invalid(format!("invalid size: '{text}'")))?,
+        ),
         None => bounded.then_some(20 << 20),
     };
     let default_files = if bounded { 5 } else { 1 };
     let max_file = match option("max-file") {
-        Some(text) => text.parse().map_err(|_| RuntimeError::invalid(format!("invalid value for max-file: {text}")))?,
+        Some(text) => text
+            .parse()
+            .map_err(|_| RuntimeError::invalid(format!("invalid value for max-file: {text}")))?,
         None => default_files,
     };
     let compression = match option("compress") {
@@ -369,7 +434,10 @@ fn log_file(container: &Container, log: Option<&HostConfigLogConfig>) -> Runtime
 fn parse_size(text: &str) -> Option<u64> {
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match lower[digits.len()..].trim_end_matches("ib").trim_end_matches('b') {
+    let shift = match lower[digits.len()..]
+        .trim_end_matches("ib")
+        .trim_end_matches('b')
+    {
         "" => 0,
         "k" => 10,
         "m" => 20,

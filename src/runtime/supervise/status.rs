@@ -106,9 +106,9 @@ impl Status {
             (Operation::Stop, Self::Created | Self::Exited | Self::Dead | Self::Removing) => Err(
                 RuntimeError::new(ErrorKind::NotModified, "the container is already stopped"),
             ),
-            (Operation::Start, Self::Paused) => conflict(
-                "cannot start a paused container, try unpause instead".to_owned(),
-            ),
+            (Operation::Start, Self::Paused) => {
+                conflict("cannot start a paused container, try unpause instead".to_owned())
+            }
             (Operation::Start | Operation::Remove, Self::Removing | Self::Dead)
                 if operation == Operation::Start =>
             {
@@ -120,21 +120,22 @@ impl Status {
                     _ => format!("Container {id} is paused, unpause the container before exec"),
                 })
             }
-            (Operation::Pause, Self::Restarting) => {
-                conflict(format!("Container {id} is restarting, wait until the container is running"))
-            }
+            (Operation::Pause, Self::Restarting) => conflict(format!(
+                "Container {id} is restarting, wait until the container is running"
+            )),
             (Operation::Unpause, Self::Paused) => Ok(()),
             (Operation::Unpause, _) => conflict(format!("Container {id} is not paused")),
-            (Operation::Exec, Self::Restarting) => {
-                conflict(format!("Container {id} is restarting, wait until the container is running"))
-            }
+            (Operation::Exec, Self::Restarting) => conflict(format!(
+                "Container {id} is restarting, wait until the container is running"
+            )),
             (
                 Operation::Kill | Operation::Pause | Operation::Exec | Operation::Look,
                 Self::Created | Self::Exited | Self::Dead | Self::Removing | Self::Restarting,
             ) => conflict(format!("Container {id} is not running")),
-            (Operation::Remove, Self::Running | Self::Restarting) => {
-                conflict("container is running: stop the container before removing or force remove".to_owned())
-            }
+            (Operation::Remove, Self::Running | Self::Restarting) => conflict(
+                "container is running: stop the container before removing or force remove"
+                    .to_owned(),
+            ),
             (Operation::Remove, Self::Paused) => {
                 conflict("container is paused and must be unpaused first".to_owned())
             }

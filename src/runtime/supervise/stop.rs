@@ -32,7 +32,11 @@ impl Supervisor {
     ///
     /// # Errors
     /// When it does not run, or the signal is none.
-    pub async fn stop(self: &Arc<Self>, container: &Arc<Container>, request: &StopRequest) -> RuntimeResult<()> {
+    pub async fn stop(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        request: &StopRequest,
+    ) -> RuntimeResult<()> {
         let _operation = container.operation.lock().await;
         container.allows(Operation::Stop)?;
         self.stop_held(container, request).await?;
@@ -40,10 +44,22 @@ impl Supervisor {
         Ok(())
     }
 
-    async fn stop_held(self: &Arc<Self>, container: &Arc<Container>, request: &StopRequest) -> RuntimeResult<()> {
-        let (own_signal, own_timeout) =
-            container.with(|record| (record.config.stop_signal.clone(), record.config.stop_timeout));
-        let name = request.signal.clone().or(own_signal).filter(|name| !name.is_empty());
+    async fn stop_held(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        request: &StopRequest,
+    ) -> RuntimeResult<()> {
+        let (own_signal, own_timeout) = container.with(|record| {
+            (
+                record.config.stop_signal.clone(),
+                record.config.stop_timeout,
+            )
+        });
+        let name = request
+            .signal
+            .clone()
+            .or(own_signal)
+            .filter(|name| !name.is_empty());
         let signal = parse_signal(name.as_deref().unwrap_or("TERM"))?;
         let seconds = request.timeout.or(own_timeout).unwrap_or(DEFAULT_TIMEOUT);
         if container.status() == Status::Restarting {
@@ -66,7 +82,10 @@ impl Supervisor {
     }
 
     /// Kills a container and waits for its end.
-    pub(super) async fn kill_and_wait(self: &Arc<Self>, container: &Arc<Container>) -> RuntimeResult<()> {
+    pub(super) async fn kill_and_wait(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+    ) -> RuntimeResult<()> {
         self.signal(container, libc::SIGKILL).await?;
         self.thaw_if_paused(container)?;
         if container.ends_within(Some(KILL_PATIENCE)).await {
@@ -95,7 +114,11 @@ impl Supervisor {
     ///
     /// # Errors
     /// When it does not run, or the signal is none.
-    pub async fn kill(self: &Arc<Self>, container: &Arc<Container>, signal: &str) -> RuntimeResult<()> {
+    pub async fn kill(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        signal: &str,
+    ) -> RuntimeResult<()> {
         let signal = match signal {
             "" => libc::SIGKILL,
             name => parse_signal(name)?,
@@ -109,7 +132,9 @@ impl Supervisor {
         }
         container.allows(Operation::Kill)?;
         let own = container.with(|record| record.config.stop_signal.clone());
-        let own = own.and_then(|name| parse_signal(&name).ok()).unwrap_or(libc::SIGTERM);
+        let own = own
+            .and_then(|name| parse_signal(&name).ok())
+            .unwrap_or(libc::SIGTERM);
         if signal == libc::SIGKILL || signal == own {
             container.update(|record| record.intent = Intent::Stay)?;
         }
@@ -126,7 +151,11 @@ impl Supervisor {
     ///
     /// # Errors
     /// When it cannot be stopped or started.
-    pub async fn restart(self: &Arc<Self>, container: &Arc<Container>, request: &StopRequest) -> RuntimeResult<()> {
+    pub async fn restart(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        request: &StopRequest,
+    ) -> RuntimeResult<()> {
         let _operation = container.operation.lock().await;
         let removes_itself = container.with(|record| record.host_config.auto_remove == Some(true));
         if container.status().is_running() {
@@ -152,8 +181,9 @@ impl Supervisor {
     pub async fn pause(&self, container: &Container) -> RuntimeResult<()> {
         let _operation = container.operation.lock().await;
         container.allows(Operation::Pause)?;
-        block_in_place(|| self.cgroup(container)?.freeze())
-            .map_err(|source| RuntimeError::internal(format!("cannot pause container {}", container.id()), source))?;
+        block_in_place(|| self.cgroup(container)?.freeze()).map_err(|source| {
+            RuntimeError::internal(format!("cannot pause container {}", container.id()), source)
+        })?;
         container.update(|record| record.state.status = Status::Paused)?;
         self.publish(container, "pause", []);
         Ok(())
@@ -175,8 +205,12 @@ impl Supervisor {
         if container.status() != Status::Paused {
             return Ok(());
         }
-        block_in_place(|| self.cgroup(container)?.thaw())
-            .map_err(|source| RuntimeError::internal(format!("cannot unpause container {}", container.id()), source))?;
+        block_in_place(|| self.cgroup(container)?.thaw()).map_err(|source| {
+            RuntimeError::internal(
+                format!("cannot unpause container {}", container.id()),
+                source,
+            )
+        })?;
         container.update(|record| {
             if record.state.status == Status::Paused {
                 record.state.status = Status::Running;
@@ -187,6 +221,9 @@ impl Supervisor {
     /// The cgroup of a container.
     pub(super) fn cgroup(&self, container: &Container) -> std::io::Result<CgroupHandle> {
         let request: ContainerRequest = read_json(&container.request_path())?;
-        Ok(CgroupHandle::new(&CgroupHost::probe()?, &request.cgroup.path))
+        Ok(CgroupHandle::new(
+            &CgroupHost::probe()?,
+            &request.cgroup.path,
+        ))
     }
 }

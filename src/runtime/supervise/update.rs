@@ -26,12 +26,16 @@ impl Supervisor {
     pub async fn rename(&self, container: &Container, new: &str) -> RuntimeResult<()> {
         let _operation = container.operation.lock().await;
         if new.is_empty() || new == "/" {
-            return Err(RuntimeError::invalid("Neither old nor new names may be empty"));
+            return Err(RuntimeError::invalid(
+                "Neither old nor new names may be empty",
+            ));
         }
         let new = name::check_name(new)?;
         let old = container.with(|record| record.name.clone());
         if old == new {
-            return Err(RuntimeError::invalid("Renaming a container with the same name as its current name"));
+            return Err(RuntimeError::invalid(
+                "Renaming a container with the same name as its current name",
+            ));
         }
         self.reserve_name(new, container.id())?;
         container.update(|record| new.clone_into(&mut record.name))?;
@@ -44,7 +48,11 @@ impl Supervisor {
     ///
     /// # Errors
     /// When a value is refused.
-    pub async fn update(self: &Arc<Self>, container: &Container, wish: &ContainerUpdateBody) -> RuntimeResult<Vec<String>> {
+    pub async fn update(
+        self: &Arc<Self>,
+        container: &Container,
+        wish: &ContainerUpdateBody,
+    ) -> RuntimeResult<Vec<String>> {
         let _operation = container.operation.lock().await;
         let mut host = container.with(|record| record.host_config.clone());
         merge_wish(&mut host, wish);
@@ -60,14 +68,26 @@ impl Supervisor {
         };
         container.update(|record| record.host_config = host)?;
         if wish.restart_policy.is_some() {
-            *container.delay.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            *container
+                .delay
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = None;
         }
         self.publish(container, "update", []);
         Ok(warnings)
     }
 
-    fn apply_limits(&self, container: &Container, wish: &ContainerUpdateBody) -> RuntimeResult<Vec<String>> {
-        let failed = |source| RuntimeError::internal(format!("cannot update container {}", container.id()), source);
+    fn apply_limits(
+        &self,
+        container: &Container,
+        wish: &ContainerUpdateBody,
+    ) -> RuntimeResult<Vec<String>> {
+        let failed = |source| {
+            RuntimeError::internal(
+                format!("cannot update container {}", container.id()),
+                source,
+            )
+        };
         let mut request: ContainerRequest = read_json(&container.request_path()).map_err(failed)?;
         let changed = limits_of(wish);
         let warnings = self.cgroup(container).map_err(failed)?.apply(&changed);
@@ -79,8 +99,21 @@ impl Supervisor {
 
 fn merge_wish(host: &mut HostConfig, wish: &ContainerUpdateBody) {
     take_over!(
-        host, wish, cpu_shares, memory, blkio_weight, cpu_period, cpu_quota, cpu_realtime_period,
-        cpu_realtime_runtime, cpuset_cpus, cpuset_mems, memory_reservation, memory_swap, nano_cpus, pids_limit,
+        host,
+        wish,
+        cpu_shares,
+        memory,
+        blkio_weight,
+        cpu_period,
+        cpu_quota,
+        cpu_realtime_period,
+        cpu_realtime_runtime,
+        cpuset_cpus,
+        cpuset_mems,
+        memory_reservation,
+        memory_swap,
+        nano_cpus,
+        pids_limit,
         restart_policy
     );
 }
@@ -97,7 +130,9 @@ fn limits_of(wish: &ContainerUpdateBody) -> Limits {
         cpu_period: nano.map(|_| 100_000).or(set(wish.cpu_period)),
         cpuset_cpus: wish.cpuset_cpus.clone().filter(|set| !set.is_empty()),
         cpuset_mems: wish.cpuset_mems.clone().filter(|set| !set.is_empty()),
-        pids: wish.pids_limit.map(|limit| if limit <= 0 { -1 } else { limit }),
+        pids: wish
+            .pids_limit
+            .map(|limit| if limit <= 0 { -1 } else { limit }),
         blkio_weight: wish.blkio_weight.filter(|weight| *weight != 0),
         ..Limits::default()
     }
@@ -108,7 +143,15 @@ fn overlay(limits: &mut Limits, changed: Limits) {
         ($($field:ident),+) => { $( if changed.$field.is_some() { limits.$field = changed.$field; } )+ };
     }
     put!(
-        memory, memory_swap, memory_reservation, cpu_shares, cpu_quota, cpu_period, cpuset_cpus, cpuset_mems, pids,
+        memory,
+        memory_swap,
+        memory_reservation,
+        cpu_shares,
+        cpu_quota,
+        cpu_period,
+        cpuset_cpus,
+        cpuset_mems,
+        pids,
         blkio_weight
     );
 }

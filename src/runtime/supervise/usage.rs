@@ -62,7 +62,10 @@ impl Supervisor {
         container.allows(Operation::Look)?;
         let cgroup = block_in_place(|| self.cgroup(container));
         let cgroup = cgroup.map_err(|source| {
-            RuntimeError::internal(format!("cannot list the processes of container {}", container.id()), source)
+            RuntimeError::internal(
+                format!("cannot list the processes of container {}", container.id()),
+                source,
+            )
         })?;
         Ok(cgroup.pids())
     }
@@ -79,7 +82,10 @@ fn interfaces(pid: i32) -> BTreeMap<String, InterfaceFigures> {
 }
 
 fn interface_figures(text: &str) -> InterfaceFigures {
-    let numbers: Vec<u64> = text.split_whitespace().map(|word| word.parse().unwrap_or(0)).collect();
+    let numbers: Vec<u64> = text
+        .split_whitespace()
+        .map(|word| word.parse().unwrap_or(0))
+        .collect();
     INTERFACE_FIGURES
         .iter()
         .map(|(name, index)| (*name, numbers.get(*index).copied().unwrap_or(0)))

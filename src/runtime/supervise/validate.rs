@@ -11,16 +11,60 @@ use super::signal::parse_signal;
 
 const LEAST_MEMORY: i64 = 6 << 20;
 const CAPABILITIES: &[&str] = &[
-    "ALL", "AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "BPF",
-    "CHECKPOINT_RESTORE", "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID",
-    "IPC_LOCK", "IPC_OWNER", "KILL", "LEASE", "LINUX_IMMUTABLE", "MAC_ADMIN", "MAC_OVERRIDE",
-    "MKNOD", "NET_ADMIN", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_RAW", "PERFMON", "SETFCAP",
-    "SETGID", "SETPCAP", "SETUID", "SYSLOG", "SYS_ADMIN", "SYS_BOOT", "SYS_CHROOT", "SYS_MODULE",
-    "SYS_NICE", "SYS_PACCT", "SYS_PTRACE", "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME",
-    "SYS_TTY_CONFIG", "WAKE_ALARM",
+    "ALL",
+    "AUDIT_CONTROL",
+    "AUDIT_READ",
+    "AUDIT_WRITE",
+    "BLOCK_SUSPEND",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "KILL",
+    "LEASE",
+    "LINUX_IMMUTABLE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_RAW",
+    "PERFMON",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYSLOG",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_CHROOT",
+    "SYS_MODULE",
+    "SYS_NICE",
+    "SYS_PACCT",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
 ];
 const LOG_OPTIONS: &[&str] = &[
-    "max-file", "max-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag", "mode", "max-buffer-size",
+    "max-file",
+    "max-size",
+    "compress",
+    "labels",
+    "labels-regex",
+    "env",
+    "env-regex",
+    "tag",
+    "mode",
+    "max-buffer-size",
 ];
 const LOG_DRIVERS: &[&str] = &["json-file", "local", "none"];
 const RUNTIMES: &[&str] = &["hoist", "runc", "io.containerd.runc.v2"];
@@ -37,9 +81,16 @@ fn text(value: &Option<String>) -> &str {
 pub fn check_config(config: &ContainerConfig) -> RuntimeResult<()> {
     let folder = text(&config.working_dir);
     if !folder.is_empty() && !folder.starts_with('/') {
-        return refuse(format!("the working directory '{folder}' is invalid, it needs to be an absolute path"));
+        return refuse(format!(
+            "the working directory '{folder}' is invalid, it needs to be an absolute path"
+        ));
     }
-    if let Some(bad) = config.env.iter().flatten().find(|pair| pair.is_empty() || pair.starts_with('=')) {
+    if let Some(bad) = config
+        .env
+        .iter()
+        .flatten()
+        .find(|pair| pair.is_empty() || pair.starts_with('='))
+    {
         return refuse(format!("invalid environment variable: {bad}"));
     }
     let signal = text(&config.stop_signal);
@@ -85,7 +136,11 @@ pub fn check_host(host: &HostConfig) -> RuntimeResult<()> {
 /// Checks the limits of memory.
 pub fn check_memory(host: &HostConfig) -> RuntimeResult<()> {
     let value = |value: Option<i64>| value.unwrap_or(0);
-    let (memory, swap, reserved) = (value(host.memory), value(host.memory_swap), value(host.memory_reservation));
+    let (memory, swap, reserved) = (
+        value(host.memory),
+        value(host.memory_swap),
+        value(host.memory_reservation),
+    );
     if memory != 0 && memory < LEAST_MEMORY {
         return refuse("Minimum memory limit allowed is 6MB");
     }
@@ -93,10 +148,14 @@ pub fn check_memory(host: &HostConfig) -> RuntimeResult<()> {
         return refuse("Minimum memoryswap limit should be larger than memory limit, see usage");
     }
     if memory == 0 && swap > 0 {
-        return refuse("You should always set the Memory limit when using Memoryswap limit, see usage");
+        return refuse(
+            "You should always set the Memory limit when using Memoryswap limit, see usage",
+        );
     }
     if memory > 0 && reserved > 0 && memory < reserved {
-        return refuse("Minimum memory limit can not be less than memory reservation limit, see usage");
+        return refuse(
+            "Minimum memory limit can not be less than memory reservation limit, see usage",
+        );
     }
     if reserved != 0 && reserved < LEAST_MEMORY {
         return refuse("Minimum memory reservation allowed is 6MB");
@@ -112,7 +171,11 @@ pub fn check_memory(host: &HostConfig) -> RuntimeResult<()> {
 /// Checks the limits of processors.
 pub fn check_processors(host: &HostConfig) -> RuntimeResult<()> {
     let value = |value: Option<i64>| value.unwrap_or(0);
-    let (nano, period, quota) = (value(host.nano_cpus), value(host.cpu_period), value(host.cpu_quota));
+    let (nano, period, quota) = (
+        value(host.nano_cpus),
+        value(host.cpu_period),
+        value(host.cpu_quota),
+    );
     let count = host::processors();
     if nano > 0 && period > 0 {
         return refuse("Conflicting options: Nano CPUs and CPU Period cannot both be set");
@@ -126,7 +189,9 @@ pub fn check_processors(host: &HostConfig) -> RuntimeResult<()> {
         ));
     }
     if period != 0 && !(1000..=1_000_000).contains(&period) {
-        return refuse("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
+        return refuse(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
+        );
     }
     if quota > 0 && quota < 1000 {
         return refuse("CPU cfs quota can not be less than 1ms (i.e. 1000)");
@@ -137,7 +202,8 @@ pub fn check_processors(host: &HostConfig) -> RuntimeResult<()> {
 fn check_cpuset(set: &str, count: i64) -> RuntimeResult<()> {
     for part in set.split(',').filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (Ok(first), Ok(last)) = (first.trim().parse::<i64>(), last.trim().parse::<i64>()) else {
+        let (Ok(first), Ok(last)) = (first.trim().parse::<i64>(), last.trim().parse::<i64>())
+        else {
             return refuse(format!("Invalid value {set} for cpuset cpus"));
         };
         if first > last || last >= count {
@@ -162,7 +228,9 @@ pub fn check_restart(policy: Option<&RestartPolicy>, auto_remove: bool) -> Runti
         return refuse("invalid restart policy: maximum retry count cannot be negative");
     }
     if most > 0 && policy.name != Some(RestartPolicyNameEnum::ON_FAILURE) {
-        return refuse("invalid restart policy: maximum retry count can only be used with 'on-failure'");
+        return refuse(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'",
+        );
     }
     if restarts && auto_remove {
         return refuse("can't create 'AutoRemove' container with restart policy");
@@ -171,7 +239,11 @@ pub fn check_restart(policy: Option<&RestartPolicy>, auto_remove: bool) -> Runti
 }
 
 fn check_names(host: &HostConfig) -> RuntimeResult<()> {
-    for name in [&host.cap_add, &host.cap_drop].into_iter().flatten().flatten() {
+    for name in [&host.cap_add, &host.cap_drop]
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let upper = name.to_ascii_uppercase();
         let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
         if !CAPABILITIES.contains(&bare) {
@@ -200,7 +272,8 @@ fn check_security_option(option: &str) -> RuntimeResult<()> {
     let parts = option.split_once('=').or_else(|| option.split_once(':'));
     match parts {
         Some((
-            "seccomp" | "apparmor" | "label" | "no-new-privileges" | "systempaths" | "writable-cgroups",
+            "seccomp" | "apparmor" | "label" | "no-new-privileges" | "systempaths"
+            | "writable-cgroups",
             _,
         )) => Ok(()),
         _ => refuse(format!("invalid --security-opt 2: \"{option}\"")),
@@ -211,7 +284,9 @@ fn check_numbers(host: &HostConfig) -> RuntimeResult<()> {
     if let Some(score) = host.oom_score_adj
         && !(-1000..=1000).contains(&score)
     {
-        return refuse(format!("Invalid value {score}, range for oom score adj is [-1000, 1000]"));
+        return refuse(format!(
+            "Invalid value {score}, range for oom score adj is [-1000, 1000]"
+        ));
     }
     if host.shm_size.is_some_and(|size| size < 0) {
         return refuse("SHM size can not be less than 0");
@@ -220,18 +295,28 @@ fn check_numbers(host: &HostConfig) -> RuntimeResult<()> {
 }
 
 fn check_log(host: &HostConfig) -> RuntimeResult<()> {
-    let Some(log) = &host.log_config else { return Ok(()) };
+    let Some(log) = &host.log_config else {
+        return Ok(());
+    };
     let driver = text(&log.typ);
     if !driver.is_empty() && !LOG_DRIVERS.contains(&driver) {
         return refuse(format!(
             "error looking up logging plugin {driver}: plugin \"{driver}\" not found"
         ));
     }
-    let unknown = log.config.iter().flatten().find(|(key, _)| !LOG_OPTIONS.contains(&key.as_str()));
+    let unknown = log
+        .config
+        .iter()
+        .flatten()
+        .find(|(key, _)| !LOG_OPTIONS.contains(&key.as_str()));
     match unknown {
         Some((key, _)) if driver != "none" => refuse(format!(
             "unknown log opt '{key}' for {} log driver",
-            if driver.is_empty() { "json-file" } else { driver }
+            if driver.is_empty() {
+                "json-file"
+            } else {
+                driver
+            }
         )),
         _ => Ok(()),
     }
@@ -279,7 +364,8 @@ fn check_modes(host: &HostConfig) -> RuntimeResult<()> {
 }
 
 fn is_container_mode(mode: &str) -> bool {
-    mode.strip_prefix("container:").is_some_and(|peer| !peer.is_empty())
+    mode.strip_prefix("container:")
+        .is_some_and(|peer| !peer.is_empty())
 }
 
 /// Checks what the two parts say together about shared namespaces.
@@ -296,7 +382,9 @@ pub fn check_conflicts(config: &ContainerConfig, host: &HostConfig) -> RuntimeRe
         return conflict("hostname and the network mode");
     }
     if (network == "host" || shared) && filled(&host.links) {
-        return conflict("host type networking can't be used with links. This would result in undefined behavior");
+        return conflict(
+            "host type networking can't be used with links. This would result in undefined behavior",
+        );
     }
     if shared && filled(&host.dns) {
         return conflict("dns and the network mode");
@@ -304,11 +392,19 @@ pub fn check_conflicts(config: &ContainerConfig, host: &HostConfig) -> RuntimeRe
     if shared && filled(&host.extra_hosts) {
         return conflict("custom host-to-IP mapping and the network mode");
     }
-    let published = host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty());
+    let published = host
+        .port_bindings
+        .as_ref()
+        .is_some_and(|ports| !ports.is_empty());
     if shared && (published || host.publish_all_ports == Some(true)) {
         return conflict("port publishing and the container type network mode");
     }
-    if shared && config.exposed_ports.as_ref().is_some_and(|ports| !ports.is_empty()) {
+    if shared
+        && config
+            .exposed_ports
+            .as_ref()
+            .is_some_and(|ports| !ports.is_empty())
+    {
         return conflict("port exposing and the container type network mode");
     }
     Ok(())

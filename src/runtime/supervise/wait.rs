@@ -26,7 +26,9 @@ impl WaitCondition {
             "" | "not-running" => Ok(Self::NotRunning),
             "next-exit" => Ok(Self::NextExit),
             "removed" => Ok(Self::Removed),
-            other => Err(RuntimeError::invalid(format!("invalid condition: \"{other}\""))),
+            other => Err(RuntimeError::invalid(format!(
+                "invalid condition: \"{other}\""
+            ))),
         }
     }
 }

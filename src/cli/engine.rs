@@ -1,0 +1,172 @@
+//! `engine`: runs the built-in engine, says where it listens, ends it.
+//!
+//! ```text
+//! engine             foreground, until Ctrl-C or `engine stop`
+//! engine --detached  started by a client: own session, names its socket on stdout, goes when nothing is left to run
+//! ```
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+
+use crate::cli::{CommandError, CommandResult, Context, ExitStatus, interrupt};
+use crate::ui::Ui;
+use hoist::api;
+use hoist::runtime::error::RuntimeError;
+use hoist::runtime::launch;
+use hoist::runtime::layout::Layout;
+use hoist::runtime::supervise::{Shutdown, Supervisor};
+
+/// Arguments of `engine`.
+#[derive(Debug, Args)]
+pub(super) struct EngineArgs {
+    #[command(subcommand)]
+    action: Option<EngineAction>,
+    /// Run for the client that started it
+    #[arg(long, hide = true)]
+    detached: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum EngineAction {
+    /// Start the engine where needed and print its address
+    Socket,
+    /// End the engine; containers run on
+    Stop,
+}
+
+/// Why the engine ends.
+#[derive(Debug, Clone, Copy)]
+enum Mode {
+    Foreground,
+    Detached,
+}
+
+/// Runs, finds or ends the engine.
+pub(super) async fn cmd_engine(ui: &Ui, _: &Context, args: &EngineArgs) -> CommandResult {
+    match (&args.action, args.detached) {
+        (Some(EngineAction::Socket), _) => print_socket(ui),
+        (Some(EngineAction::Stop), _) => stop(ui),
+        (None, true) => serve(ui, Mode::Detached).await,
+        (None, false) => serve(ui, Mode::Foreground).await,
+    }
+}
+
+fn print_socket(ui: &Ui) -> CommandResult {
+    let program = std::env::current_exe()?;
+    let found = launch::find_or_spawn(&Layout::of_process(), &program);
+    let socket = found.map_err(CommandError::system)?;
+    ui.print(format_args!("unix://{}\n", socket.display()))?;
+    Ok(ExitStatus::SUCCESS)
+}
+
+/// Asks the engine to go, and waits until it has let its root go.
+fn stop(ui: &Ui) -> CommandResult {
+    let layout = Layout::of_process();
+    let Ok(mut stream) = UnixStream::connect(layout.engine_socket()) else {
+        ui.print("No engine is running\n")?;
+        return Ok(ExitStatus::SUCCESS);
+    };
+    stream.write_all(b"POST /hoist/shutdown HTTP/1.1\r\nHost: hoist\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    layout.wait_until_free().map_err(CommandError::system)?;
+    Ok(ExitStatus::SUCCESS)
+}
+
+async fn serve(ui: &Ui, mode: Mode) -> CommandResult {
+    let layout = Layout::of_process();
+    if matches!(mode, Mode::Detached) {
+        // Away from the client's terminal: its Ctrl-C is not ours.
+        rustix::process::setsid().map_err(std::io::Error::from)?;
+    }
+    start_logging();
+    layout.prepare().map_err(CommandError::system)?;
+    let lock = layout.lock().map_err(CommandError::system)?;
+    let supervisor = Supervisor::open(layout.clone()).map_err(CommandError::system)?;
+    let listener = api::bind(&layout.engine_socket()).map_err(CommandError::system)?;
+    fs::write(layout.engine_pid(), std::process::id().to_string())?;
+    supervisor.adopt().await.map_err(CommandError::system)?;
+    ui.print(format_args!(
+        "unix://{}\n",
+        layout.engine_socket().display()
+    ))?;
+    if matches!(mode, Mode::Detached) {
+        leave_stdout()?;
+    }
+    let served = serve_until_end(&listener, &supervisor, mode).await;
+    drop(listener);
+    let left = leave(&layout, &supervisor).await;
+    drop(lock);
+    served?;
+    left.map_err(CommandError::system)?;
+    Ok(ExitStatus::SUCCESS)
+}
+
+async fn serve_until_end(
+    listener: &tokio::net::UnixListener,
+    supervisor: &Arc<Supervisor>,
+    mode: Mode,
+) -> Result<(), CommandError> {
+    let idle = async {
+        match mode {
+            Mode::Detached => supervisor.idle().await,
+            Mode::Foreground => std::future::pending().await,
+        }
+    };
+    let served = tokio::select! {
+        served = api::serve(listener, supervisor) => served,
+        () = interrupt::interrupted() => Ok(()),
+        () = idle => Ok(()),
+    };
+    supervisor.request_shutdown();
+    served.map_err(CommandError::system)
+}
+
+/// Takes away what only a living engine needs.
+async fn leave(layout: &Layout, supervisor: &Supervisor) -> Result<(), RuntimeError> {
+    // Answers that are under way get their end: clients see the connection close only with the process.
+    let mut shutdown = supervisor.shutdown();
+    Shutdown::requested(&mut shutdown).await;
+    for path in [layout.engine_socket(), layout.engine_pid()] {
+        remove_file(&path);
+    }
+    let left = supervisor.leave().await;
+    remove_empty(&layout.run().join("containers"));
+    remove_empty(&layout.netns());
+    left
+}
+
+fn remove_file(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "cannot remove a file of the engine");
+    }
+}
+
+/// Removes a folder that nothing is in; one that is in use stays.
+fn remove_empty(path: &Path) {
+    let _in_use = fs::remove_dir(path);
+}
+
+fn leave_stdout() -> std::io::Result<()> {
+    let null = fs::OpenOptions::new().write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&null)?;
+    Ok(())
+}
+
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HOIST_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    // Whoever set up logging before us keeps it.
+    let _kept = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
+}
