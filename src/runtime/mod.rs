@@ -9,6 +9,7 @@ pub mod keeper;
 pub mod launch;
 pub mod layout;
 pub mod network;
+pub mod registry;
 pub mod supervise;
 pub mod sys;
 pub mod volume;

@@ -7,20 +7,33 @@ use serde::{Deserialize, Serialize};
 use super::{Digest, ImageError};
 
 /// Bytes that a manifest, an index or a config may have.
-pub const DOCUMENT_MAX: u64 = 16 << 20;
+pub(super) const DOCUMENT_MAX: u64 = 16 << 20;
 /// Indexes within indexes.
 const DEPTH_MAX: usize = 8;
 /// Entries of an index.
 const ENTRIES_MAX: usize = 10_000;
 
-/// OCI image manifest.
-pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-/// OCI index.
-pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// Docker image manifest.
-pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-/// Docker manifest list.
-pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// Media types.
+pub mod media {
+    /// OCI image manifest.
+    pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    /// OCI index.
+    pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    /// OCI config.
+    pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+    /// OCI layer, not compressed.
+    pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+    /// Docker image manifest.
+    pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+    /// Docker manifest list.
+    pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+    /// Docker config.
+    pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+    /// Docker layer, compressed with gzip.
+    pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+}
+
+use media::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 
 /// Points to content.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -224,7 +237,7 @@ fn is_attestation(entry: &Descriptor) -> bool {
 ///
 /// # Errors
 /// When there is none, or indexes are nested too deep.
-pub fn follow(
+pub(super) fn follow(
     first: &Descriptor,
     wanted: &Platform,
     fetch: &mut dyn FnMut(&Descriptor) -> Result<Vec<u8>, ImageError>,

@@ -25,6 +25,7 @@ mod listing;
 mod load;
 mod manifest;
 mod pattern;
+mod receive;
 mod record;
 mod reference;
 mod removal;
@@ -43,7 +44,8 @@ pub use digest::{Digest, Hashing};
 pub use error::{ErrorKind, ImageError};
 pub use held::Scratch;
 pub use import::Step;
-pub use manifest::{Descriptor, Document, Index, Manifest, Platform};
+pub use manifest::{Descriptor, Document, Index, Manifest, Platform, media};
+pub use receive::{LayerOf, Receipt, RemoteLayer};
 pub use pattern::{matches, matches_path};
 pub use record::{
     CommitRequest, Filters, ImageRecord, ImageSource, ImageUse, ImportRequest, ListRequest,

@@ -6,13 +6,12 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use super::catalog::{Names, Stored, names_of};
-use super::manifest::{Descriptor, Manifest, OCI_INDEX, OCI_MANIFEST};
+use super::manifest::media::{OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST};
+use super::manifest::{Descriptor, Manifest};
 use super::store::ImageStore;
 use super::{Digest, ImageError, Reference};
 use crate::runtime::archive::{ArchiveError, Entry, NoRecorder, TarWriter};
 
-const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
-const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// An image to save and the names that go with it.
 struct Saved {
@@ -94,7 +93,7 @@ impl ImageStore {
             let manifest = Manifest {
                 schema_version: 2,
                 media_type: OCI_MANIFEST.to_owned(),
-                config: descriptor(CONFIG_TYPE, one.image.id.clone(), config.len() as u64),
+                config: descriptor(OCI_CONFIG, one.image.id.clone(), config.len() as u64),
                 layers,
             };
             let bytes = serde_json::to_vec(&manifest).expect("plain values");
@@ -133,7 +132,7 @@ impl ImageStore {
             .zip(image.file.chain_ids())
         {
             let size = self.layer_facts(&chain)?.archive_size;
-            layers.push(descriptor(LAYER_TYPE, diff_id.clone(), size));
+            layers.push(descriptor(OCI_LAYER, diff_id.clone(), size));
             if written.insert(diff_id.clone()) {
                 self.copy_layer(&chain, diff_id, size, writer)?;
             }

@@ -1,0 +1,53 @@
+//! Registries: images come and go over the OCI distribution protocol.
+//!
+//! Called by the API (`/images/create`, `/images/NAME/push`, `/distribution`) and by the builder's host. Async.
+//!
+//! ```text
+//! pull: reference -> manifest (index -> platform) -> config -> missing layers, several at once:
+//!       download (resumed after a break, digest verified) -> unpack -> commit, names
+//! push: layers, several at once: known there? mounted from another repository? else compress and upload
+//!       -> config -> manifest
+//! ```
+//!
+//! Credentials go to the host that they are for and to no other: a redirect elsewhere loses them. Layers' `urls` are
+//! never followed.
+
+mod client;
+mod connect;
+mod credential;
+mod error;
+mod event;
+mod pull;
+mod push;
+mod settings;
+mod token;
+mod transfer;
+
+pub use credential::{Credential, find_credential};
+pub use error::RegistryError;
+pub use event::PullEvent;
+pub use pull::{PullRequest, Pulled};
+pub use push::PushRequest;
+pub use settings::RegistrySettings;
+
+use std::sync::Arc;
+
+use connect::Connections;
+
+/// The registry client of one engine.
+#[derive(Debug, Clone)]
+pub struct Registries {
+    settings: Arc<RegistrySettings>,
+    connections: Connections,
+}
+
+impl Registries {
+    /// A client with these settings; nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the certificates of the settings cannot be read.
+    pub fn new(settings: RegistrySettings) -> Result<Self, RegistryError> {
+        let connections = Connections::new(&settings)?;
+        Ok(Self { settings: Arc::new(settings), connections })
+    }
+}
