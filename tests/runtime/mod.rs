@@ -5,3 +5,4 @@ mod container;
 mod fixture;
 mod image;
 mod network;
+mod registry;

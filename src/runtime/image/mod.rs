@@ -45,8 +45,8 @@ pub use error::{ErrorKind, ImageError};
 pub use held::Scratch;
 pub use import::Step;
 pub use manifest::{Descriptor, Document, Index, Manifest, Platform, media};
-pub use receive::{LayerOf, Receipt, RemoteLayer};
 pub use pattern::{matches, matches_path};
+pub use receive::{LayerOf, Receipt, RemoteLayer};
 pub use record::{
     CommitRequest, Filters, ImageRecord, ImageSource, ImageUse, ImportRequest, ListRequest,
     ListScope, LoadProgress, Parents, Removal, SharedSize, UseState,

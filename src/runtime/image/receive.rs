@@ -56,7 +56,13 @@ impl ImageStore {
     pub fn receive(&self, config: Vec<u8>) -> Result<Receipt, ImageError> {
         let diff_ids = ConfigFile::parse(&config)?.rootfs.diff_ids;
         let staged = Mutex::new(diff_ids.iter().map(|_| None).collect());
-        Ok(Receipt { store: self.clone(), staging: self.stage()?, config, diff_ids, staged })
+        Ok(Receipt {
+            store: self.clone(),
+            staging: self.stage()?,
+            config,
+            diff_ids,
+            staged,
+        })
     }
 
     /// The config of an image and its layers, lowest first.
@@ -67,7 +73,14 @@ impl ImageStore {
         let config = self.config_bytes(id)?;
         let diff_ids = ConfigFile::parse(&config)?.rootfs.diff_ids;
         let chains = chain_ids(&diff_ids);
-        Ok((config, diff_ids.into_iter().zip(chains).map(|(diff_id, chain)| LayerOf { diff_id, chain }).collect()))
+        Ok((
+            config,
+            diff_ids
+                .into_iter()
+                .zip(chains)
+                .map(|(diff_id, chain)| LayerOf { diff_id, chain })
+                .collect(),
+        ))
     }
 
     /// The tags of a repository with their images; only one, if the reference has a tag.
@@ -76,10 +89,16 @@ impl ImageStore {
     /// When the names cannot be read.
     pub fn tags_of(&self, reference: &Reference) -> Result<Vec<(Reference, Digest)>, ImageError> {
         let wanted = |name: &Reference| {
-            name.digest().is_none() && name.repository() == reference.repository() && (reference.tag().is_none() || name.tag() == reference.tag())
+            name.digest().is_none()
+                && name.repository() == reference.repository()
+                && (reference.tag().is_none() || name.tag() == reference.tag())
         };
         let names = self.names()?;
-        Ok(names.into_iter().filter_map(|(name, id)| Some((Reference::parse(&name).ok()?, id))).filter(|(name, _)| wanted(name)).collect())
+        Ok(names
+            .into_iter()
+            .filter_map(|(name, id)| Some((Reference::parse(&name).ok()?, id)))
+            .filter(|(name, _)| wanted(name))
+            .collect())
     }
 
     /// Whether an image is stored, by id.
@@ -98,13 +117,26 @@ impl ImageStore {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn remember_remote(&self, diff_id: &Digest, digest: &Digest, size: u64, repository: &str) -> Result<(), ImageError> {
+    pub fn remember_remote(
+        &self,
+        diff_id: &Digest,
+        digest: &Digest,
+        size: u64,
+        repository: &str,
+    ) -> Result<(), ImageError> {
         let _lock = self.lock()?;
-        let known = self.remote_layer(diff_id).filter(|known| known.digest == *digest);
-        let mut remote = known.unwrap_or_else(|| RemoteLayer { digest: digest.clone(), size, repositories: BTreeSet::new() });
+        let known = self
+            .remote_layer(diff_id)
+            .filter(|known| known.digest == *digest);
+        let mut remote = known.unwrap_or_else(|| RemoteLayer {
+            digest: digest.clone(),
+            size,
+            repositories: BTreeSet::new(),
+        });
         remote.repositories.insert(repository.to_owned());
         let path = self.remote_path(diff_id);
-        fs::create_dir_all(self.images_dir().join("remote")).map_err(file_error("make directory", &path))?;
+        fs::create_dir_all(self.images_dir().join("remote"))
+            .map_err(file_error("make directory", &path))?;
         write_whole(&path, &serde_json::to_vec(&remote).expect("plain values"))
     }
 
@@ -116,7 +148,12 @@ impl ImageStore {
     ///
     /// # Errors
     /// When the names cannot be written.
-    pub fn name_digest(&self, reference: &Reference, digest: &Digest, id: &Digest) -> Result<(), ImageError> {
+    pub fn name_digest(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+        id: &Digest,
+    ) -> Result<(), ImageError> {
         let _lock = self.lock()?;
         self.set_name(&reference.with_digest(digest.clone()), id)
     }
@@ -126,9 +163,15 @@ impl ImageStore {
     /// # Errors
     /// When the layer or the file cannot be processed.
     pub fn compress_layer(&self, chain: &Digest, into: &mut File) -> Result<(), ImageError> {
-        let mut compressed = flate2::write::GzEncoder::new(std::io::BufWriter::with_capacity(128 * 1024, into), flate2::Compression::default());
+        let mut compressed = flate2::write::GzEncoder::new(
+            std::io::BufWriter::with_capacity(128 * 1024, into),
+            flate2::Compression::default(),
+        );
         self.write_layer(chain, &mut compressed)?;
-        let failed = |source| ImageError::Stream { action: "compress a layer", source };
+        let failed = |source| ImageError::Stream {
+            action: "compress a layer",
+            source,
+        };
         std::io::Write::flush(&mut compressed.finish().map_err(failed)?).map_err(failed)
     }
 
@@ -139,7 +182,12 @@ impl ImageStore {
     pub fn scratch_file(&self) -> Result<File, ImageError> {
         let staging = self.stage()?;
         let path = staging.unique();
-        File::options().read(true).write(true).create_new(true).open(&path).map_err(file_error("create", &path))
+        File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(file_error("create", &path))
     }
 }
 
@@ -148,7 +196,9 @@ impl Receipt {
     #[must_use]
     pub fn missing(&self) -> Vec<usize> {
         let chains = chain_ids(&self.diff_ids);
-        (0..chains.len()).filter(|index| !self.store.has_layer(&chains[*index])).collect()
+        (0..chains.len())
+            .filter(|index| !self.store.has_layer(&chains[*index]))
+            .collect()
     }
 
     /// Digests of the plain layers.
@@ -161,13 +211,27 @@ impl Receipt {
     ///
     /// # Errors
     /// When the archive is refused or is another one.
-    pub fn layer(&self, index: usize, compressed: impl std::io::Read + Send, promised: &Digest) -> Result<(), ImageError> {
+    pub fn layer(
+        &self,
+        index: usize,
+        compressed: impl std::io::Read + Send,
+        promised: &Digest,
+    ) -> Result<(), ImageError> {
         let staged = stage_compressed(&self.staging, compressed, Some(promised))?;
-        let expected = self.diff_ids.get(index).ok_or_else(|| ImageError::invalid("a layer that the config does not have"))?;
+        let expected = self
+            .diff_ids
+            .get(index)
+            .ok_or_else(|| ImageError::invalid("a layer that the config does not have"))?;
         if staged.diff_id != *expected {
-            return Err(ImageError::DigestMismatch { what: format!("layer {index}"), expected: expected.clone(), found: staged.diff_id });
+            return Err(ImageError::DigestMismatch {
+                what: format!("layer {index}"),
+                expected: expected.clone(),
+                found: staged.diff_id,
+            });
         }
-        self.staged.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[index] = Some(staged);
+        self.staged
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)[index] = Some(staged);
         Ok(())
     }
 
@@ -177,9 +241,21 @@ impl Receipt {
     /// # Errors
     /// When the store cannot be written.
     pub fn commit(&self, name: Option<&Reference>) -> Result<Option<Digest>, ImageError> {
-        let mut staged = self.staged.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let layers: Vec<LayerSource> = staged.iter_mut().map(|layer| layer.take().map_or(LayerSource::Present, LayerSource::Staged)).collect();
-        let result = self.store.put(&self.config, &layers, &self.diff_ids, None, name);
+        let mut staged = self
+            .staged
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let layers: Vec<LayerSource> = staged
+            .iter_mut()
+            .map(|layer| {
+                layer
+                    .take()
+                    .map_or(LayerSource::Present, LayerSource::Staged)
+            })
+            .collect();
+        let result = self
+            .store
+            .put(&self.config, &layers, &self.diff_ids, None, name);
         for (place, layer) in staged.iter_mut().zip(layers) {
             if let LayerSource::Staged(layer) = layer {
                 *place = Some(layer);

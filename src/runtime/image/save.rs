@@ -12,7 +12,6 @@ use super::store::ImageStore;
 use super::{Digest, ImageError, Reference};
 use crate::runtime::archive::{ArchiveError, Entry, NoRecorder, TarWriter};
 
-
 /// An image to save and the names that go with it.
 struct Saved {
     image: Stored,

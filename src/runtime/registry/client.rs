@@ -38,7 +38,11 @@ pub(super) enum Content {
     Nothing,
     Bytes(Bytes),
     /// A part of a file.
-    File { file: Arc<File>, from: u64, length: u64 },
+    File {
+        file: Arc<File>,
+        from: u64,
+        length: u64,
+    },
 }
 
 /// A request within a repository.
@@ -52,7 +56,12 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn new(method: Method, url: String) -> Self {
-        Self { method, url, headers: Vec::new(), content: Content::Nothing }
+        Self {
+            method,
+            url,
+            headers: Vec::new(),
+            content: Content::Nothing,
+        }
     }
 
     pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -81,7 +90,12 @@ pub(super) struct Repository {
 
 impl Registries {
     /// Finds a place that answers for a repository.
-    pub(super) async fn repository(&self, reference: &Reference, credential: Option<&Credential>, purpose: Purpose) -> Result<Repository, RegistryError> {
+    pub(super) async fn repository(
+        &self,
+        reference: &Reference,
+        credential: Option<&Credential>,
+        purpose: Purpose,
+    ) -> Result<Repository, RegistryError> {
         let endpoints = match purpose {
             Purpose::Pull => self.settings.endpoints_to_pull(reference.domain()),
             Purpose::Push => self.settings.endpoints(reference.domain()),
@@ -106,8 +120,17 @@ impl Registries {
     }
 
     /// Credentials are for the registry itself, not for its mirrors.
-    fn credential_for(&self, endpoint: &Endpoint, reference: &Reference, credential: Option<&Credential>) -> Option<Credential> {
-        let own = self.settings.endpoints(reference.domain()).iter().any(|known| known.base == endpoint.base);
+    fn credential_for(
+        &self,
+        endpoint: &Endpoint,
+        reference: &Reference,
+        credential: Option<&Credential>,
+    ) -> Option<Credential> {
+        let own = self
+            .settings
+            .endpoints(reference.domain())
+            .iter()
+            .any(|known| known.base == endpoint.base);
         credential.filter(|_| own).cloned()
     }
 }
@@ -149,7 +172,11 @@ impl Repository {
         let mut authenticated = false;
         let mut url = call.url.clone();
         for _ in 0..REDIRECTS_MAX {
-            let authorization = if self.is_own(&url)? { self.authorization.lock().await.clone() } else { None };
+            let authorization = if self.is_own(&url)? {
+                self.authorization.lock().await.clone()
+            } else {
+                None
+            };
             let answer = self.once(call, &url, authorization).await?;
             if answer.status() == StatusCode::UNAUTHORIZED && !authenticated {
                 authenticated = true;
@@ -158,25 +185,45 @@ impl Repository {
                     continue;
                 }
             }
-            let follows = answer.status().is_redirection() && (call.method == Method::GET || call.method == Method::HEAD);
+            let follows = answer.status().is_redirection()
+                && (call.method == Method::GET || call.method == Method::HEAD);
             match location_of(&answer) {
                 Some(location) if follows => url = resolve(&url, &location)?,
                 _ => return Ok(answer),
             }
         }
-        Err(RegistryError::Connect { url, reason: "too many redirects".to_owned() })
+        Err(RegistryError::Connect {
+            url,
+            reason: "too many redirects".to_owned(),
+        })
     }
 
     /// Sends a request that must succeed.
     pub(super) async fn send_ok(&self, call: &Call) -> Result<Response<Incoming>, RegistryError> {
         let answer = self.send(call).await?;
-        if answer.status().is_success() { Ok(answer) } else { Err(refusal(&call.url, answer).await) }
+        if answer.status().is_success() {
+            Ok(answer)
+        } else {
+            Err(refusal(&call.url, answer).await)
+        }
     }
 
-    async fn once(&self, call: &Call, url: &str, authorization: Option<String>) -> Result<Response<Incoming>, RegistryError> {
+    async fn once(
+        &self,
+        call: &Call,
+        url: &str,
+        authorization: Option<String>,
+    ) -> Result<Response<Incoming>, RegistryError> {
         let uri = parse_uri(url)?;
-        let trust = if self.is_own(url)? { self.endpoint.trust } else { Trust::Verify };
-        let mut request = Request::builder().method(&call.method).uri(uri).header("user-agent", concat!("hoist/", env!("CARGO_PKG_VERSION")));
+        let trust = if self.is_own(url)? {
+            self.endpoint.trust
+        } else {
+            Trust::Verify
+        };
+        let mut request = Request::builder()
+            .method(&call.method)
+            .uri(uri)
+            .header("user-agent", concat!("hoist/", env!("CARGO_PKG_VERSION")));
         for (name, value) in &call.headers {
             request = request.header(*name, value);
         }
@@ -186,7 +233,9 @@ impl Repository {
         if let Some(length) = call.content.length() {
             request = request.header(CONTENT_LENGTH, length);
         }
-        let request = request.body(call.content.to_body()).map_err(|_| RegistryError::Address(url.to_owned()))?;
+        let request = request
+            .body(call.content.to_body())
+            .map_err(|_| RegistryError::Address(url.to_owned()))?;
         self.connections.send(request, trust).await
     }
 
@@ -198,44 +247,96 @@ impl Repository {
     async fn authenticate(&self, challenge: &Challenge) -> Result<(), RegistryError> {
         let header = match challenge {
             Challenge::Basic => self.credential.as_ref().and_then(Credential::basic),
-            Challenge::Bearer { realm, service, scope } => Some(format!("Bearer {}", self.token(realm, service.as_deref(), scope.as_deref()).await?)),
+            Challenge::Bearer {
+                realm,
+                service,
+                scope,
+            } => Some(format!(
+                "Bearer {}",
+                self.token(realm, service.as_deref(), scope.as_deref())
+                    .await?
+            )),
         };
         *self.authorization.lock().await = header;
         Ok(())
     }
 
-    async fn token(&self, realm: &str, service: Option<&str>, asked: Option<&str>) -> Result<String, RegistryError> {
-        if let Some(credential) = self.credential.as_ref().filter(|credential| !credential.registrytoken.is_empty()) {
+    async fn token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        asked: Option<&str>,
+    ) -> Result<String, RegistryError> {
+        if let Some(credential) = self
+            .credential
+            .as_ref()
+            .filter(|credential| !credential.registrytoken.is_empty())
+        {
             return Ok(credential.registrytoken.clone());
         }
         let call = self.token_call(realm, service, asked).await;
         let uri = parse_uri(realm)?;
         // A realm without TLS would hand the password to everybody on the way; a loopback registry may have one.
         if uri.scheme_str() != Some("https") && self.endpoint.trust == Trust::Verify {
-            return Err(RegistryError::Connect { url: realm.to_owned(), reason: "the token server has no TLS".to_owned() });
+            return Err(RegistryError::Connect {
+                url: realm.to_owned(),
+                reason: "the token server has no TLS".to_owned(),
+            });
         }
         let trust = self.endpoint.trust;
-        let mut request = Request::builder().method(&call.method).uri(parse_uri(&call.url)?);
+        let mut request = Request::builder()
+            .method(&call.method)
+            .uri(parse_uri(&call.url)?);
         for (name, value) in &call.headers {
             request = request.header(*name, value);
         }
-        let request = request.body(call.content.to_body()).map_err(|_| RegistryError::Address(call.url.clone()))?;
+        let request = request
+            .body(call.content.to_body())
+            .map_err(|_| RegistryError::Address(call.url.clone()))?;
         let answer = self.connections.send(request, trust).await?;
         if !answer.status().is_success() {
             let message = message_of(&document(answer).await.unwrap_or_default());
             return Err(RegistryError::Unauthorized { message });
         }
-        let answer: TokenAnswer = serde_json::from_slice(&document(answer).await?).map_err(|source| RegistryError::Json { what: "a token", source })?;
-        answer.into_token().ok_or_else(|| RegistryError::Unauthorized { message: "the token server gave no token".to_owned() })
+        let answer: TokenAnswer =
+            serde_json::from_slice(&document(answer).await?).map_err(|source| {
+                RegistryError::Json {
+                    what: "a token",
+                    source,
+                }
+            })?;
+        answer
+            .into_token()
+            .ok_or_else(|| RegistryError::Unauthorized {
+                message: "the token server gave no token".to_owned(),
+            })
     }
 
     async fn token_call(&self, realm: &str, service: Option<&str>, asked: Option<&str>) -> Call {
-        let actions = if self.purpose == Purpose::Push { "pull,push" } else { "pull" };
+        let actions = if self.purpose == Purpose::Push {
+            "pull,push"
+        } else {
+            "pull"
+        };
         let mut scopes = vec![format!("repository:{}:{actions}", self.path)];
-        scopes.extend(self.also_from.lock().await.iter().map(|path| format!("repository:{path}:pull")));
-        scopes.extend(asked.map(str::to_owned).filter(|asked| !asked.contains(&self.path)));
+        scopes.extend(
+            self.also_from
+                .lock()
+                .await
+                .iter()
+                .map(|path| format!("repository:{path}:pull")),
+        );
+        scopes.extend(
+            asked
+                .map(str::to_owned)
+                .filter(|asked| !asked.contains(&self.path)),
+        );
         let service = service.unwrap_or_default();
-        let identity = self.credential.as_ref().map(|credential| credential.identitytoken.as_str()).filter(|token| !token.is_empty());
+        let identity = self
+            .credential
+            .as_ref()
+            .map(|credential| credential.identitytoken.as_str())
+            .filter(|token| !token.is_empty());
         if let Some(identity) = identity {
             let form = format!(
                 "grant_type=refresh_token&client_id=hoist&service={}&scope={}&refresh_token={}",
@@ -248,8 +349,14 @@ impl Repository {
                 .content(Content::Bytes(form.into()));
         }
         let separator = if realm.contains('?') { '&' } else { '?' };
-        let scopes: String = scopes.iter().map(|scope| format!("&scope={}", encode(scope))).collect();
-        let call = Call::new(Method::GET, format!("{realm}{separator}service={}{scopes}", encode(service)));
+        let scopes: String = scopes
+            .iter()
+            .map(|scope| format!("&scope={}", encode(scope)))
+            .collect();
+        let call = Call::new(
+            Method::GET,
+            format!("{realm}{separator}service={}{scopes}", encode(service)),
+        );
         match self.credential.as_ref().and_then(Credential::basic) {
             Some(basic) => call.header("authorization", basic),
             None => call,
@@ -269,14 +376,24 @@ impl Content {
     fn to_body(&self) -> Body {
         match self {
             Self::Nothing => Empty::new().map_err(|never| match never {}).boxed(),
-            Self::Bytes(bytes) => Full::new(bytes.clone()).map_err(|never| match never {}).boxed(),
-            Self::File { file, from, length } => BodyExt::boxed(StreamBody::new(file_stream(Arc::clone(file), *from, *length))),
+            Self::Bytes(bytes) => Full::new(bytes.clone())
+                .map_err(|never| match never {})
+                .boxed(),
+            Self::File { file, from, length } => BodyExt::boxed(StreamBody::new(file_stream(
+                Arc::clone(file),
+                *from,
+                *length,
+            ))),
         }
     }
 }
 
 /// A part of a file as frames, read off the async threads.
-fn file_stream(file: Arc<File>, from: u64, length: u64) -> impl futures_util::Stream<Item = Result<Frame<Bytes>, std::io::Error>> + Send + Sync {
+fn file_stream(
+    file: Arc<File>,
+    from: u64,
+    length: u64,
+) -> impl futures_util::Stream<Item = Result<Frame<Bytes>, std::io::Error>> + Send + Sync {
     let end = from + length;
     let chunks = stream::unfold((file, from), move |(file, at)| async move {
         if at >= end {
@@ -286,9 +403,14 @@ fn file_stream(file: Arc<File>, from: u64, length: u64) -> impl futures_util::St
         let reading = Arc::clone(&file);
         let read = tokio::task::spawn_blocking(move || {
             let mut chunk = vec![0; want];
-            reading.read_exact_at(&mut chunk, at).map(|()| Bytes::from(chunk))
+            reading
+                .read_exact_at(&mut chunk, at)
+                .map(|()| Bytes::from(chunk))
         });
-        let chunk = read.await.map_err(std::io::Error::other).and_then(|read| read);
+        let chunk = read
+            .await
+            .map_err(std::io::Error::other)
+            .and_then(|read| read);
         Some((chunk.map(Frame::data), (file, at + want as u64)))
     });
     SyncStream(std::sync::Mutex::new(Box::pin(chunks)))
@@ -300,15 +422,24 @@ struct SyncStream<S>(std::sync::Mutex<std::pin::Pin<Box<S>>>);
 impl<S: futures_util::Stream> futures_util::Stream for SyncStream<S> {
     type Item = S::Item;
 
-    fn poll_next(self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<Option<S::Item>> {
-        let inner = self.get_mut().0.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<S::Item>> {
+        let inner = self
+            .get_mut()
+            .0
+            .get_mut()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         inner.as_mut().poll_next(context)
     }
 }
 
 fn challenge_of(answer: &Response<Incoming>) -> Option<Challenge> {
     let headers = answer.headers().get_all(WWW_AUTHENTICATE).iter();
-    headers.filter_map(|header| header.to_str().ok()).find_map(Challenge::parse)
+    headers
+        .filter_map(|header| header.to_str().ok())
+        .find_map(Challenge::parse)
 }
 
 pub(super) fn location_of(answer: &Response<Incoming>) -> Option<String> {
@@ -321,15 +452,23 @@ pub(super) fn resolve(base: &str, location: &str) -> Result<String, RegistryErro
         return Ok(location.to_owned());
     }
     let base: Uri = parse_uri(base)?;
-    let (scheme, authority) = (base.scheme_str().unwrap_or("https"), base.authority().map_or("", |authority| authority.as_str()));
+    let (scheme, authority) = (
+        base.scheme_str().unwrap_or("https"),
+        base.authority().map_or("", |authority| authority.as_str()),
+    );
     let slash = if location.starts_with('/') { "" } else { "/" };
     Ok(format!("{scheme}://{authority}{slash}{location}"))
 }
 
 /// The whole body of an answer, within bounds.
 pub(super) async fn document(answer: Response<Incoming>) -> Result<Bytes, RegistryError> {
-    let body = Limited::new(answer.into_body(), DOCUMENT_MAX).collect().await;
-    let body = body.map_err(|error| RegistryError::Connect { url: "the registry".to_owned(), reason: error.to_string() })?;
+    let body = Limited::new(answer.into_body(), DOCUMENT_MAX)
+        .collect()
+        .await;
+    let body = body.map_err(|error| RegistryError::Connect {
+        url: "the registry".to_owned(),
+        reason: error.to_string(),
+    })?;
     Ok(body.to_bytes())
 }
 
@@ -352,7 +491,11 @@ pub(super) async fn refusal(url: &str, answer: Response<Incoming>) -> RegistryEr
     let message = message_of(&document(answer).await.unwrap_or_default());
     match status {
         401 => RegistryError::Unauthorized { message },
-        _ => RegistryError::Answer { url: url.to_owned(), status, message },
+        _ => RegistryError::Answer {
+            url: url.to_owned(),
+            status,
+            message,
+        },
     }
 }
 
@@ -361,12 +504,23 @@ fn message_of(body: &[u8]) -> String {
     match parsed.and_then(|refusals| refusals.errors.into_iter().next()) {
         Some(refusal) if refusal.message.is_empty() => refusal.code.to_lowercase(),
         Some(refusal) => refusal.message,
-        None => String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned(),
+        None => String::from_utf8_lossy(&body[..body.len().min(200)])
+            .trim()
+            .to_owned(),
     }
 }
 
 /// Media types of manifests and indexes, as one header.
 pub(super) fn accept() -> (&'static str, String) {
     use crate::runtime::image::media;
-    ("accept", [media::OCI_INDEX, media::DOCKER_LIST, media::OCI_MANIFEST, media::DOCKER_MANIFEST].join(", "))
+    (
+        "accept",
+        [
+            media::OCI_INDEX,
+            media::DOCKER_LIST,
+            media::OCI_MANIFEST,
+            media::DOCKER_MANIFEST,
+        ]
+        .join(", "),
+    )
 }

@@ -15,7 +15,9 @@ pub enum RegistryError {
         message: String,
     },
     /// The registry refuses, or has no such repository: it does not say which.
-    #[error("pull access denied for {repository}, repository does not exist or may require 'docker login': {message}")]
+    #[error(
+        "pull access denied for {repository}, repository does not exist or may require 'docker login': {message}"
+    )]
     Denied {
         /// The repository.
         repository: String,
@@ -108,7 +110,9 @@ impl RegistryError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::ManifestUnknown { .. } | Self::Denied { .. } | Self::NothingToPush { .. } => ErrorKind::NotFound,
+            Self::ManifestUnknown { .. } | Self::Denied { .. } | Self::NothingToPush { .. } => {
+                ErrorKind::NotFound
+            }
             Self::Unauthorized { .. } => ErrorKind::Denied,
             Self::Address(_) => ErrorKind::Invalid,
             Self::Image(error) => error.kind(),

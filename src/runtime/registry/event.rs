@@ -17,15 +17,25 @@ pub struct PullEvent {
 
 impl PullEvent {
     pub(super) fn plain(status: impl Into<String>) -> Self {
-        Self { status: status.into(), ..Self::default() }
+        Self {
+            status: status.into(),
+            ..Self::default()
+        }
     }
 
     pub(super) fn of(id: &str, status: &str) -> Self {
-        Self { status: status.to_owned(), id: Some(id.to_owned()), ..Self::default() }
+        Self {
+            status: status.to_owned(),
+            id: Some(id.to_owned()),
+            ..Self::default()
+        }
     }
 
     pub(super) fn at(id: &str, status: &str, current: u64, total: u64) -> Self {
-        Self { progress: Some((current, total)), ..Self::of(id, status) }
+        Self {
+            progress: Some((current, total)),
+            ..Self::of(id, status)
+        }
     }
 
     /// The message for clients.
@@ -57,7 +67,13 @@ fn bar(current: u64, total: u64) -> String {
     let done = usize::try_from(current * WIDTH / total).unwrap_or(0);
     let rest = 50 - done;
     let head = if done < 50 { ">" } else { "" };
-    format!("[{}{head}{}]  {}/{}", "=".repeat(done), " ".repeat(rest.saturating_sub(1)), size(current), size(total))
+    format!(
+        "[{}{head}{}]  {}/{}",
+        "=".repeat(done),
+        " ".repeat(rest.saturating_sub(1)),
+        size(current),
+        size(total)
+    )
 }
 
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
@@ -65,7 +81,17 @@ fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "kB", "MB", "GB"] {
         if value < 1000.0 {
-            return if unit == "B" { format!("{bytes}B") } else { format!("{value:.4}").chars().take(5).collect::<String>().trim_end_matches('.').to_owned() + unit };
+            return if unit == "B" {
+                format!("{bytes}B")
+            } else {
+                format!("{value:.4}")
+                    .chars()
+                    .take(5)
+                    .collect::<String>()
+                    .trim_end_matches('.')
+                    .to_owned()
+                    + unit
+            };
         }
         value /= 1000.0;
     }
@@ -80,7 +106,13 @@ mod tests {
     fn a_message_has_what_clients_expect() {
         let message = PullEvent::at("abc", "Downloading", 1_500_000, 3_000_000).to_json();
         assert_eq!(message["progressDetail"]["current"], 1_500_000);
-        assert_eq!(message["progress"], format!("[{}>{}]  1.500MB/3.000MB", "=".repeat(25), " ".repeat(24)));
-        assert_eq!(PullEvent::of("abc", "Pull complete").to_json()["progressDetail"], serde_json::json!({}));
+        assert_eq!(
+            message["progress"],
+            format!("[{}>{}]  1.500MB/3.000MB", "=".repeat(25), " ".repeat(24))
+        );
+        assert_eq!(
+            PullEvent::of("abc", "Pull complete").to_json()["progressDetail"],
+            serde_json::json!({})
+        );
     }
 }

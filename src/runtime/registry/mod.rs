@@ -26,7 +26,7 @@ mod transfer;
 pub use credential::{Credential, find_credential};
 pub use error::RegistryError;
 pub use event::PullEvent;
-pub use pull::{PullRequest, Pulled};
+pub use pull::{News, PullRequest, Pulled};
 pub use push::PushRequest;
 pub use settings::RegistrySettings;
 
@@ -48,6 +48,9 @@ impl Registries {
     /// When the certificates of the settings cannot be read.
     pub fn new(settings: RegistrySettings) -> Result<Self, RegistryError> {
         let connections = Connections::new(&settings)?;
-        Ok(Self { settings: Arc::new(settings), connections })
+        Ok(Self {
+            settings: Arc::new(settings),
+            connections,
+        })
     }
 }

@@ -59,10 +59,22 @@ impl RegistrySettings {
     pub fn read_from(path: &Path) -> Result<Self, super::RegistryError> {
         let mut settings: Self = match std::fs::read(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::default(),
-            Err(source) => return Err(super::RegistryError::File { action: "read", source }),
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|source| super::RegistryError::Json { what: "the settings of registries", source })?,
+            Err(source) => {
+                return Err(super::RegistryError::File {
+                    action: "read",
+                    source,
+                });
+            }
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|source| super::RegistryError::Json {
+                    what: "the settings of registries",
+                    source,
+                })?
+            }
         };
-        settings.certificates.extend(CERTIFICATES.map(PathBuf::from));
+        settings
+            .certificates
+            .extend(CERTIFICATES.map(PathBuf::from));
         Ok(settings)
     }
 
@@ -71,9 +83,16 @@ impl RegistrySettings {
         let mirrors = self.mirrors.get(domain).into_iter().flatten();
         let mirrors = mirrors.map(|mirror| {
             let base = mirror.trim_end_matches('/');
-            let base = if base.contains("://") { base.to_owned() } else { format!("https://{base}") };
+            let base = if base.contains("://") {
+                base.to_owned()
+            } else {
+                format!("https://{base}")
+            };
             let host = base.split("://").nth(1).unwrap_or_default().to_owned();
-            Endpoint { trust: self.trust(&host), base }
+            Endpoint {
+                trust: self.trust(&host),
+                base,
+            }
         });
         mirrors.chain(self.endpoints(domain)).collect()
     }
@@ -82,15 +101,28 @@ impl RegistrySettings {
     pub(super) fn endpoints(&self, domain: &str) -> Vec<Endpoint> {
         let host = if domain == DOCKER_IO { HUB } else { domain };
         let trust = self.trust(host);
-        let secure = Endpoint { base: format!("https://{host}"), trust };
+        let secure = Endpoint {
+            base: format!("https://{host}"),
+            trust,
+        };
         match trust {
             Trust::Verify => vec![secure],
-            Trust::Anything => vec![secure, Endpoint { base: format!("http://{host}"), trust }],
+            Trust::Anything => vec![
+                secure,
+                Endpoint {
+                    base: format!("http://{host}"),
+                    trust,
+                },
+            ],
         }
     }
 
     fn trust(&self, host: &str) -> Trust {
-        if self.insecure.iter().any(|insecure| insecure == host) || is_loopback(host) { Trust::Anything } else { Trust::Verify }
+        if self.insecure.iter().any(|insecure| insecure == host) || is_loopback(host) {
+            Trust::Anything
+        } else {
+            Trust::Verify
+        }
     }
 }
 
@@ -99,7 +131,10 @@ fn is_loopback(host: &str) -> bool {
         Some(v6) => v6.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    name == "localhost"
+        || name
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -108,7 +143,10 @@ mod tests {
 
     #[test]
     fn only_loopback_and_listed_registries_may_be_insecure() {
-        let settings = RegistrySettings { insecure: vec!["lan:5000".into()], ..RegistrySettings::default() };
+        let settings = RegistrySettings {
+            insecure: vec!["lan:5000".into()],
+            ..RegistrySettings::default()
+        };
         let trust = |domain: &str| settings.endpoints(domain)[0].trust;
         assert_eq!(trust("docker.io"), Trust::Verify);
         assert_eq!(trust("lan:5001"), Trust::Verify);
@@ -119,9 +157,23 @@ mod tests {
 
     #[test]
     fn mirrors_come_first() {
-        let mirrors = [("docker.io".to_owned(), vec!["http://mirror:5000/".to_owned()])].into();
-        let settings = RegistrySettings { mirrors, ..RegistrySettings::default() };
-        let bases: Vec<String> = settings.endpoints_to_pull("docker.io").into_iter().map(|endpoint| endpoint.base).collect();
-        assert_eq!(bases, ["http://mirror:5000", "https://registry-1.docker.io"]);
+        let mirrors = [(
+            "docker.io".to_owned(),
+            vec!["http://mirror:5000/".to_owned()],
+        )]
+        .into();
+        let settings = RegistrySettings {
+            mirrors,
+            ..RegistrySettings::default()
+        };
+        let bases: Vec<String> = settings
+            .endpoints_to_pull("docker.io")
+            .into_iter()
+            .map(|endpoint| endpoint.base)
+            .collect();
+        assert_eq!(
+            bases,
+            ["http://mirror:5000", "https://registry-1.docker.io"]
+        );
     }
 }

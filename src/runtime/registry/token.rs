@@ -25,8 +25,17 @@ impl Challenge {
             return None;
         }
         let parameters = parameters(rest);
-        let find = |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-        Some(Self::Bearer { realm: find("realm")?, service: find("service"), scope: find("scope") })
+        let find = |name: &str| {
+            parameters
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.clone())
+        };
+        Some(Self::Bearer {
+            realm: find("realm")?,
+            service: find("service"),
+            scope: find("scope"),
+        })
     }
 }
 
@@ -37,7 +46,9 @@ fn parameters(text: &str) -> Vec<(String, String)> {
     while let Some((key, after)) = rest.split_once('=') {
         let (value, next) = match after.strip_prefix('"') {
             Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
-            None => after.split_once(',').map_or((after, ""), |(value, _)| (value, &after[value.len()..])),
+            None => after
+                .split_once(',')
+                .map_or((after, ""), |(value, _)| (value, &after[value.len()..])),
         };
         found.push((key.trim().to_ascii_lowercase(), value.to_owned()));
         rest = next.trim_start_matches([',', ' ']);
@@ -54,14 +65,24 @@ pub(super) struct TokenAnswer {
 
 impl TokenAnswer {
     pub(super) fn into_token(self) -> Option<String> {
-        self.token.or(self.access_token).filter(|token| !token.is_empty())
+        self.token
+            .or(self.access_token)
+            .filter(|token| !token.is_empty())
     }
 }
 
 /// A value of a query or form.
 pub(super) fn encode(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    text.bytes()
+        .map(|b| {
+            if plain(b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -77,7 +98,10 @@ mod tests {
             scope: Some("repository:a/b:pull,push".into()),
         };
         assert_eq!(Challenge::parse(header), Some(bearer));
-        assert_eq!(Challenge::parse(r#"Basic realm="x""#), Some(Challenge::Basic));
+        assert_eq!(
+            Challenge::parse(r#"Basic realm="x""#),
+            Some(Challenge::Basic)
+        );
         assert_eq!(Challenge::parse("Negotiate"), None);
         assert_eq!(encode("a b/c:d"), "a%20b%2Fc%3Ad");
     }

@@ -46,9 +46,14 @@ pub(super) async fn back_off(attempt: u32) {
 
 impl Repository {
     /// Fetches a manifest by tag or digest; a digest is verified.
-    pub(super) async fn manifest(&self, tag_or_digest: &str, shown: &str) -> Result<FetchedManifest, RegistryError> {
+    pub(super) async fn manifest(
+        &self,
+        tag_or_digest: &str,
+        shown: &str,
+    ) -> Result<FetchedManifest, RegistryError> {
         let (name, value) = accept();
-        let call = Call::new(Method::GET, self.url(&format!("manifests/{tag_or_digest}"))).header(name, value);
+        let call = Call::new(Method::GET, self.url(&format!("manifests/{tag_or_digest}")))
+            .header(name, value);
         let mut attempt = 0;
         let answer = loop {
             match self.send_ok(&call).await {
@@ -59,29 +64,61 @@ impl Repository {
                 result => break result.map_err(|error| in_pull_words(error, shown))?,
             }
         };
-        let media_type = answer.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let media_type = answer
+            .headers()
+            .get("content-type")
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
         let bytes = document(answer).await?;
         let digest = Digest::of(&bytes);
         match Digest::parse(tag_or_digest) {
-            Ok(expected) if expected != digest => Err(RegistryError::DigestMismatch { what: "the manifest".to_owned(), expected, found: digest }),
-            _ => Ok(FetchedManifest { bytes, media_type, digest }),
+            Ok(expected) if expected != digest => Err(RegistryError::DigestMismatch {
+                what: "the manifest".to_owned(),
+                expected,
+                found: digest,
+            }),
+            _ => Ok(FetchedManifest {
+                bytes,
+                media_type,
+                digest,
+            }),
         }
     }
 
     /// Fetches a small blob whole.
-    pub(super) async fn document_blob(&self, descriptor: &Descriptor) -> Result<Bytes, RegistryError> {
-        let call = Call::new(Method::GET, self.url(&format!("blobs/{}", descriptor.digest)));
+    pub(super) async fn document_blob(
+        &self,
+        descriptor: &Descriptor,
+    ) -> Result<Bytes, RegistryError> {
+        let call = Call::new(
+            Method::GET,
+            self.url(&format!("blobs/{}", descriptor.digest)),
+        );
         let bytes = document(self.send_ok(&call).await?).await?;
         let found = Digest::of(&bytes);
         if found == descriptor.digest {
             return Ok(bytes);
         }
-        Err(RegistryError::DigestMismatch { what: "a blob".to_owned(), expected: descriptor.digest.clone(), found })
+        Err(RegistryError::DigestMismatch {
+            what: "a blob".to_owned(),
+            expected: descriptor.digest.clone(),
+            found,
+        })
     }
 
     /// Fetches a blob into a file. After a break it goes on where it was.
-    pub(super) async fn download(&self, descriptor: &Descriptor, file: Arc<File>, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<(), RegistryError> {
-        let mut state = Download { file, hash: Sha256::new(), at: 0 };
+    pub(super) async fn download(
+        &self,
+        descriptor: &Descriptor,
+        file: Arc<File>,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), RegistryError> {
+        let mut state = Download {
+            file,
+            hash: Sha256::new(),
+            at: 0,
+        };
         let mut attempt = 0;
         loop {
             let before = state.at;
@@ -99,11 +136,23 @@ impl Repository {
         if found == descriptor.digest {
             return Ok(());
         }
-        Err(RegistryError::DigestMismatch { what: "a layer".to_owned(), expected: descriptor.digest.clone(), found })
+        Err(RegistryError::DigestMismatch {
+            what: "a layer".to_owned(),
+            expected: descriptor.digest.clone(),
+            found,
+        })
     }
 
-    async fn download_on(&self, descriptor: &Descriptor, state: &mut Download, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<(), RegistryError> {
-        let mut call = Call::new(Method::GET, self.url(&format!("blobs/{}", descriptor.digest)));
+    async fn download_on(
+        &self,
+        descriptor: &Descriptor,
+        state: &mut Download,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), RegistryError> {
+        let mut call = Call::new(
+            Method::GET,
+            self.url(&format!("blobs/{}", descriptor.digest)),
+        );
         if state.at > 0 {
             call = call.header("range", format!("bytes={}-", state.at));
         }
@@ -113,12 +162,19 @@ impl Repository {
             state.restart();
         }
         let mut body = answer.into_body();
-        let broken = |reason: String| RegistryError::Connect { url: call.url.clone(), reason };
+        let broken = |reason: String| RegistryError::Connect {
+            url: call.url.clone(),
+            reason,
+        };
         loop {
-            let frame = tokio::time::timeout(STALL, body.frame()).await.map_err(|_| broken("nothing arrives any more".to_owned()))?;
+            let frame = tokio::time::timeout(STALL, body.frame())
+                .await
+                .map_err(|_| broken("nothing arrives any more".to_owned()))?;
             let Some(frame) = frame else { break };
             let frame = frame.map_err(|error| broken(super::connect::with_causes(&error)))?;
-            let Ok(data) = frame.into_data() else { continue };
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
             state.take(data, descriptor.size).await?;
             progress(state.at);
         }
@@ -140,7 +196,10 @@ impl Repository {
     }
 
     /// Starts an upload; with a source, the registry may take the blob from there.
-    pub(super) async fn start_upload(&self, mount: Option<(&Digest, &str)>) -> Result<Upload, RegistryError> {
+    pub(super) async fn start_upload(
+        &self,
+        mount: Option<(&Digest, &str)>,
+    ) -> Result<Upload, RegistryError> {
         let rest = match mount {
             Some((digest, from)) => format!("blobs/uploads/?mount={digest}&from={from}"),
             None => "blobs/uploads/".to_owned(),
@@ -155,7 +214,14 @@ impl Repository {
     }
 
     /// Uploads a file in pieces; after a break it asks how far the registry got.
-    pub(super) async fn upload(&self, file: Arc<File>, size: u64, digest: &Digest, location: String, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<(), RegistryError> {
+    pub(super) async fn upload(
+        &self,
+        file: Arc<File>,
+        size: u64,
+        digest: &Digest,
+        location: String,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), RegistryError> {
         let mut at = 0;
         let mut location = location;
         let mut attempt = 0;
@@ -164,12 +230,19 @@ impl Repository {
             let call = Call::new(Method::PATCH, location.clone())
                 .header("content-type", "application/octet-stream")
                 .header("content-range", format!("{at}-{}", at + length - 1))
-                .content(Content::File { file: Arc::clone(&file), from: at, length });
+                .content(Content::File {
+                    file: Arc::clone(&file),
+                    from: at,
+                    length,
+                });
             match self.send_ok(&call).await {
                 Ok(answer) => {
                     at += length;
                     attempt = 0;
-                    location = resolve(&call.url, &location_of(&answer).ok_or_else(|| no_location(&call.url))?)?;
+                    location = resolve(
+                        &call.url,
+                        &location_of(&answer).ok_or_else(|| no_location(&call.url))?,
+                    )?;
                 }
                 Err(error) if error.is_passing() && attempt + 1 < ATTEMPTS => {
                     attempt += 1;
@@ -195,18 +268,31 @@ impl Repository {
     async fn uploaded(&self, location: &str) -> Result<(u64, String), RegistryError> {
         let call = Call::new(Method::GET, location.to_owned());
         let answer = self.send_ok(&call).await?;
-        let range = answer.headers().get("range").and_then(|value| value.to_str().ok());
+        let range = answer
+            .headers()
+            .get("range")
+            .and_then(|value| value.to_str().ok());
         let last: Option<u64> = range.and_then(|range| range.rsplit('-').next()?.parse().ok());
-        let next = location_of(&answer).map_or_else(|| Ok(location.to_owned()), |next| resolve(location, &next))?;
-        Ok((last.filter(|last| *last > 0).map_or(0, |last| last + 1), next))
+        let next = location_of(&answer)
+            .map_or_else(|| Ok(location.to_owned()), |next| resolve(location, &next))?;
+        Ok((
+            last.filter(|last| *last > 0).map_or(0, |last| last + 1),
+            next,
+        ))
     }
 
     /// Uploads a small blob at once.
-    pub(super) async fn upload_bytes(&self, bytes: Bytes, digest: &Digest) -> Result<(), RegistryError> {
+    pub(super) async fn upload_bytes(
+        &self,
+        bytes: Bytes,
+        digest: &Digest,
+    ) -> Result<(), RegistryError> {
         if self.has_blob(digest).await? {
             return Ok(());
         }
-        let Upload::Wanted(location) = self.start_upload(None).await? else { return Ok(()) };
+        let Upload::Wanted(location) = self.start_upload(None).await? else {
+            return Ok(());
+        };
         let separator = if location.contains('?') { '&' } else { '?' };
         let call = Call::new(Method::PUT, format!("{location}{separator}digest={digest}"))
             .header("content-type", "application/octet-stream")
@@ -215,8 +301,15 @@ impl Repository {
     }
 
     /// Uploads a manifest under a tag or digest.
-    pub(super) async fn put_manifest(&self, tag: &str, media_type: &str, bytes: Bytes) -> Result<(), RegistryError> {
-        let call = Call::new(Method::PUT, self.url(&format!("manifests/{tag}"))).header("content-type", media_type).content(Content::Bytes(bytes));
+    pub(super) async fn put_manifest(
+        &self,
+        tag: &str,
+        media_type: &str,
+        bytes: Bytes,
+    ) -> Result<(), RegistryError> {
+        let call = Call::new(Method::PUT, self.url(&format!("manifests/{tag}")))
+            .header("content-type", media_type)
+            .content(Content::Bytes(bytes));
         self.send_ok(&call).await.map(drop)
     }
 }
@@ -236,27 +329,50 @@ impl Download {
 
     async fn take(&mut self, data: Bytes, limit: u64) -> Result<(), RegistryError> {
         if self.at + data.len() as u64 > limit {
-            return Err(RegistryError::TooLarge { what: "a layer".to_owned(), limit });
+            return Err(RegistryError::TooLarge {
+                what: "a layer".to_owned(),
+                limit,
+            });
         }
         self.hash.update(&data);
         let (file, at, length) = (Arc::clone(&self.file), self.at, data.len() as u64);
         let written = tokio::task::spawn_blocking(move || file.write_all_at(&data, at)).await?;
-        written.map_err(|source| RegistryError::File { action: "write", source })?;
+        written.map_err(|source| RegistryError::File {
+            action: "write",
+            source,
+        })?;
         self.at += length;
         Ok(())
     }
 }
 
 fn no_location(url: &str) -> RegistryError {
-    RegistryError::Answer { url: url.to_owned(), status: 202, message: "no location for the upload".to_owned() }
+    RegistryError::Answer {
+        url: url.to_owned(),
+        status: 202,
+        message: "no location for the upload".to_owned(),
+    }
 }
 
 fn in_pull_words(error: RegistryError, shown: &str) -> RegistryError {
     match error {
-        RegistryError::Answer { status: 404, message, .. } => RegistryError::ManifestUnknown { reference: shown.to_owned(), message },
-        RegistryError::Answer { status: 403, message, .. } | RegistryError::Unauthorized { message } => {
-            RegistryError::Denied { repository: shown.to_owned(), message }
+        RegistryError::Answer {
+            status: 404,
+            message,
+            ..
+        } => RegistryError::ManifestUnknown {
+            reference: shown.to_owned(),
+            message,
+        },
+        RegistryError::Answer {
+            status: 403,
+            message,
+            ..
         }
+        | RegistryError::Unauthorized { message } => RegistryError::Denied {
+            repository: shown.to_owned(),
+            message,
+        },
         other => other,
     }
 }

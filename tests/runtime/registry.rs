@@ -1,0 +1,350 @@
+//! Pull and push against Debian's `docker-registry` on loopback.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use hoist::runtime::archive::{NoRecorder, TarWriter};
+use hoist::runtime::image::{
+    Digest, ErrorKind, ImageStore, ImportRequest, Parents, Platform, Reference, Removal,
+};
+use hoist::runtime::registry::{
+    Credential, News, PullRequest, PushRequest, Registries, RegistrySettings,
+};
+
+use crate::common::has_root;
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+/// `user` with the password `secret`.
+const PASSWORDS: &str = "user:$2b$04$PvMTFyVuHdjor76BrqO.KOCjEtW7mNJO75zs4wWcs7knHSKLZ/4hi\n";
+
+/// A registry that ends with the test.
+struct Server {
+    process: Child,
+    address: String,
+    _folder: tempfile::TempDir,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Open,
+    Password,
+    Tls,
+}
+
+impl Server {
+    /// `None` where the program is not installed.
+    fn start(access: Access) -> Result<Option<Self>, Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let mut config = format!(
+            "version: 0.1\nlog: {{level: info}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\nhttp:\n  addr: {address}\n",
+            path("data")
+        );
+        if access == Access::Tls {
+            certificate(folder.path())?;
+            config += &format!(
+                "  tls: {{certificate: {}, key: {}}}\n",
+                path("server.crt"),
+                path("server.key")
+            );
+        }
+        if access == Access::Password {
+            std::fs::write(path("passwords"), PASSWORDS)?;
+            config += &format!(
+                "auth:\n  htpasswd: {{realm: test, path: {}}}\n",
+                path("passwords")
+            );
+        }
+        std::fs::write(path("config.yml"), config)?;
+        let spawned = Command::new("docker-registry")
+            .args(["serve", &path("config.yml")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut process = match spawned {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            result => result?,
+        };
+        let log = process.stderr.take().ok_or("no log")?;
+        let mut lines = BufReader::new(log).lines();
+        lines
+            .find(|line| {
+                line.as_ref()
+                    .map_or(true, |line| line.contains("listening on"))
+            })
+            .ok_or("the registry ended")??;
+        // Nobody reads the log any more, and a full pipe would stop the registry.
+        std::thread::spawn(move || lines.for_each(drop));
+        Ok(Some(Self {
+            process,
+            address,
+            _folder: folder,
+        }))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ended = self.process.kill().and_then(|()| self.process.wait());
+    }
+}
+
+/// A certificate authority `ca/<any>/ca.crt` and a certificate for 127.0.0.1 signed by it.
+fn certificate(folder: &Path) -> TestResult {
+    let script = "set -e; mkdir -p ca/lan; openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca/lan/ca.crt -days 2 -subj /CN=test-ca; \
+        openssl req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=server; \
+        printf 'subjectAltName=IP:127.0.0.1,DNS:localhost\\n' > ext; \
+        openssl x509 -req -in server.csr -CA ca/lan/ca.crt -CAkey ca.key -CAcreateserial -out server.crt -days 2 -extfile ext";
+    let made = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
+    if made.success() {
+        Ok(())
+    } else {
+        Err("no certificate".into())
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
+fn start(test: &str, access: Access) -> Result<Option<Server>, Box<dyn std::error::Error>> {
+    if !has_root(test) {
+        return Ok(None);
+    }
+    let server = Server::start(access)?;
+    if server.is_none() {
+        eprintln!("{test}: skipped: needs docker-registry");
+    }
+    Ok(server)
+}
+
+/// A store with an image of a compressible and a random layer file.
+fn store_with(root: &Path, name: &str) -> Result<(ImageStore, Digest), Box<dyn std::error::Error>> {
+    let store = ImageStore::open(root)?;
+    let mut nothing = NoRecorder;
+    let mut writer = TarWriter::new(Vec::new(), &mut nothing);
+    writer.bytes("f", &b"content ".repeat(100_000))?;
+    let archive = writer.finish()?;
+    let id = store.import(
+        &archive[..],
+        &ImportRequest {
+            repository: Some(name.to_owned()),
+            ..ImportRequest::default()
+        },
+    )?;
+    Ok((store, id))
+}
+
+fn pull_request(
+    reference: &str,
+    credential: Option<Credential>,
+) -> Result<PullRequest, Box<dyn std::error::Error>> {
+    Ok(PullRequest {
+        reference: Reference::parse(reference)?,
+        platform: Platform::this_machine(),
+        credential,
+    })
+}
+
+#[tokio::test]
+async fn what_is_pushed_can_be_pulled_by_tag_and_digest() -> TestResult {
+    let Some(server) = start(
+        "what_is_pushed_can_be_pulled_by_tag_and_digest",
+        Access::Open,
+    )?
+    else {
+        return Ok(());
+    };
+    let root = tempfile::tempdir()?;
+    let name = format!("{}/a/app:1", server.address);
+    let (store, id) = store_with(root.path(), &name)?;
+    let registries = Registries::new(RegistrySettings::default())?;
+    let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = std::sync::Arc::clone(&lines);
+    let push = PushRequest {
+        reference: Reference::parse(&name)?,
+        credential: None,
+    };
+    let digest = registries
+        .push(&store, &push, move |event| {
+            log.lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .push(event.to_json().to_string())
+        })
+        .await?;
+    let text = lines
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .join("\n");
+    assert!(
+        text.contains("Pushed") && text.contains(&format!("\"Digest\":\"{digest}\"")),
+        "{text}"
+    );
+    let digests = store.inspect(&name)?.repo_digests;
+    assert_eq!(
+        digests,
+        Some(vec![format!("{}/a/app@{digest}", server.address)])
+    );
+
+    // Another repository takes the layer from the first.
+    let second = format!("{}/b/app:1", server.address);
+    store.tag(&name, &format!("{}/b/app", server.address), "1")?;
+    let log = std::sync::Arc::clone(&lines);
+    let push = PushRequest {
+        reference: Reference::parse(&second)?,
+        credential: None,
+    };
+    registries
+        .push(&store, &push, move |event| {
+            log.lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .push(event.status)
+        })
+        .await?;
+    assert!(
+        lines
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .iter()
+            .any(|line| line.starts_with("Mounted from a/app"))
+    );
+
+    let other = tempfile::tempdir()?;
+    let store = ImageStore::open(other.path())?;
+    let pulled = registries
+        .pull(&store, &pull_request(&name, None)?, |_| ())
+        .await?;
+    assert_eq!(
+        (pulled.id, pulled.digest.clone(), pulled.news),
+        (id.clone(), digest.clone(), News::Newer)
+    );
+    assert_eq!(
+        registries
+            .pull(&store, &pull_request(&name, None)?, |_| ())
+            .await?
+            .news,
+        News::UpToDate
+    );
+    let lower = store.lower_dirs(&store.resolve(&name)?);
+    assert_eq!(std::fs::read(lower[0].join("f"))?.len(), 800_000);
+    store.remove(&name, Removal::Plain, Parents::Prune, &[])?;
+    let by_digest = format!("{}/a/app@{digest}", server.address);
+    registries
+        .pull(&store, &pull_request(&by_digest, None)?, |_| ())
+        .await?;
+    let record = store.resolve(&by_digest)?;
+    assert_eq!((record.id, record.repo_tags.len()), (id.to_string(), 0));
+
+    let distribution = registries
+        .distribution(&Reference::parse(&name)?, None)
+        .await?;
+    assert_eq!(
+        (
+            distribution.descriptor.digest,
+            distribution.platforms[0].os.as_deref()
+        ),
+        (Some(digest.to_string()), Some("linux"))
+    );
+    for unknown in [
+        format!("{}/a/app:nope", server.address),
+        format!("{}/none:1", server.address),
+    ] {
+        let error = registries
+            .pull(&store, &pull_request(&unknown, None)?, |_| ())
+            .await
+            .err()
+            .ok_or("pulled")?;
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    }
+    assert_eq!(std::fs::read_dir(other.path().join("staging"))?.count(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_registry_with_passwords_wants_the_right_one() -> TestResult {
+    let Some(server) = start(
+        "a_registry_with_passwords_wants_the_right_one",
+        Access::Password,
+    )?
+    else {
+        return Ok(());
+    };
+    let root = tempfile::tempdir()?;
+    let name = format!("{}/app:1", server.address);
+    let (store, _) = store_with(root.path(), &name)?;
+    let registries = Registries::new(RegistrySettings::default())?;
+    let push = |password: &str| {
+        let credential = Credential {
+            username: "user".into(),
+            password: password.into(),
+            ..Credential::default()
+        };
+        Reference::parse(&name).map(|reference| PushRequest {
+            reference,
+            credential: Some(credential),
+        })
+    };
+    let refused = registries
+        .push(&store, &push("wrong")?, |_| ())
+        .await
+        .err()
+        .ok_or("pushed")?;
+    assert_eq!(refused.kind(), ErrorKind::Denied, "{refused}");
+    registries.push(&store, &push("secret")?, |_| ()).await?;
+    let refused = registries
+        .pull(&store, &pull_request(&name, None)?, |_| ())
+        .await
+        .err()
+        .ok_or("pulled")?;
+    assert_eq!(refused.kind(), ErrorKind::NotFound, "{refused}");
+    let credential = push("secret")?.credential;
+    registries
+        .pull(&store, &pull_request(&name, credential)?, |_| ())
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_registry_with_tls_serves_as_a_mirror() -> TestResult {
+    let Some(server) = start("a_registry_with_tls_serves_as_a_mirror", Access::Tls)? else {
+        return Ok(());
+    };
+    let root = tempfile::tempdir()?;
+    let mirrors = [(
+        "lan.test".to_owned(),
+        vec![format!("https://{}", server.address)],
+    )]
+    .into();
+    let name = format!("{}/app:1", server.address);
+    let (store, id) = store_with(root.path(), &name)?;
+    let trusting = RegistrySettings {
+        certificates: vec![server._folder.path().join("ca")],
+        mirrors,
+        ..RegistrySettings::default()
+    };
+    let registries = Registries::new(trusting)?;
+    registries
+        .push(
+            &store,
+            &PushRequest {
+                reference: Reference::parse(&name)?,
+                credential: None,
+            },
+            |_| (),
+        )
+        .await?;
+    let other = tempfile::tempdir()?;
+    let store = ImageStore::open(other.path())?;
+    let pulled = registries
+        .pull(&store, &pull_request("lan.test/app:1", None)?, |_| ())
+        .await?;
+    assert_eq!(pulled.id, id);
+    assert_eq!(store.resolve("lan.test/app:1")?.id, id.to_string());
+    Ok(())
+}
