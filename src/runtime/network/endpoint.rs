@@ -1,9 +1,10 @@
 //! One end of a network in a container: the decision (pure) and the links, addresses and routes that carry it out.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use bollard_stubs::models::EndpointSettings;
@@ -11,15 +12,14 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{
     InfoData, InfoIpVlan, InfoKind, InfoMacVlan, IpVlanMode, LinkAttribute, MacVlanMode,
 };
-use std::os::fd::AsRawFd;
 
 use crate::runtime::sys::netns;
 
 use super::error::NetworkError;
 use super::ipam;
-use super::link::{self, DefaultRoute, LinkLocal, LinkPlan, PortIsolation};
+use super::link::{self, DefaultRoute, LinkLocal, LinkPlan, PortIsolation, RouteRequest};
 use super::namespace;
-use super::netlink::Netlink;
+use super::netlink::{Netlink, Refusal};
 use super::record::{ContainerRecord, Driver, EndpointRecord, NetworkRecord};
 use super::request::{AttachRequest, ContainerNames};
 use super::subnet::Family;
@@ -245,21 +245,52 @@ pub(crate) fn has_way_out(network: &NetworkRecord) -> bool {
     !network.internal
 }
 
-/// Carries an endpoint out: links, addresses and, by `routes`, the container's default routes.
-pub(crate) fn connect(
-    network: &NetworkRecord,
-    endpoint: &EndpointRecord,
-    namespace_path: &Path,
-    host_index: u32,
-    owner: String,
-) -> Result<(), NetworkError> {
+/// An endpoint that is to be carried out, and what is done in the container's namespace on the same visit.
+#[derive(Debug)]
+pub(crate) struct Connection<'a> {
+    /// The network.
+    pub(crate) network: &'a NetworkRecord,
+    /// The endpoint.
+    pub(crate) endpoint: &'a EndpointRecord,
+    /// The container's namespace.
+    pub(crate) namespace: &'a File,
+    /// The network's link on the host.
+    pub(crate) host_index: u32,
+    /// Whom the new link belongs to.
+    pub(crate) owner: String,
+    /// The default routes afterwards.
+    pub(crate) ways: Vec<Way>,
+}
+
+/// Carries an endpoint out: links, addresses and default routes. `more` is done in the namespace at the end.
+pub(crate) fn connect<T: Send>(
+    connection: &Connection<'_>,
+    more: impl FnOnce() -> io::Result<T> + Send,
+) -> Result<T, NetworkError> {
+    let (network, endpoint) = (connection.network, connection.endpoint);
     let failed = || {
         NetworkError::kernel(format!(
             "connect `{}` to network `{}`",
             endpoint.interface, network.name
         ))
     };
-    let namespace = namespace::open(namespace_path)?;
+    let batch = host_side(connection)?;
+    Netlink::route()
+        .and_then(|mut netlink| netlink.run(batch).map_err(|refusal| refusal.source))
+        .map_err(failed())?;
+    netns::inside(connection.namespace.as_fd(), || {
+        let mut netlink = Netlink::route()?;
+        give_addresses(&mut netlink, network, endpoint)?;
+        set_routes(&mut netlink, &connection.ways)?;
+        more()
+    })
+    .and_then(|outcome| outcome)
+    .map_err(failed())
+}
+
+/// The links, as far as they are made from the host.
+fn host_side(connection: &Connection<'_>) -> Result<Vec<RouteRequest>, NetworkError> {
+    let (network, endpoint) = (connection.network, connection.endpoint);
     let inner = LinkPlan {
         name: endpoint.interface.clone(),
         mtu: network.mtu(),
@@ -269,39 +300,37 @@ pub(crate) fn connect(
             .as_deref()
             .and_then(|mac| parse_mac(mac).ok()),
     };
-    let batch = match network.driver {
-        Driver::Macvlan | Driver::Ipvlan => {
-            let (kind, data) = shared_link(network)?;
-            let more = vec![
-                LinkAttribute::Link(host_index),
-                LinkAttribute::NetNsFd(namespace.as_raw_fd()),
-            ];
-            vec![link::new_link(&inner, kind, Some(data), more)]
-        }
-        Driver::Bridge | Driver::Overlay | Driver::Host | Driver::Null => {
-            let host = LinkPlan {
-                name: endpoint.host_link.clone(),
-                mtu: network.mtu(),
-                mac: None,
-            };
-            let mut batch = vec![link::new_pair(&host, host_index, &inner, namespace.as_fd())];
-            if port_isolation(network) == PortIsolation::Isolated {
-                batch.push(link::isolate_port(&endpoint.host_link));
-            }
-            batch.extend(link::up_owned(
-                &endpoint.host_link,
-                LinkLocal::Absent,
-                owner,
-            ));
-            batch
-        }
+    if !network.driver.has_bridge() {
+        let (kind, data) = shared_link(network)?;
+        let more = vec![
+            LinkAttribute::Link(connection.host_index),
+            LinkAttribute::NetNsFd(connection.namespace.as_raw_fd()),
+        ];
+        return Ok(vec![link::new_link(&inner, kind, Some(data), more)]);
+    }
+    let host = LinkPlan {
+        name: endpoint.host_link.clone(),
+        mtu: network.mtu(),
+        mac: None,
     };
-    Netlink::route()
-        .and_then(|mut netlink| netlink.run(batch).map_err(|refusal| refusal.source))
-        .map_err(failed())?;
-    netns::inside(namespace.as_fd(), || give_addresses(network, endpoint))
-        .and_then(|outcome| outcome)
-        .map_err(failed())
+    let namespace = connection.namespace.as_fd();
+    let mut batch = vec![link::new_pair(
+        &host,
+        connection.host_index,
+        &inner,
+        namespace,
+    )];
+    batch.push(link::port_options(
+        &endpoint.host_link,
+        port_isolation(network),
+    ));
+    let owner = connection.owner.clone();
+    batch.extend(link::up_owned(
+        &endpoint.host_link,
+        LinkLocal::Absent,
+        owner,
+    ));
+    Ok(batch)
 }
 
 fn port_isolation(network: &NetworkRecord) -> PortIsolation {
@@ -312,7 +341,11 @@ fn port_isolation(network: &NetworkRecord) -> PortIsolation {
 }
 
 /// In the container's namespace.
-fn give_addresses(network: &NetworkRecord, endpoint: &EndpointRecord) -> io::Result<()> {
+fn give_addresses(
+    netlink: &mut Netlink,
+    network: &NetworkRecord,
+    endpoint: &EndpointRecord,
+) -> io::Result<()> {
     let index = link::index_of(&endpoint.interface)?.ok_or(io::ErrorKind::NotFound)?;
     let prefix = |family| network.pool(family).map_or(0, |pool| pool.subnet.prefix());
     let link_local = if endpoint.ipv6.is_some() {
@@ -331,9 +364,7 @@ fn give_addresses(network: &NetworkRecord, endpoint: &EndpointRecord) -> io::Res
             .ipv6
             .map(|address| link::address(index, address.into(), prefix(Family::V6))),
     );
-    Netlink::route()?
-        .run(batch)
-        .map_err(|refusal| refusal.source)
+    netlink.run(batch).map_err(|refusal| refusal.source)
 }
 
 fn shared_link(network: &NetworkRecord) -> Result<(InfoKind, InfoData), NetworkError> {
@@ -396,6 +427,22 @@ pub(crate) fn disconnect(
         .map_err(failed())
 }
 
+/// Gives up the endpoint of a container that has ended. Its links end with the namespace, whenever the kernel gets to
+/// it; until then nobody can be led to them.
+pub(crate) fn retire(endpoint: &EndpointRecord) -> Result<(), NetworkError> {
+    if endpoint.host_link.is_empty() {
+        return Ok(());
+    }
+    let failed = NetworkError::kernel(format!("retire link `{}`", endpoint.host_link));
+    let outcome = Netlink::route()
+        .map(|mut netlink| netlink.run(vec![link::retire_port(&endpoint.host_link)]));
+    match outcome {
+        Ok(Err(Refusal { source, .. })) if !link::is_gone(&source) => Err(failed(source)),
+        Err(source) => Err(failed(source)),
+        Ok(_) => Ok(()),
+    }
+}
+
 /// The endpoint that the default route of a family goes by: the highest priority, then the first name.
 pub(crate) fn gateway_of<'a>(
     endpoints: &'a [(&'a NetworkRecord, &'a EndpointRecord)],
@@ -418,28 +465,31 @@ pub(crate) fn gateway_of<'a>(
         })
 }
 
+/// The default route of a family: by which interface to which next host; none: there is no way out.
+pub(crate) type Way = (Family, Option<(String, Option<IpAddr>)>);
+
+/// The default routes that a container's endpoints imply.
+pub(crate) fn ways(endpoints: &[(&NetworkRecord, &EndpointRecord)]) -> Vec<Way> {
+    [Family::V4, Family::V6]
+        .into_iter()
+        .map(|family| {
+            let best = gateway_of(endpoints, family);
+            let way = best
+                .map(|(network, endpoint)| (endpoint.interface.clone(), next_hop(network, family)));
+            (family, way)
+        })
+        .collect()
+}
+
 /// Makes the default routes of a container those that its endpoints imply.
 pub(crate) fn route(
     endpoints: &[(&NetworkRecord, &EndpointRecord)],
     namespace_path: &Path,
 ) -> Result<(), NetworkError> {
     let namespace = namespace::open(namespace_path)?;
-    let wanted: Vec<_> = [Family::V4, Family::V6]
-        .into_iter()
-        .map(|family| {
-            let best = gateway_of(endpoints, family);
-            (
-                family,
-                best.map(|(network, endpoint)| {
-                    (endpoint.interface.clone(), next_hop(network, family))
-                }),
-            )
-        })
-        .collect();
+    let ways = ways(endpoints);
     netns::inside(namespace.as_fd(), || {
-        wanted
-            .into_iter()
-            .try_for_each(|(family, way)| set_route(family, way))
+        set_routes(&mut Netlink::route()?, &ways)
     })
     .and_then(|outcome| outcome)
     .map_err(NetworkError::kernel("set the default route"))
@@ -455,21 +505,29 @@ fn next_hop(network: &NetworkRecord, family: Family) -> Option<IpAddr> {
     network.gateway(family).filter(|_| !routed)
 }
 
-fn set_route(family: Family, way: Option<(String, Option<IpAddr>)>) -> io::Result<()> {
+fn set_routes(netlink: &mut Netlink, ways: &[Way]) -> io::Result<()> {
+    ways.iter()
+        .try_for_each(|(family, way)| set_route(netlink, *family, way.as_ref()))
+}
+
+fn set_route(
+    netlink: &mut Netlink,
+    family: Family,
+    way: Option<&(String, Option<IpAddr>)>,
+) -> io::Result<()> {
     let address_family = match family {
         Family::V4 => AddressFamily::Inet,
         Family::V6 => AddressFamily::Inet6,
     };
-    let mut netlink = Netlink::route()?;
     let Some((interface, gateway)) = way else {
         // Mostly there is none to remove.
         drop(netlink.run(vec![link::no_default_route(address_family)]));
         return Ok(());
     };
-    let index = link::index_of(&interface)?.ok_or(io::ErrorKind::NotFound)?;
+    let index = link::index_of(interface)?.ok_or(io::ErrorKind::NotFound)?;
     let route = DefaultRoute {
         index,
-        gateway,
+        gateway: *gateway,
         family: address_family,
     };
     netlink

@@ -8,8 +8,8 @@ use std::path::Path;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoData, InfoKind, InfoPortData,
-    InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, BridgePortState, In6AddrGenMode, InfoBridgePort, InfoData, InfoKind,
+    InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -111,23 +111,36 @@ pub(crate) fn new_pair(
     )
 }
 
-/// Forbids a member of a bridge to talk to other members.
-pub(crate) fn isolate_port(name: &str) -> RouteRequest {
+/// Settings of a member of a bridge. Hairpin: where the host filters bridged packets (`br_netfilter`, which Docker loads),
+/// a container that asks for its own published port is answered by the port that it asked by.
+pub(crate) fn port_options(name: &str, isolation: PortIsolation) -> RouteRequest {
+    let mut options = vec![InfoBridgePort::HairpinMode(true)];
+    if isolation == PortIsolation::Isolated {
+        options.push(InfoBridgePort::Isolated(true));
+    }
+    port_request(name, options)
+}
+
+fn port_request(name: &str, options: Vec<InfoBridgePort>) -> RouteRequest {
     let mut message = LinkMessage::default();
-    message.header.interface_family = AddressFamily::Unspec;
     message
         .attributes
         .push(LinkAttribute::IfName(name.to_owned()));
     message.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::PortKind(InfoPortKind::Bridge),
-        LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(
-            true,
-        )])),
+        LinkInfo::PortData(InfoPortData::BridgePort(options)),
     ]));
     Request {
         message: RouteNetlinkMessage::NewLink(message),
         flags: 0,
     }
+}
+
+/// Silences a member of a bridge and makes the bridge forget where it was. Unlike a removal this does not wait for
+/// every processor to have noticed.
+pub(crate) fn retire_port(name: &str) -> RouteRequest {
+    let silent = InfoBridgePort::State(BridgePortState::Disabled);
+    port_request(name, vec![silent, InfoBridgePort::Flush])
 }
 
 /// Brings a link up.
@@ -292,16 +305,17 @@ pub(crate) fn index_of(name: &str) -> io::Result<Option<u32>> {
     }
 }
 
+/// Whether the kernel says that there is no such link.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
+}
+
 /// Removes links by name; what is gone already counts as removed.
 pub(crate) fn delete_all(names: &[String]) -> io::Result<()> {
     let mut netlink = Netlink::route()?;
     for name in names {
         match netlink.run(vec![delete(name)]) {
-            Err(Refusal { source, .. })
-                if source.raw_os_error() != Some(rustix::io::Errno::NODEV.raw_os_error()) =>
-            {
-                return Err(source);
-            }
+            Err(Refusal { source, .. }) if !is_gone(&source) => return Err(source),
             _ => {}
         }
     }

@@ -92,6 +92,14 @@ impl Subnet {
         address_of(family, number(self.base) | host_mask(family, self.prefix))
     }
 
+    /// The address after the last, unless the block reaches the end of all addresses.
+    #[must_use]
+    pub fn following(&self) -> Option<IpAddr> {
+        let next = number(self.last()).checked_add(1)?;
+        let fits = self.family() == Family::V6 || next <= u128::from(u32::MAX);
+        fits.then(|| address_of(self.family(), next))
+    }
+
     /// The address at a distance from the first, where the block is large enough.
     #[must_use]
     pub fn nth(&self, distance: u128) -> Option<IpAddr> {

@@ -59,11 +59,21 @@ impl NameServer {
         namespace: BorrowedFd<'_>,
         background: &Background,
     ) -> io::Result<()> {
-        let (udp, tcp) = netns::inside(namespace, sockets).and_then(|sockets| sockets)?;
-        let work = server::run(udp, tcp, Arc::clone(&self.directory), container.to_owned());
-        self.lock()
-            .insert(container.to_owned(), Serving::start(background, work));
+        let sockets = netns::inside(namespace, sockets).and_then(|sockets| sockets)?;
+        self.serve_on(container, sockets, background);
         Ok(())
+    }
+
+    /// Starts the server of a container on sockets that were made in its namespace.
+    pub(crate) fn serve_on(
+        &self,
+        container: &str,
+        (udp, tcp): (UdpSocket, TcpListener),
+        background: &Background,
+    ) {
+        let work = server::run(udp, tcp, Arc::clone(&self.directory), container.to_owned());
+        let serving = Serving::start(background, work);
+        self.lock().insert(container.to_owned(), serving);
     }
 
     /// Ends the server of a container.
@@ -78,8 +88,8 @@ impl NameServer {
     }
 }
 
-/// In the container's namespace.
-fn sockets() -> io::Result<(UdpSocket, TcpListener)> {
+/// The sockets of a server, made in the namespace of the calling thread.
+pub(crate) fn sockets() -> io::Result<(UdpSocket, TcpListener)> {
     let address = SocketAddr::new(ADDRESS.into(), PORT);
     let udp = UdpSocket::bind(address)?;
     let tcp = TcpListener::bind(address)?;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::super::record::Protocol;
-use super::super::subnet::Family;
+use super::super::subnet::{Family, Subnet};
 
 /// Number of a data type in nftables, which the `nft` program shows sets by.
 mod kind {
@@ -24,11 +24,13 @@ pub(crate) enum Set {
     Internal,
     /// Bridges whose members are reachable from outside without a published port.
     Open,
-    /// A bridge twice: packets that leave by the bridge they came by.
-    SameBridge,
-    /// The same, where members may talk to each other.
+    /// A bridge twice, where its members may talk to each other.
     Together,
-    /// Bridges whose IPv4 packets leave with the host's address.
+    /// The blocks of our bridges.
+    Blocks4,
+    /// The same for IPv6.
+    Blocks6,
+    /// Blocks whose packets leave with the host's address.
     Masquerade4,
     /// The same for IPv6.
     Masquerade6,
@@ -52,12 +54,13 @@ pub(crate) enum Set {
 
 impl Set {
     /// All of them, in the order in which they are made.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Bridges,
         Self::Internal,
         Self::Open,
-        Self::SameBridge,
         Self::Together,
+        Self::Blocks4,
+        Self::Blocks6,
         Self::Masquerade4,
         Self::Masquerade6,
         Self::Gateways4,
@@ -76,8 +79,9 @@ impl Set {
             Self::Bridges => "bridges",
             Self::Internal => "internal",
             Self::Open => "open",
-            Self::SameBridge => "same_bridge",
             Self::Together => "together",
+            Self::Blocks4 => "blocks4",
+            Self::Blocks6 => "blocks6",
             Self::Masquerade4 => "masquerade4",
             Self::Masquerade6 => "masquerade6",
             Self::Gateways4 => "gateways4",
@@ -93,14 +97,12 @@ impl Set {
 
     fn key_kinds(self) -> &'static [u32] {
         match self {
-            Self::Bridges | Self::Internal | Self::Open | Self::Masquerade4 | Self::Masquerade6 => {
-                &[kind::INTERFACE]
-            }
-            Self::SameBridge | Self::Together => &[kind::INTERFACE, kind::INTERFACE],
+            Self::Bridges | Self::Internal | Self::Open => &[kind::INTERFACE],
+            Self::Together => &[kind::INTERFACE, kind::INTERFACE],
             Self::Gateways4 => &[kind::INTERFACE, kind::IPV4],
             Self::Gateways6 => &[kind::INTERFACE, kind::IPV6],
-            Self::Addresses4 => &[kind::IPV4],
-            Self::Addresses6 => &[kind::IPV6],
+            Self::Addresses4 | Self::Blocks4 | Self::Masquerade4 => &[kind::IPV4],
+            Self::Addresses6 | Self::Blocks6 | Self::Masquerade6 => &[kind::IPV6],
             Self::Ports4 | Self::Ports6 => &[kind::PROTOCOL, kind::PORT],
             Self::PortsAt4 => &[kind::IPV4, kind::PROTOCOL, kind::PORT],
             Self::PortsAt6 => &[kind::IPV6, kind::PROTOCOL, kind::PORT],
@@ -124,6 +126,26 @@ impl Set {
     pub(crate) fn value(self) -> Option<(u32, u32)> {
         let kinds = self.value_kinds();
         (!kinds.is_empty()).then(|| concatenation(kinds))
+    }
+
+    /// Whether its members are blocks and not single values.
+    pub(crate) fn has_blocks(self) -> bool {
+        matches!(
+            self,
+            Self::Blocks4 | Self::Blocks6 | Self::Masquerade4 | Self::Masquerade6
+        )
+    }
+
+    /// A note for `nft`, which otherwise shows keys in the wrong order of bytes: 1 is the machine's, 2 the network's.
+    pub(crate) fn note(self) -> Option<Vec<u8>> {
+        let order: u32 = match self.key_kinds() {
+            [kind::INTERFACE] => 1,
+            [_] => 2,
+            _ => return None,
+        };
+        let mut note = vec![0, 4];
+        note.extend(order.to_ne_bytes());
+        Some(note)
     }
 
     /// The type as `nft` writes it.
@@ -179,6 +201,8 @@ pub(crate) enum Element {
     Gateway(String, IpAddr),
     /// The address of a bridge.
     Address(IpAddr),
+    /// A block of addresses.
+    Block(Set, Subnet),
     /// A published port.
     Port(PortRule),
 }
@@ -196,11 +220,31 @@ pub(crate) struct PortRule {
     pub(crate) to: SocketAddr,
 }
 
+/// One entry of a set as the kernel compares it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The key.
+    pub(crate) key: Vec<u8>,
+    /// The value, in maps.
+    pub(crate) value: Option<Vec<u8>>,
+    /// Where it stands in a block.
+    pub(crate) bound: Bound,
+}
+
+/// The place of an entry in a block of values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// The first value, or the only one.
+    First,
+    /// The value after the last.
+    End,
+}
+
 impl Element {
     /// The set that it belongs to.
     pub(crate) fn set(&self) -> Set {
         match self {
-            Self::Bridge(set, _) | Self::Pair(set, _) => *set,
+            Self::Bridge(set, _) | Self::Pair(set, _) | Self::Block(set, _) => *set,
             Self::Gateway(_, address) => by_family(*address, Set::Gateways4, Set::Gateways6),
             Self::Address(address) => by_family(*address, Set::Addresses4, Set::Addresses6),
             Self::Port(rule) => match (rule.at, Family::of(rule.to.ip())) {
@@ -212,24 +256,41 @@ impl Element {
         }
     }
 
-    /// The key as the kernel compares it.
-    pub(crate) fn key(&self) -> Vec<u8> {
+    /// What it is in the set: one entry, or the first and the one after the last of a block.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        let single = |key| {
+            vec![Entry {
+                key,
+                value: self.value(),
+                bound: Bound::First,
+            }]
+        };
         match self {
-            Self::Bridge(_, name) => interface(name),
-            Self::Pair(_, name) => [interface(name), interface(name)].concat(),
-            Self::Gateway(name, address) => [interface(name), octets(*address)].concat(),
-            Self::Address(address) => octets(*address),
+            Self::Bridge(_, name) => single(interface(name)),
+            Self::Pair(_, name) => single([interface(name), interface(name)].concat()),
+            Self::Gateway(name, address) => single([interface(name), octets(*address)].concat()),
+            Self::Address(address) => single(octets(*address)),
+            Self::Block(_, block) => {
+                let mut entries = single(octets(block.base()));
+                let end = block.following().map(octets);
+                entries.extend(end.map(|key| Entry {
+                    key,
+                    value: None,
+                    bound: Bound::End,
+                }));
+                entries
+            }
             Self::Port(rule) => {
                 let mut key = rule.at.map(octets).unwrap_or_default();
                 key.extend([rule.protocol.number(), 0, 0, 0]);
                 key.extend(port(rule.port));
-                key
+                single(key)
             }
         }
     }
 
     /// The value, for maps.
-    pub(crate) fn value(&self) -> Option<Vec<u8>> {
+    fn value(&self) -> Option<Vec<u8>> {
         match self {
             Self::Port(rule) => {
                 let mut value = octets(rule.to.ip());
@@ -248,6 +309,7 @@ impl fmt::Display for Element {
             Self::Pair(_, name) => write!(f, "\"{name}\" . \"{name}\""),
             Self::Gateway(name, address) => write!(f, "\"{name}\" . {address}"),
             Self::Address(address) => write!(f, "{address}"),
+            Self::Block(_, block) => write!(f, "{block}"),
             Self::Port(rule) => {
                 if let Some(at) = rule.at {
                     write!(f, "{at} . ")?;

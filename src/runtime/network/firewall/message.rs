@@ -6,7 +6,7 @@ use std::io;
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 use netlink_packet_netfilter::nftables::{
     ChainAttribute, ChainMessage, DataAttribute, Hook, ListAttribute, NfTablesMessage,
-    RuleAttribute, RuleMessage, SetAttribute, SetElementAttribute, SetElementList,
+    RuleAttribute, RuleMessage, SetAttribute, SetElementAttribute, SetElementFlags, SetElementList,
     SetElementMessage, SetFlags, SetMessage, TableAttribute, TableMessage,
 };
 use netlink_packet_netfilter::none::ControlMessage;
@@ -14,7 +14,7 @@ use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
 };
 
-use super::element::{Element, Set};
+use super::element::{Bound, Element, Set};
 use super::rule::{Chain, Clause, chains};
 use crate::runtime::network::netlink::{Netlink, Request};
 
@@ -112,11 +112,15 @@ fn new_set(table: &str, set: Set, id: u32) -> RuleRequest {
         SetAttribute::KeyLen(key_length),
         SetAttribute::Id(id),
     ];
+    if set.has_blocks() {
+        attributes.push(SetAttribute::Flags(SetFlags::Interval));
+    }
     if let Some((value_type, value_length)) = set.value() {
         attributes.push(SetAttribute::Flags(SetFlags::Map));
         attributes.push(SetAttribute::DataType(value_type));
         attributes.push(SetAttribute::DataLen(value_length));
     }
+    attributes.extend(set.note().map(SetAttribute::UserData));
     request(
         NfTablesMessage::NewSet(SetMessage { attributes }),
         NLM_F_CREATE,
@@ -176,12 +180,14 @@ fn elements(table: &str, list: &[Element], direction: Direction) -> Vec<RuleRequ
 }
 
 fn element_message(table: &str, set: Set, part: &[&Element], direction: Direction) -> RuleRequest {
-    let list = part.iter().map(|element| {
-        let mut attributes = vec![SetElementAttribute::Key(DataAttribute::Value(
-            element.key(),
-        ))];
-        if let (Some(value), Direction::In) = (element.value(), direction) {
+    let entries = part.iter().flat_map(|element| element.entries());
+    let list = entries.map(|entry| {
+        let mut attributes = vec![SetElementAttribute::Key(DataAttribute::Value(entry.key))];
+        if let (Some(value), Direction::In) = (entry.value, direction) {
             attributes.push(SetElementAttribute::Data(DataAttribute::Value(value)));
+        }
+        if entry.bound == Bound::End {
+            attributes.push(SetElementAttribute::Flags(SetElementFlags::IntervalEnd));
         }
         ListAttribute::Element(attributes)
     });

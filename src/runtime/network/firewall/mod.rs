@@ -113,6 +113,9 @@ impl Firewall {
             let kind = if set.value().is_some() { "map" } else { "set" };
             lines.push(format!("\t{kind} {} {{", set.name()));
             lines.push(format!("\t\ttype {}", set.type_text()));
+            if set.has_blocks() {
+                lines.push("\t\tflags interval".to_owned());
+            }
             let elements: Vec<_> = self
                 .contents
                 .iter()
@@ -192,16 +195,20 @@ mod tests {
             Element::Bridge(Set::Bridges, "br-0".to_owned()),
             Element::Pair(Set::Together, "br-0".to_owned()),
             Element::Address("fd00::1".parse()?),
+            Element::Block(Set::Blocks6, "fd00::/64".parse()?),
         ];
         for element in elements {
             let set = element.set();
-            assert_eq!(element.key().len(), set.key().1 as usize, "{element}");
+            for entry in element.entries() {
+                assert_eq!(entry.key.len(), set.key().1 as usize, "{element}");
+            }
             let length = set.value().map(|(_, length)| length as usize);
-            assert_eq!(
-                element.value().map(|value| value.len()),
-                length,
-                "{element}"
-            );
+            let first = element
+                .entries()
+                .into_iter()
+                .next()
+                .and_then(|entry| entry.value);
+            assert_eq!(first.map(|value| value.len()), length, "{element}");
         }
         Ok(())
     }

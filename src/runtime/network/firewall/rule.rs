@@ -7,7 +7,7 @@
 //! forward            known connections; inside one network; internal ones neither in nor out; published ports; no
 //!                    other way into a network, so networks do not reach each other
 //! input              from a bridge to its own address and to the host, not to another network's address
-//! postrouting        the host's address for what leaves, and for what returns to the bridge it came by
+//! postrouting        the host's address for what leaves, and for what containers send to published ports
 //! ```
 //!
 //! Accepting in our table only means that our table has no objection: a host firewall that drops in a table of its own
@@ -60,6 +60,8 @@ pub(crate) enum Clause {
     CameTo(Set),
     /// Its destination is in a set.
     To(Set),
+    /// Its source is in a set.
+    From(Set),
     /// Its source is in 127.0.0.0/8.
     FromLoopback,
     /// Its destination is in 127.0.0.0/8.
@@ -191,32 +193,35 @@ fn forward() -> Chain {
     }
 }
 
+/// By addresses and not by the interface that a packet came by: kernels before 5.7 do not know it here, and none knows it
+/// for packets that the host filters while they are bridged.
 fn postrouting() -> Chain {
-    use Clause::{Came, CameAndLeaves, Family as F, FromLoopback, Leaves, Masquerade, Published};
-    let outside = Leaves(Set::Bridges, Membership::Out);
+    use Clause::{Family as F, From, FromLoopback, Leaves, Masquerade, Published};
+    let (inside, outside) = (
+        Leaves(Set::Bridges, Membership::In),
+        Leaves(Set::Bridges, Membership::Out),
+    );
     Chain {
         name: "postrouting",
         hook: hook("nat", InetHookNumber::PostRouting, "postrouting", 100),
         rules: vec![
-            vec![Published, CameAndLeaves(Set::SameBridge), Masquerade],
             vec![
                 F(Family::V4),
-                FromLoopback,
-                Leaves(Set::Bridges, Membership::In),
-                Masquerade,
-            ],
-            vec![
-                F(Family::V4),
-                Came(Set::Masquerade4, Membership::In),
-                outside,
+                Published,
+                inside,
+                From(Set::Blocks4),
                 Masquerade,
             ],
             vec![
                 F(Family::V6),
-                Came(Set::Masquerade6, Membership::In),
-                outside,
+                Published,
+                inside,
+                From(Set::Blocks6),
                 Masquerade,
             ],
+            vec![F(Family::V4), FromLoopback, inside, Masquerade],
+            vec![F(Family::V4), From(Set::Masquerade4), outside, Masquerade],
+            vec![F(Family::V6), From(Set::Masquerade6), outside, Masquerade],
         ],
     }
 }
@@ -264,6 +269,13 @@ impl Clause {
                     e::member(set.name(), first, Membership::In),
                 ]
             }
+            Self::From(set) => {
+                let (offset, length) = if is_v6(set) { (8, 16) } else { (12, 4) };
+                vec![
+                    e::payload(e::NETWORK_HEADER, offset, length, first),
+                    e::member(set.name(), first, Membership::In),
+                ]
+            }
             Self::FromLoopback => loopback(12),
             Self::ToLoopback => loopback(16),
             Self::NotToLoopback6 => {
@@ -295,7 +307,12 @@ impl Clause {
 fn is_v6(set: Set) -> bool {
     matches!(
         set,
-        Set::Gateways6 | Set::Addresses6 | Set::Ports6 | Set::PortsAt6
+        Set::Gateways6
+            | Set::Addresses6
+            | Set::Blocks6
+            | Set::Masquerade6
+            | Set::Ports6
+            | Set::PortsAt6
     )
 }
 
@@ -360,6 +377,10 @@ impl fmt::Display for Clause {
             Self::CameAndLeaves(set) => write!(f, "iifname . oifname @{}", set.name()),
             Self::CameTo(set) => write!(f, "iifname . {} @{}", destination_text(*set), set.name()),
             Self::To(set) => write!(f, "{} @{}", destination_text(*set), set.name()),
+            Self::From(set) => {
+                let family = if is_v6(*set) { "ip6" } else { "ip" };
+                write!(f, "{family} saddr @{}", set.name())
+            }
             Self::FromLoopback => write!(f, "ip saddr 127.0.0.0/8"),
             Self::ToLoopback => write!(f, "ip daddr 127.0.0.0/8"),
             Self::NotToLoopback6 => write!(f, "ip6 daddr != ::1"),

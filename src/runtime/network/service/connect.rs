@@ -9,7 +9,7 @@ use bollard_stubs::models::EndpointSettings;
 use super::{NetworkService, State, find, random_id, used_addresses};
 use crate::runtime::network::bridge;
 use crate::runtime::network::dns;
-use crate::runtime::network::endpoint;
+use crate::runtime::network::endpoint::{self, Connection};
 use crate::runtime::network::error::NetworkError;
 use crate::runtime::network::namespace;
 use crate::runtime::network::record::{ContainerRecord, Driver, EndpointRecord, NetworkRecord};
@@ -108,15 +108,24 @@ impl NetworkService {
         index: u32,
     ) -> Result<(), NetworkError> {
         let record = &state.containers[container];
-        let owner = bridge::owner_mark(&self.paths.instance, &network.id);
-        endpoint::connect(network, endpoint, &record.namespace, index, owner)?;
+        let wants_names = dns::has_names(network) && !self.names.serves(container);
+        let connection = Connection {
+            network,
+            endpoint,
+            namespace: &namespace::open(&record.namespace)?,
+            host_index: index,
+            owner: bridge::owner_mark(&self.paths.instance, &network.id),
+            ways: endpoint::ways(&ends(state, record)),
+        };
+        let sockets =
+            endpoint::connect(&connection, || wants_names.then(dns::sockets).transpose())?;
         self.names
             .directory()
             .join(&record.names, endpoint, network);
-        if !self.names.serves(container) && dns::has_names(network) {
-            self.serve_names(record)?;
+        if let Some(sockets) = sockets {
+            self.names.serve_on(container, sockets, &self.background);
         }
-        self.settle(state, container)
+        self.lead_ports(state, container)
     }
 
     /// Starts the container's name server.
@@ -214,7 +223,7 @@ impl NetworkService {
         if let Some(record) = state.containers.remove(container) {
             for endpoint in &record.endpoints {
                 self.names.directory().leave(container, &endpoint.network);
-                outcome = outcome.and(endpoint::disconnect(endpoint, &record.namespace));
+                outcome = outcome.and(endpoint::retire(endpoint));
             }
         }
         outcome = outcome.and(namespace::unpin(&self.pin_path(container)));

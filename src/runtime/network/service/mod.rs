@@ -39,7 +39,7 @@ use super::port::Holder;
 use super::record::{ContainerRecord, Driver, NetworkRecord, inspect, is_predefined};
 use super::request::NetworkPaths;
 use super::store;
-use super::subnet::Subnet;
+use super::subnet::{Family, Subnet};
 
 /// The outcome of a creation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -403,6 +403,9 @@ fn check_bridge_name(state: &State, record: &NetworkRecord) -> Result<(), Networ
     }
 }
 
+const MODE_IPV4: &str = "com.docker.network.bridge.gateway_mode_ipv4";
+const MODE_IPV6: &str = "com.docker.network.bridge.gateway_mode_ipv6";
+
 /// What the firewall knows of a network.
 fn elements(record: &NetworkRecord) -> Vec<Element> {
     if !record.driver.has_bridge() {
@@ -410,10 +413,7 @@ fn elements(record: &NetworkRecord) -> Vec<Element> {
     }
     let name = record.bridge_name();
     let option = |key: &str| record.options.get(key).map(String::as_str);
-    let mut list = vec![
-        Element::Bridge(Set::Bridges, name.clone()),
-        Element::Pair(Set::SameBridge, name.clone()),
-    ];
+    let mut list = vec![Element::Bridge(Set::Bridges, name.clone())];
     if record.flag("com.docker.network.bridge.enable_icc") != Some(false) {
         list.push(Element::Pair(Set::Together, name.clone()));
     }
@@ -421,18 +421,14 @@ fn elements(record: &NetworkRecord) -> Vec<Element> {
         list.push(Element::Bridge(Set::Internal, name.clone()));
     }
     let masquerades = record.flag("com.docker.network.bridge.enable_ip_masquerade") != Some(false);
-    for (key, set) in [
-        (
-            "com.docker.network.bridge.gateway_mode_ipv4",
-            Set::Masquerade4,
-        ),
-        (
-            "com.docker.network.bridge.gateway_mode_ipv6",
-            Set::Masquerade6,
-        ),
-    ] {
+    for pool in &record.pools {
+        let (key, blocks, masquerade) = match pool.subnet.family() {
+            Family::V4 => (MODE_IPV4, Set::Blocks4, Set::Masquerade4),
+            Family::V6 => (MODE_IPV6, Set::Blocks6, Set::Masquerade6),
+        };
+        list.push(Element::Block(blocks, pool.subnet));
         if masquerades && !record.internal && option(key) != Some("routed") {
-            list.push(Element::Bridge(set, name.clone()));
+            list.push(Element::Block(masquerade, pool.subnet));
         }
         if matches!(option(key), Some("routed" | "nat-unprotected")) && !record.internal {
             list.push(Element::Bridge(Set::Open, name.clone()));
