@@ -192,7 +192,7 @@ fn contexts(project: &Project, section: &Build) -> Value {
     let contexts = section.additional_contexts.iter().map(|(name, context)| {
         let context = context
             .strip_prefix("service:")
-            .and_then(|other| project.services.get(other))
+            .and_then(|other| project.find_service(other))
             .map(|other| {
                 format!(
                     "docker-image://{}",

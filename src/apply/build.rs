@@ -20,7 +20,7 @@ pub(super) async fn build(run: &Run, build: &BuildImage) -> Result<(), ApplyErro
             item = stream.next() => item,
             () = run.options.cancel.cancelled() => return Err(ApplyError::Cancelled),
         };
-        let Some(item) = item else { return Ok(()) };
+        let Some(item) = item else { break };
         let item = item?;
         if let Some(message) = image::find_error(&item) {
             return Err(ApplyError::Build {
@@ -38,6 +38,11 @@ pub(super) async fn build(run: &Run, build: &BuildImage) -> Result<(), ApplyErro
             }
         }
     }
+    // The engine's own builder gives one name only.
+    for tag in request.tags.iter().skip(1) {
+        run.engine.tag_image(&build.image, tag).await?;
+    }
+    Ok(())
 }
 
 /// A quiet build that fails says at least what it printed last.

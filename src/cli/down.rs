@@ -44,7 +44,7 @@ pub(super) async fn cmd_down(ui: &Ui, context: &Context, args: &DownArgs) -> Com
             )));
         }
     };
-    let existing = Existing::open(ui, context).await?;
+    let existing = Existing::open(ui, context, &args.services).await?;
     let (session, observed) = (existing.session, existing.observed);
     let remove_orphans = args.remove_orphans
         || context
@@ -123,9 +123,11 @@ impl<'a> Existing<'a> {
     pub(super) async fn open(
         ui: &'a Ui,
         context: &'a Context,
+        services: &[String],
     ) -> Result<Existing<'a>, CommandError> {
         let target = context.target(ui).await?;
-        if let Some(project) = target.project {
+        if let Some(mut project) = target.project {
+            enable(&mut project, services);
             let session = Session::open(ui, context, project).await?;
             let observed = session.observe().await?;
             return Ok(Self {
@@ -151,6 +153,15 @@ impl<'a> Existing<'a> {
     /// The order of the services.
     pub(super) fn graph(&self) -> &Graph {
         &self.session.graph
+    }
+}
+
+/// To name a service is to enable it (behaviours.md B109).
+fn enable(project: &mut Project, services: &[String]) {
+    for name in services {
+        if let Some(service) = project.disabled_services.shift_remove(name) {
+            project.services.insert(name.clone(), service);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use hoist::model::Service;
 use hoist::plan::{Action, Cause, Plan, PullPolicy};
 
 use crate::cli::create::{load, pull_policy};
-use crate::cli::reconcile::Session;
+use crate::cli::reconcile::{Pulls, Session};
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::Ui;
 use crate::ui::renderer::renderer;
@@ -56,7 +56,8 @@ pub(super) async fn cmd_pull(ui: &Ui, context: &Context, args: &PullArgs) -> Com
         Dependencies::Ignore
     };
     let project = load(ui, context, &args.services, dependencies).await?;
-    let session = Session::open(ui, context, project).await?;
+    let mut session = Session::open(ui, context, project).await?;
+    session.pulls = Pulls::Required;
     let observed = session.observe().await?;
     let policy = pull_policy(args.policy.as_deref())?;
     let plan = plan_pulls(&session, &observed, args, policy.as_deref());

@@ -10,7 +10,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration, interval};
 use tokio_util::sync::CancellationToken;
 
-use hoist::apply::{self, ApplyOptions, ApplyReport, BuildSettings, Failure, StartWatcher};
+use hoist::apply::{
+    self, ApplyEvent, ApplyOptions, ApplyReport, BuildSettings, Failure, StartWatcher,
+};
 use hoist::engine::connect::Choice;
 use hoist::engine::{Engine, ObserveRequest, ObservedState};
 use hoist::graph::Graph;
@@ -20,7 +22,7 @@ use hoist::plan::{self, Decision, ImageOptions, Plan, PlanOptions, Separator};
 use crate::cli::context::is_true;
 use crate::cli::{CommandError, Context, interrupt};
 use crate::ui::Ui;
-use crate::ui::renderer::{Effect, renderer};
+use crate::ui::renderer::{Effect, Renderer, renderer};
 
 /// A command at work on a project.
 #[derive(Debug)]
@@ -33,6 +35,18 @@ pub(crate) struct Session<'a> {
     pub(crate) separator: Separator,
     pub(crate) cancel: CancellationToken,
     pub(crate) build: BuildSettings,
+    pub(crate) pulls: Pulls,
+    /// Takes the lines of hooks, (source, line); where there is none, they are news.
+    pub(crate) hook_lines: Option<mpsc::UnboundedSender<(String, String)>>,
+}
+
+/// What a failed pull means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pulls {
+    /// Nothing, where the image can be built.
+    OptionalWhereBuilt,
+    /// Failure.
+    Required,
 }
 
 impl<'a> Session<'a> {
@@ -51,6 +65,8 @@ impl<'a> Session<'a> {
             separator: separator(context),
             cancel: CancellationToken::new(),
             build: BuildSettings::default(),
+            pulls: Pulls::OptionalWhereBuilt,
+            hook_lines: None,
             project,
         })
     }
@@ -156,7 +172,7 @@ impl<'a> Session<'a> {
             tokio::select! {
                 biased;
                 event = news.recv() => match event {
-                    Some(event) => shown.event(&event),
+                    Some(event) => self.show(shown.as_mut(), event),
                     None => break (&mut running).await,
                 },
                 _ = ticks.tick() => shown.tick(),
@@ -165,6 +181,13 @@ impl<'a> Session<'a> {
         };
         shown.finish();
         report.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    fn show(&self, shown: &mut dyn Renderer, event: ApplyEvent) {
+        match (event, &self.hook_lines) {
+            (ApplyEvent::Output { source, line }, Some(lines)) => drop(lines.send((source, line))),
+            (event, _) => shown.event(&event),
+        }
     }
 
     /// Whether the run has an effect.
@@ -184,6 +207,9 @@ impl<'a> Session<'a> {
     }
 
     fn buildable_images(&self) -> Vec<String> {
+        if self.pulls == Pulls::Required {
+            return Vec::new();
+        }
         let built = self
             .project
             .services

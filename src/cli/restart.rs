@@ -25,7 +25,7 @@ pub(super) struct RestartArgs {
 
 /// Restarts services.
 pub(super) async fn cmd_restart(ui: &Ui, context: &Context, args: &RestartArgs) -> CommandResult {
-    let existing = Existing::open(ui, context).await?;
+    let existing = Existing::open(ui, context, &args.services).await?;
     let session = &existing.session;
     check_services(&session.project, &args.services)?;
     let reach = if args.no_deps {

@@ -36,7 +36,7 @@ pub(super) struct RmArgs {
 
 /// Removes stopped containers.
 pub(super) async fn cmd_rm(ui: &Ui, context: &Context, args: &RmArgs) -> CommandResult {
-    let mut existing = Existing::open(ui, context).await?;
+    let mut existing = Existing::open(ui, context, &args.services).await?;
     check_services(&existing.session.project, &args.services)?;
     if args.stop {
         let session = &existing.session;

@@ -246,7 +246,7 @@ fn customise(
         service.working_dir.clone_from(directory);
     }
     service.tty = tty == Tty::Yes;
-    service.stdin_open = args.interactive.unwrap_or(!args.detach);
+    service.stdin_open = args.interactive.unwrap_or(true);
     Ok(service)
 }
 

@@ -33,7 +33,7 @@ pub(super) struct StartArgs {
 
 /// Starts services.
 pub(super) async fn cmd_start(ui: &Ui, context: &Context, args: &StartArgs) -> CommandResult {
-    let mut existing = Existing::open(ui, context).await?;
+    let mut existing = Existing::open(ui, context, &args.services).await?;
     check_services(&existing.session.project, &args.services)?;
     narrow(&mut existing, &args.services)?;
     let session = &existing.session;

@@ -21,7 +21,7 @@ pub(super) struct StopArgs {
 
 /// Stops services.
 pub(super) async fn cmd_stop(ui: &Ui, context: &Context, args: &StopArgs) -> CommandResult {
-    let existing = Existing::open(ui, context).await?;
+    let existing = Existing::open(ui, context, &args.services).await?;
     let session = &existing.session;
     check_services(&session.project, &args.services)?;
     let plan = plan::stop(

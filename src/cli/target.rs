@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use hoist::engine::member::Member;
-use hoist::load::{self, LoadRequest, Resources};
+use hoist::load::{self, LoadRequest, Phase, Resources};
 use hoist::model::Project;
 
 use crate::cli::context::is_true;
@@ -105,8 +105,11 @@ impl Context {
                 project: None,
             });
         }
+        // What exists may still have to be removed when the files ask for one name twice.
+        let mut request = self.load_request();
+        request.skip.push(Phase::ContainerNames);
         match (
-            self.load(ui, self.load_request()).await,
+            self.load(ui, request).await,
             self.variable("COMPOSE_PROJECT_NAME"),
         ) {
             (Ok(project), _) => Ok(Target {

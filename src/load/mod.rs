@@ -168,7 +168,7 @@ fn load_project(loader: &mut Loader<'_>) -> Result<crate::model::Project, Failur
     if resolve && request.env_files_of == EnvFiles::Selected {
         files::resolve_env_files(&mut project, tree, &mut loader.report)?;
     }
-    if request.runs(Phase::Consistency) {
+    if request.runs(Phase::Consistency) && request.runs(Phase::ContainerNames) {
         check::container_names(&project, tree)?;
     }
     Ok(project)

@@ -18,6 +18,8 @@ pub enum Phase {
     PathResolution,
     /// Rules across services and resources.
     Consistency,
+    /// That no two services have one container name: no rule for commands that only act on what exists.
+    ContainerNames,
     /// Reading of `env_file`.
     EnvironmentResolution,
 }

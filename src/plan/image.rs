@@ -143,32 +143,68 @@ pub fn plan_images(project: &Project, observed: &ObservedState, options: &ImageO
                 .or_insert_with(|| plan.add(action, Cause::Missing, &[]));
         }
     }
+    let builds = plan_builds(project, observed, options, (&mut plan, &pulls));
+    order_builds(project, &mut plan, &builds);
+    plan
+}
+
+/// The builds of the services, and of those whose images they take as contexts, which need not be selected.
+fn plan_builds(
+    project: &Project,
+    observed: &ObservedState,
+    options: &ImageOptions,
+    (plan, pulls): (&mut Plan, &IndexMap<String, NodeId>),
+) -> IndexMap<String, NodeId> {
     let mut builds: IndexMap<String, NodeId> = IndexMap::new();
-    for service in services() {
+    let mut open: Vec<(&Service, Option<Cause>)> = project
+        .services
+        .values()
+        .rev()
+        .map(|service| (service, None))
+        .collect();
+    while let Some((service, needed)) = open.pop() {
+        if service.provider.is_some() || builds.contains_key(&service.name) {
+            continue;
+        }
         let name = image_name(project, service, options.separator.as_char());
-        if let Some(cause) = build_cause(service, &name, observed, options) {
-            let after: Vec<_> = pulls.get(&name).copied().into_iter().collect();
-            if let Some(action) = build_action(project, service, options.separator) {
-                builds
-                    .entry(service.name.clone())
-                    .or_insert_with(|| plan.add(action, cause, &after));
+        let cause = build_cause(service, &name, observed, options);
+        let Some(cause) = cause.map(|cause| needed.unwrap_or(cause)) else {
+            continue;
+        };
+        let Some(action) = build_action(project, service, options.separator) else {
+            continue;
+        };
+        let after: Vec<_> = pulls.get(&name).copied().into_iter().collect();
+        builds.insert(service.name.clone(), plan.add(action, cause, &after));
+        for other in build_contexts(service) {
+            if let Some(other) = project.find_service(other) {
+                let cause = Cause::NeededBy {
+                    service: service.name.clone(),
+                };
+                open.push((other, Some(cause)));
             }
         }
     }
-    order_builds(project, &mut plan, &builds);
-    plan
+    builds
+}
+
+/// The services whose images a build takes as contexts.
+fn build_contexts(service: &Service) -> impl Iterator<Item = &str> {
+    let contexts = service
+        .build
+        .iter()
+        .flat_map(|build| build.additional_contexts.values());
+    contexts.filter_map(|context| context.strip_prefix("service:"))
 }
 
 /// A build whose context is another service's image comes after it.
 fn order_builds(project: &Project, plan: &mut Plan, builds: &IndexMap<String, NodeId>) {
     for (name, node) in builds {
-        let contexts = project
-            .services
-            .get(name)
-            .and_then(|service| service.build.as_ref())
+        for other in project
+            .find_service(name)
             .into_iter()
-            .flat_map(|build| build.additional_contexts.values());
-        for other in contexts.filter_map(|context| context.strip_prefix("service:")) {
+            .flat_map(build_contexts)
+        {
             if let Some(before) = builds.get(other).filter(|before| *before != node) {
                 plan.order(*before, *node);
             }

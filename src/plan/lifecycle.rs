@@ -29,6 +29,19 @@ pub fn stop(
             .flatten()
             .copied()
             .collect();
+        if project
+            .services
+            .get(name)
+            .is_some_and(|service| service.provider.is_some())
+        {
+            let action = Action::Provide {
+                service: name.to_owned(),
+                verb: "stop",
+            };
+            let node = plan.add(action, Cause::Requested { option: "stop" }, &after);
+            stopped.insert(name, vec![node]);
+            continue;
+        }
         let nodes = replicas(observed, name)
             .map(|container| {
                 let after =

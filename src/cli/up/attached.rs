@@ -39,19 +39,27 @@ enum Ended {
 }
 
 pub(super) async fn up(
-    session: &Session<'_>,
+    session: &mut Session<'_>,
     args: &UpArgs,
     plan: Plan,
     observed: &ObservedState,
 ) -> CommandResult {
     let (out, written) = mpsc::unbounded_channel();
     let services = followed(session, args);
+    let watched = watched(session, args);
     let separator = session.separator.as_char();
     let follower = Arc::new(Follower::new(
         Arc::clone(&session.engine),
         format!("{}{separator}", session.project.name),
-        services.clone(),
+        (services.clone(), watched.clone()),
+        out.clone(),
+    ));
+    let (hook_lines, lines) = mpsc::unbounded_channel();
+    session.hook_lines = Some(hook_lines);
+    tokio::spawn(pass_hook_lines(
+        lines,
         out,
+        format!("{}{separator}", session.project.name),
     ));
     announce(session, &plan, observed, &services, &follower)?;
     let writing = tokio::spawn(write(
@@ -64,7 +72,8 @@ pub(super) async fn up(
         ..EventRequest::default()
     };
     let mut events = session.engine.events(&request).await?;
-    let before: Vec<_> = running(observed, &services)
+    let either = [services.as_slice(), watched.as_slice()].concat();
+    let before: Vec<_> = running(observed, &either)
         .into_iter()
         .map(|container| {
             (
@@ -80,17 +89,16 @@ pub(super) async fn up(
     let mut following = Following::new(args);
     let ended = {
         let run = session.run_to_report("up", plan, Some(Arc::clone(&follower) as _));
-        following
-            .follow(session, &follower, &mut events, run)
-            .await?
+        following.follow(session, &follower, &mut events, run).await
     };
-    let status = finish(
-        session,
-        args,
-        ended,
-        (&follower, &mut following, &mut events),
-    )
-    .await;
+    let status = match ended {
+        Ok(ended) => {
+            let rest = (&*follower, &mut following, &mut events);
+            finish(session, args, ended, rest).await
+        }
+        Err(error) => Err(error),
+    };
+    session.hook_lines = None;
     drop(follower);
     // Whatever is still read ends with its container; what was read is written.
     drop(tokio::time::timeout(std::time::Duration::from_secs(2), writing).await);
@@ -138,6 +146,32 @@ fn announce(
         .ui
         .print(format_args!("Attaching to {}\n", names.join(", ")))?;
     Ok(())
+}
+
+/// The services whose end counts: the named ones, or all.
+fn watched(session: &Session<'_>, args: &UpArgs) -> Vec<String> {
+    if args.services.is_empty() {
+        return session.project.services.keys().cloned().collect();
+    }
+    args.services.clone()
+}
+
+/// Lines of hooks appear among the logs, under the name of their container with an arrow (behaviours.md B188).
+async fn pass_hook_lines(
+    mut lines: mpsc::UnboundedReceiver<(String, String)>,
+    out: mpsc::UnboundedSender<Written>,
+    prefix: String,
+) {
+    while let Some((source, mut line)) = lines.recv().await {
+        line.push('\n');
+        let name = source.strip_prefix(&prefix).unwrap_or(&source).to_owned();
+        if out
+            .send(Written::Piece(name, Channel::Stdout, line.into()))
+            .is_err()
+        {
+            return;
+        }
+    }
 }
 
 /// The one task that writes.
@@ -293,8 +327,11 @@ impl Following {
             .is_some_and(|state| state.restarting == Some(true));
         let (service, name) = follower.end(id).await?;
         let suffix = if restarting { " (restarting)" } else { "" };
-        follower.say(&name, format!("exited with code {code}{suffix}"));
-        if restarting {
+        follower.say(
+            (&service, &name),
+            format!("exited with code {code}{suffix}"),
+        );
+        if restarting || !follower.watches(&service) {
             return None;
         }
         if self.exit_code_from.as_deref() == Some(&service) {

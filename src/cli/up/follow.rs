@@ -44,7 +44,8 @@ struct Followed {
 pub(super) struct Follower {
     engine: Arc<dyn Engine>,
     prefix: String,
-    services: Vec<String>,
+    shown: Vec<String>,
+    watched: Vec<String>,
     out: UnboundedSender<Written>,
     state: Mutex<HashMap<String, Followed>>,
 }
@@ -53,13 +54,14 @@ impl Follower {
     pub(super) fn new(
         engine: Arc<dyn Engine>,
         prefix: String,
-        services: Vec<String>,
+        (shown, watched): (Vec<String>, Vec<String>),
         out: UnboundedSender<Written>,
     ) -> Self {
         Self {
             engine,
             prefix,
-            services,
+            shown,
+            watched,
             out,
             state: Mutex::default(),
         }
@@ -70,9 +72,19 @@ impl Follower {
         name.strip_prefix(&self.prefix).unwrap_or(name)
     }
 
-    /// Whether a service is followed.
+    /// Whether the output of a service is shown.
+    fn shows(&self, service: &str) -> bool {
+        self.shown.iter().any(|name| name == service)
+    }
+
+    /// Whether the end of a service counts.
+    pub(super) fn watches(&self, service: &str) -> bool {
+        self.watched.iter().any(|name| name == service)
+    }
+
+    /// Whether a service is followed for either reason.
     pub(super) fn follows(&self, service: &str) -> bool {
-        self.services.iter().any(|name| name == service)
+        self.shows(service) || self.watches(service)
     }
 
     /// Whether a container is followed.
@@ -80,9 +92,12 @@ impl Follower {
         self.lock().contains_key(id)
     }
 
-    /// Number of followed containers that have not ended.
+    /// Number of containers whose end counts and that have not ended.
     pub(super) fn running(&self) -> usize {
-        self.lock().len()
+        self.lock()
+            .values()
+            .filter(|followed| self.watches(&followed.service))
+            .count()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Followed>> {
@@ -91,6 +106,9 @@ impl Follower {
 
     /// Attaches to what the container prints from now on.
     pub(super) async fn attach(&self, service: &str, id: &str, name: &str) {
+        if !self.shows(service) {
+            return self.follow(service, id, name, None);
+        }
         let tty = self
             .engine
             .inspect_container(id)
@@ -111,6 +129,9 @@ impl Follower {
 
     /// Goes on with a container that another command started, from this time on.
     pub(super) async fn resume(&self, service: &str, id: &str, name: &str, since: String) {
+        if !self.shows(service) {
+            return self.follow(service, id, name, None);
+        }
         let options = LogOptions {
             follow: true,
             since: Some(since),
@@ -122,7 +143,9 @@ impl Follower {
 
     fn follow(&self, service: &str, id: &str, name: &str, stream: Option<LogStream>) {
         let shown = self.log_name(name).to_owned();
-        drop(self.out.send(Written::Source(shown.clone())));
+        if self.shows(service) {
+            drop(self.out.send(Written::Source(shown.clone())));
+        }
         let out = self.out.clone();
         let reading = stream.map(|mut stream| {
             tokio::spawn(async move {
@@ -157,8 +180,11 @@ impl Follower {
         Some((followed.service, followed.name))
     }
 
-    /// Writes a line about a container.
-    pub(super) fn say(&self, name: &str, text: String) {
+    /// Writes a line about a container whose output is shown.
+    pub(super) fn say(&self, (service, name): (&str, &str), text: String) {
+        if !self.shows(service) {
+            return;
+        }
         drop(
             self.out
                 .send(Written::Status(self.log_name(name).to_owned(), text)),

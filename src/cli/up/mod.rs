@@ -117,7 +117,7 @@ pub(crate) async fn cmd_up(ui: &Ui, context: &Context, args: &UpArgs) -> Command
             "--wait cannot be combined with --abort-on-container-exit, --attach or --attach-dependencies",
         ));
     }
-    let session = open(ui, context, args).await?;
+    let mut session = open(ui, context, args).await?;
     let observed = session
         .prepare_images(&args.images.options(&session)?)
         .await?;
@@ -130,7 +130,7 @@ pub(crate) async fn cmd_up(ui: &Ui, context: &Context, args: &UpArgs) -> Command
     if args.detach || args.wait || context.global().dry_run {
         return detached(&session, plan, args, limit).await;
     }
-    attached::up(&session, args, plan, &observed).await
+    attached::up(&mut session, args, plan, &observed).await
 }
 
 /// Loads the project as the flags change it.
