@@ -329,9 +329,7 @@ fn load_tree(ui: &Ui, mut request: LoadRequest) -> Result<LoadedTree, CommandErr
         request.stdin = Some(text);
     }
     let loaded = load::load_tree(&request)?;
-    for warning in &loaded.warnings {
-        ui.warn(warning);
-    }
+    ui.file_warnings(&loaded.warnings);
     Ok(loaded)
 }
 

@@ -89,9 +89,7 @@ impl Context {
             request.stdin = Some(text);
         }
         let loaded = load::load(&request)?;
-        for warning in &loaded.warnings {
-            ui.warn(warning);
-        }
+        ui.file_warnings(&loaded.warnings);
         Ok(loaded.project)
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     include,
-    layer::{self, Loader, Scope},
+    layer::{self, Loader, Prepared, Scope},
     merge,
     node::{Map, Node, Span, Value},
     report::{Failure, Failures},
@@ -209,7 +209,12 @@ impl Run<'_, '_> {
         let mut tree = Map::new();
         let mut resets = Resets::default();
         for document in documents.iter() {
-            let (own, found) = self.loader.prepare(document.clone(), self.scope)?;
+            let Prepared {
+                own,
+                resets: found,
+                wrong,
+            } = self.loader.prepare(document.clone(), self.scope)?;
+            wrong.failures.into_result()?;
             found.apply(&mut tree);
             merge::merge_files(&mut tree, own)?;
             unicity::enforce(&mut tree)?;

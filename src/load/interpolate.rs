@@ -77,26 +77,30 @@ static CASTS: LazyLock<Rules<Cast>> = LazyLock::new(|| {
 
 /// Substitutes the variables of a whole tree in place.
 ///
-/// # Errors
-/// Fails with every value that has a wrong format, misses a required variable, or is not of its type.
-pub(super) fn interpolate(
-    tree: &mut Node,
-    environment: &EnvMap,
-    report: &mut Report,
-) -> Result<(), Failures> {
+/// Every value that has a wrong format, misses a required variable, or is not of its type stays as it is and is told.
+pub(super) fn interpolate(tree: &mut Node, environment: &EnvMap, report: &mut Report) -> Wrong {
     let mut walk = Walk {
         environment,
         report,
-        failures: Failures::default(),
+        wrong: Wrong::default(),
     };
     walk.node(tree, Path::ROOT, Some(Rules::<Cast>::ROOT));
-    walk.failures.into_result()
+    walk.wrong
+}
+
+/// What could not be substituted.
+#[derive(Debug, Default)]
+pub(super) struct Wrong {
+    /// Why.
+    pub(super) failures: Failures,
+    /// Which values.
+    pub(super) values: Vec<Span>,
 }
 
 /// Substitutes one text that stands at a place, such as the project's name.
 ///
 /// # Errors
-/// Fails where [`interpolate`] does.
+/// Fails where the text has a wrong format or misses a required variable.
 pub(super) fn interpolate_text(
     text: &str,
     span: Span,
@@ -104,14 +108,16 @@ pub(super) fn interpolate_text(
     report: &mut Report,
 ) -> Result<String, Failures> {
     let mut node = Node::text(text, span);
-    interpolate(&mut node, environment, report)?;
+    interpolate(&mut node, environment, report)
+        .failures
+        .into_result()?;
     Ok(node.scalar_text().unwrap_or_default())
 }
 
 struct Walk<'a> {
     environment: &'a EnvMap,
     report: &'a mut Report,
-    failures: Failures,
+    wrong: Wrong,
 }
 
 impl Walk<'_> {
@@ -140,15 +146,22 @@ impl Walk<'_> {
                 if let Some(cast) = state.and_then(|at| CASTS.rule(at)) {
                     match self.cast(text, cast, span) {
                         Ok(value) => node.value = value,
-                        Err(problem) => self
-                            .failures
-                            .0
-                            .push(Failure::new(format!("`{path}` {problem}")).at(span, "")),
+                        Err(problem) => {
+                            self.fail(
+                                Failure::new(format!("`{path}` {problem}")).at(span, ""),
+                                span,
+                            );
+                        }
                     }
                 }
             }
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
         }
+    }
+
+    fn fail(&mut self, failure: Failure, span: Span) {
+        self.wrong.failures.0.push(failure);
+        self.wrong.values.push(span);
     }
 
     fn substitute(&mut self, text: &str, span: Span, path: Path<'_>) -> Option<String> {
@@ -170,7 +183,7 @@ impl Walk<'_> {
             Ok(substituted) => Some(substituted),
             Err(error) => {
                 let failure = self.failure(error, text, span, path);
-                self.failures.0.push(failure);
+                self.fail(failure, span);
                 None
             }
         }

@@ -13,7 +13,9 @@ use std::{collections::HashMap, path::PathBuf, rc::Rc};
 use super::{
     canonical, defaults, document,
     env::EnvMap,
-    extends, include, interpolate, merge,
+    extends, include,
+    interpolate::{self, Wrong},
+    merge,
     node::{Map, Node, Value},
     path::Path,
     report::{Failure, Failures, Report},
@@ -49,6 +51,16 @@ pub(super) struct Scope {
     pub(super) included: Vec<String>,
     /// Whether paths are resolved at the end.
     pub(super) paths: PathResolution,
+}
+
+/// A document ready to be merged.
+pub(super) struct Prepared {
+    /// Its mapping.
+    pub(super) own: Map,
+    /// What it clears in earlier files.
+    pub(super) resets: Resets,
+    /// What could not be substituted.
+    pub(super) wrong: Wrong,
 }
 
 /// Whether the paths of a scope are resolved.
@@ -108,7 +120,9 @@ impl<'r> Loader<'r> {
         if scope.paths == PathResolution::Yes {
             resolve_path::resolve(&mut tree, &scope.base, &scope.environment)?;
         }
-        defaults::resolve_environment(&mut tree, &scope.environment);
+        if self.request.runs(Phase::Interpolation) {
+            defaults::resolve_environment(&mut tree, &scope.environment);
+        }
         Ok(tree)
     }
 
@@ -121,7 +135,11 @@ impl<'r> Loader<'r> {
         scope: &Scope,
         included: &[String],
     ) -> Result<(), Failures> {
-        let (mut own, resets) = self.prepare(document, scope)?;
+        let Prepared {
+            mut own,
+            resets,
+            wrong,
+        } = self.prepare(document, scope)?;
         include::apply(self, &mut own, scope, included, &resets)?;
         resets.apply(tree);
         extends::apply(self, &mut own, file, scope, &resets)?;
@@ -130,33 +148,39 @@ impl<'r> Loader<'r> {
         } else {
             merge::merge_files(tree, own)?;
         }
-        unicity::enforce(tree)?;
-        schema::check(tree)?;
-        self.drop_version(tree, file);
+        // What is wrong with single values does not hide what else is wrong.
+        let mut failures = wrong.failures;
+        let unique = unicity::enforce(tree);
+        failures.absorb(schema::check(tree), &wrong.values);
+        let told = [wrong.values, failures.places()].concat();
+        failures.absorb(unique, &told);
+        failures.into_result()?;
+        self.drop_version(tree);
         self.finish(tree)
     }
 
     /// Takes the instructions out of a document and substitutes its variables.
     ///
     /// # Errors
-    /// Fails where it is no mapping, or a variable is wrong.
+    /// Fails where it is no mapping.
     pub(super) fn prepare(
         &mut self,
         mut document: Node,
         scope: &Scope,
-    ) -> Result<(Map, Resets), Failures> {
+    ) -> Result<Prepared, Failure> {
         let resets = Resets::take(&mut document);
         let (span, kind) = (document.span, document.kind());
-        if self.request.runs(Phase::Interpolation) {
-            interpolate::interpolate(&mut document, &scope.environment, &mut self.report)?;
-        }
+        let wrong = if self.request.runs(Phase::Interpolation) {
+            interpolate::interpolate(&mut document, &scope.environment, &mut self.report)
+        } else {
+            Wrong::default()
+        };
         match document.value {
-            Value::Map(map) => Ok((map, resets)),
+            Value::Map(own) => Ok(Prepared { own, resets, wrong }),
             _ => Err(Failure::new(format!(
                 "top-level object must be a mapping, this is a {kind}"
             ))
-            .at(span, "")
-            .into()),
+            .at(span, "")),
         }
     }
 
@@ -170,13 +194,12 @@ impl<'r> Loader<'r> {
         Ok(())
     }
 
-    fn drop_version(&mut self, tree: &mut Map, file: &str) {
+    fn drop_version(&mut self, tree: &mut Map) {
         if let Some(version) = tree.shift_remove("version") {
             self.report.warn(
-                Failure::new(format!(
-                    "{file}: the attribute `version` is obsolete, it will be ignored, please remove it to avoid \
-                     potential confusion"
-                ))
+                Failure::new(
+                    "the attribute `version` is obsolete, it will be ignored, please remove it to avoid potential confusion",
+                )
                 .at(version.key, ""),
             );
         }

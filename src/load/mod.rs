@@ -208,7 +208,12 @@ fn load_merged(loader: &mut Loader<'_>) -> Result<Merged, Failures> {
     }
     if request.runs(Phase::Normalization) {
         tree.insert("name".to_owned(), Node::text(name.clone(), Span::NOWHERE));
-        defaults::normalize(&mut tree, &name, &environment);
+        let nothing = env::EnvMap::new();
+        let known = match request.runs(Phase::Interpolation) {
+            true => environment.as_ref(),
+            false => &nothing,
+        };
+        defaults::normalize(&mut tree, &name, known);
     }
     Ok(Merged {
         name,

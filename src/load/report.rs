@@ -31,6 +31,11 @@ impl Failure {
         self
     }
 
+    /// Says whether it points at one of these places.
+    fn touches(&self, spans: &[Span]) -> bool {
+        self.places.iter().any(|(place, _)| spans.contains(place))
+    }
+
     /// Adds a hint.
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
@@ -51,6 +56,24 @@ impl Failure {
 pub(super) struct Failures(pub(super) Vec<Failure>);
 
 impl Failures {
+    /// Adds the failures of a later phase, without those about values that are wrong already.
+    pub(super) fn absorb(&mut self, result: Result<(), Self>, wrong: &[Span]) {
+        if let Err(later) = result {
+            self.0.extend(
+                later
+                    .0
+                    .into_iter()
+                    .filter(|failure| !failure.touches(wrong)),
+            );
+        }
+    }
+
+    /// Returns every place that is pointed at.
+    pub(super) fn places(&self) -> Vec<Span> {
+        let places = self.0.iter().flat_map(|failure| &failure.places);
+        places.map(|(place, _)| *place).collect()
+    }
+
     /// Fails where anything was collected.
     pub(super) fn into_result(self) -> Result<(), Self> {
         if self.0.is_empty() { Ok(()) } else { Err(self) }

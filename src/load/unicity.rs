@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::LazyLock};
 use super::{
     node::{Map, Node, Value},
     path::{Path, Rules},
-    report::Failure,
+    report::{Failure, Failures},
     short,
 };
 
@@ -65,35 +65,38 @@ static RULES: LazyLock<Rules<Index>> = LazyLock::new(|| {
 /// Keeps the last of equal entries, in the place of the first.
 ///
 /// # Errors
-/// Fails where an entry has no key.
-pub(super) fn enforce(tree: &mut Map) -> Result<(), Failure> {
-    visit(tree, Path::ROOT, Rules::<Index>::ROOT)
+/// Fails with every entry that has no key.
+pub(super) fn enforce(tree: &mut Map) -> Result<(), Failures> {
+    let mut failures = Failures::default();
+    visit(tree, Path::ROOT, Rules::<Index>::ROOT, &mut failures);
+    failures.into_result()
 }
 
-fn visit(map: &mut Map, path: Path<'_>, state: usize) -> Result<(), Failure> {
+fn visit(map: &mut Map, path: Path<'_>, state: usize, failures: &mut Failures) {
     for (key, node) in map {
         let Some(next) = RULES.key(state, key) else {
             continue;
         };
         match &mut node.value {
-            Value::Map(child) => visit(child, path.key(key), next)?,
+            Value::Map(child) => visit(child, path.key(key), next, failures),
             Value::List(list) => {
                 if let Some(index) = RULES.rule(next) {
-                    deduplicate(list, index, path.key(key))?;
+                    deduplicate(list, index, path.key(key), failures);
                 }
             }
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}
         }
     }
-    Ok(())
 }
 
-fn deduplicate(list: &mut Vec<Node>, index: Index, path: Path<'_>) -> Result<(), Failure> {
+fn deduplicate(list: &mut Vec<Node>, index: Index, path: Path<'_>, failures: &mut Failures) {
     let mut places: HashMap<String, usize> = HashMap::with_capacity(list.len());
     let mut kept: Vec<Node> = Vec::with_capacity(list.len());
     for (number, node) in std::mem::take(list).into_iter().enumerate() {
         let Some(key) = key_of(&node, index) else {
-            return Err(no_key(&node, index, path.index(number)));
+            failures.0.push(no_key(&node, index, path.index(number)));
+            kept.push(node);
+            continue;
         };
         match places.get(&key) {
             Some(place) => kept[*place] = node,
@@ -104,7 +107,6 @@ fn deduplicate(list: &mut Vec<Node>, index: Index, path: Path<'_>) -> Result<(),
         }
     }
     *list = kept;
-    Ok(())
 }
 
 fn no_key(node: &Node, index: Index, path: Path<'_>) -> Failure {

@@ -241,6 +241,17 @@ impl Ui {
         ));
     }
 
+    /// Prints what is odd about the project's files: with excerpts for people, on one line each for programs.
+    pub(crate) fn file_warnings(&self, warnings: &[hoist::load::Diagnostic]) {
+        if self.progress == Progress::Json || self.progress == Progress::Tty {
+            self.diagnostics(warnings);
+            return;
+        }
+        for warning in warnings {
+            self.warn(warning);
+        }
+    }
+
     /// Prints what is wrong with the project's files.
     pub(crate) fn diagnostics(&self, diagnostics: &[hoist::load::Diagnostic]) {
         let mut err = std::io::stderr().lock();
