@@ -11,6 +11,7 @@ use hoist::runtime::container::request::{
     Namespace, Namespaces, NewPrivileges, PathProtection, Process, Rootfs, Seccomp, Stdin, Stdio,
     Verdict,
 };
+use hoist::runtime::container::seccomp::default_program;
 use hoist::runtime::keeper::{ExitNotice, KeeperClient, KeeperPaths, Output, OutputItem, Started};
 
 pub(super) type TestResult = Result<(), Box<dyn Error>>;
@@ -317,7 +318,7 @@ pub(super) fn process(argv: &[&str]) -> Process {
         group_add: Vec::new(),
         capabilities: DEFAULT_CAPABILITIES,
         privileges: NewPrivileges::Allowed,
-        seccomp: Seccomp::Unconfined,
+        seccomp: Seccomp::Program(default_program(DEFAULT_CAPABILITIES)),
         rlimits: Vec::new(),
         oom_score_adj: None,
         apparmor: None,

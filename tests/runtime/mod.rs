@@ -2,7 +2,13 @@
 
 mod archive;
 mod container;
+mod escape;
+mod exec;
 mod fixture;
 mod image;
+mod keeper;
+mod limit;
 mod network;
 mod registry;
+mod speed;
+mod terminal;

@@ -27,7 +27,6 @@ pub(super) struct Performer<'a> {
     sender: &'a Sender,
     cgroups: Vec<OwnedFd>,
     sources: Vec<OwnedFd>,
-    null: Option<OwnedFd>,
     root: Option<OwnedFd>,
     proc: Option<OwnedFd>,
     empty: Option<OwnedFd>,
@@ -51,7 +50,6 @@ impl<'a> Performer<'a> {
             sender,
             cgroups,
             sources: Vec::new(),
-            null: None,
             root: None,
             proc: None,
             empty: None,
@@ -107,7 +105,6 @@ impl<'a> Performer<'a> {
             SetupOp::OpenSource {
                 path, recursion, ..
             } => self.open_source(path, *recursion),
-            SetupOp::OpenNull => self.open_null(),
             SetupOp::OwnMounts => own_mounts(),
             SetupOp::MountRoot {
                 lower,
@@ -183,25 +180,6 @@ impl<'a> Performer<'a> {
             format!("open the source `{}`", path.display())
         })?;
         self.sources.push(source);
-        Ok(())
-    }
-
-    fn open_null(&mut self) -> Step {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let null = named(rustix::mount::open_tree(CWD, "/dev/null", flags), || {
-            "open `/dev/null`".into()
-        })?;
-        let stat = named(rustix::fs::statat(&null, "", AtFlags::EMPTY_PATH), || {
-            "look at `/dev/null`".into()
-        })?;
-        let character = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
-        if !character || stat.st_rdev != rustix::fs::makedev(1, 3) {
-            return Err((
-                "use `/dev/null`".into(),
-                io::Error::other("it is another file"),
-            ));
-        }
-        self.null = Some(null);
         Ok(())
     }
 
@@ -363,15 +341,25 @@ impl<'a> Performer<'a> {
             return Ok(());
         };
         let cover = if rootfs::is_directory(target.as_fd())? {
-            clone_mount(self.empty_folder()?)?
+            match &self.empty {
+                Some(empty) => clone_mount(empty.as_fd())?,
+                None => return self.first_empty_folder(target.as_fd()),
+            }
         } else {
-            let null = self
-                .null
-                .as_ref()
-                .ok_or_else(|| io::Error::other("`/dev/null` was not opened"))?;
-            clone_mount(null.as_fd())?
+            clone_mount(self.null()?.as_fd())?
         };
         attach(cover.as_fd(), target.as_fd())
+    }
+
+    /// Our own node; looked at again, because something of the user's may have been mounted over it.
+    fn null(&self) -> io::Result<OwnedFd> {
+        let null = rootfs::resolve(self.root(), "/dev/null")?;
+        let stat = rustix::fs::statat(&null, "", AtFlags::EMPTY_PATH)?;
+        let character = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+        if !character || stat.st_rdev != rustix::fs::makedev(1, 3) {
+            return Err(io::Error::other("`/dev/null` is another file"));
+        }
+        Ok(null)
     }
 
     fn existing(&self, path: &str) -> io::Result<Option<OwnedFd>> {
@@ -389,20 +377,16 @@ impl<'a> Performer<'a> {
         }
     }
 
-    /// One read-only folder covers all masked ones.
-    fn empty_folder(&mut self) -> io::Result<BorrowedFd<'_>> {
-        if self.empty.is_none() {
-            let options = [
-                ("size".to_owned(), "0k".to_owned()),
-                ("nr_inodes".to_owned(), "1".to_owned()),
-            ];
-            let mount = new_mount("tmpfs", &options, libc::MOUNT_ATTR_RDONLY)?;
-            self.empty = Some(mount);
-        }
-        self.empty
-            .as_ref()
-            .map(AsFd::as_fd)
-            .ok_or_else(|| io::Error::other("no folder for masks"))
+    /// One read-only folder covers all masked ones: the first place gets it, the others clones of it.
+    fn first_empty_folder(&mut self, target: BorrowedFd<'_>) -> io::Result<()> {
+        let options = [
+            ("size".to_owned(), "0k".to_owned()),
+            ("nr_inodes".to_owned(), "1".to_owned()),
+        ];
+        let mount = new_mount("tmpfs", &options, libc::MOUNT_ATTR_RDONLY)?;
+        attach(mount.as_fd(), target)?;
+        self.empty = Some(mount);
+        Ok(())
     }
 
     fn read_only_mount(&self, path: &str) -> io::Result<()> {
@@ -461,6 +445,7 @@ fn mount_root(lower: &[PathBuf], upper: &Path, work: &Path, at: &Path) -> Step {
     let mount = || -> io::Result<()> {
         let filesystem = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         let fs = filesystem.as_fd();
+        rustix::mount::fsconfig_set_string(fs, "source", "overlay")?;
         for layer in lower {
             rustix::mount::fsconfig_set_string(fs, "lowerdir+", layer)?;
         }
@@ -519,6 +504,7 @@ fn new_mount(
     attributes: u64,
 ) -> io::Result<OwnedFd> {
     let context = rustix::mount::fsopen(filesystem, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_set_string(context.as_fd(), "source", filesystem)?;
     for (key, value) in options {
         if value.is_empty() {
             rustix::mount::fsconfig_set_flag(context.as_fd(), key.as_str())?;

@@ -37,8 +37,6 @@ pub(crate) enum SetupOp {
         path: PathBuf,
         recursion: Recursion,
     },
-    /// Clone the host's `/dev/null` (checked to be one) for masks.
-    OpenNull,
     /// A mount namespace of the container's own, cut off from the host's.
     OwnMounts,
     /// Mount the root below the host's tree.
@@ -253,7 +251,6 @@ fn open_sources(
             sources.push((None, mount));
         }
     }
-    steps.push(SetupOp::OpenNull);
     sources
 }
 

@@ -7,7 +7,7 @@ pub(crate) struct Identity {
     pub uid: u32,
     /// Primary group.
     pub gid: u32,
-    /// All other groups.
+    /// All groups.
     pub groups: Vec<u32>,
     /// Home folder.
     pub home: String,
@@ -114,6 +114,8 @@ pub(crate) fn look_up(
     if identity.home.is_empty() {
         "/".clone_into(&mut identity.home);
     }
+    // The primary group is one of the additional ones too (CVE-2022-36109).
+    identity.groups.insert(0, identity.gid);
     deduplicate(&mut identity.groups);
     Ok(identity)
 }
@@ -166,9 +168,9 @@ mod tests {
 
     #[test]
     fn a_name_brings_its_groups_and_an_explicit_group_replaces_them() -> Result<(), UserError> {
-        assert_eq!(find("web", &[])?.groups, [44, 50]);
+        assert_eq!(find("web", &[])?.groups, [33, 44, 50]);
         let identity = find("web:staff", &["logs", "7", "7"])?;
-        assert_eq!((identity.gid, identity.groups), (50, vec![44, 7]));
+        assert_eq!((identity.gid, identity.groups), (50, vec![50, 44, 7]));
         Ok(())
     }
 
