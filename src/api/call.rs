@@ -106,7 +106,8 @@ impl Call {
     /// Takes a request apart and checks its version.
     pub(crate) fn parse(request: Request<Incoming>) -> RuntimeResult<Self> {
         let (version, rest) = negotiate(request.uri().path())?;
-        let segments = rest.split('/').filter(|segment| !segment.is_empty());
+        // Empty segments inside are kept: they are part of a name like `rootfs:/`.
+        let segments = rest.trim_matches('/').split('/');
         let path = segments
             .map(|segment| decode(segment, Plus::Literal))
             .collect();
