@@ -1,6 +1,7 @@
 //! The built-in engine's runtime, against the real kernel; most of it needs root.
 
 mod archive;
+mod build;
 mod container;
 mod escape;
 mod exec;

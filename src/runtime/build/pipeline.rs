@@ -84,7 +84,10 @@ fn dockerfile(request: &BuildRequest) -> Result<(String, String), BuildError> {
         DockerfileSource::Text(text) => return Ok(("Dockerfile".to_owned(), text.clone())),
         DockerfileSource::Context(name) => name.clone(),
     };
-    let text = read_text(&request.context, &name)?;
+    let mut text = read_text(&request.context, &name)?;
+    if text.is_none() && name == "Dockerfile" {
+        text = read_text(&request.context, "dockerfile")?;
+    }
     text.map(|text| (name.clone(), text))
         .ok_or(BuildError::NoDockerfile { name })
 }
@@ -258,6 +261,7 @@ struct Outcome<'a> {
 impl Drop for Outcome<'_> {
     fn drop(&mut self) {
         self.shared.board.put(self.index, self.state.take());
+        self.shared.tell(BuildEvent::StageEnded { stage: self.index });
     }
 }
 

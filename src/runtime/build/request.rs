@@ -167,6 +167,11 @@ pub enum BuildEvent {
         /// Short id of the state after it.
         state: String,
     },
+    /// A stage has come to its end, or failed.
+    StageEnded {
+        /// Its index.
+        stage: usize,
+    },
     /// Something that was asked for is not done, or not needed.
     Warning(String),
     /// Progress of a pull: a message in the API's form.

@@ -1,0 +1,312 @@
+//! The builder on files of its own; a host of steps that notes what it was asked to run and changes a file for it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use hoist::runtime::archive::{Entry, NoRecorder, Root, TarWriter, open_merged};
+use hoist::runtime::build::{
+    BuildError, BuildEvent, BuildHost, BuildRequest, Builder, BuiltImage, CacheUse, HostError,
+    OutputStream, RunStep, build,
+};
+use hoist::runtime::image::{ConfigFile, ImageStore, ImportRequest};
+use rustix::fs::{Mode, OFlags};
+
+use crate::common::has_root;
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+/// `fail` ends with 3; everything else appends its last argument to `/log`.
+#[derive(Default)]
+struct NotingHost {
+    ran: Mutex<Vec<RunStep>>,
+}
+
+impl NotingHost {
+    fn commands(&self) -> Vec<String> {
+        let ran = self.ran.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut commands: Vec<_> = ran.iter().filter_map(|step| step.argv.last().cloned()).collect();
+        commands.sort();
+        commands
+    }
+}
+
+impl BuildHost for NotingHost {
+    fn run(
+        &self,
+        step: &RunStep,
+        output: &mut dyn FnMut(OutputStream, &[u8]),
+    ) -> Result<i64, HostError> {
+        let last = step.argv.last().cloned().unwrap_or_default();
+        output(OutputStream::Stdout, format!("ran {last}\n").as_bytes());
+        self.ran
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push(step.clone());
+        if last == "fail" {
+            return Ok(3);
+        }
+        append(step, &last).map_err(|error| HostError(error.to_string()))?;
+        Ok(0)
+    }
+
+    fn pull(
+        &self,
+        reference: &str,
+        _: Option<&str>,
+        _: &mut dyn FnMut(serde_json::Value),
+    ) -> Result<(), HostError> {
+        Err(HostError(format!("no registry has {reference}")))
+    }
+
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+fn append(step: &RunStep, text: &str) -> TestResult {
+    let root = Root::from_fd(open_merged(&step.lower, Some((&step.upper, &step.work)))?);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND;
+    let fd = rustix::fs::openat(root.fd(), "log", flags, Mode::from_raw_mode(0o644))?;
+    rustix::io::write(&fd, format!("{text}\n").as_bytes())?;
+    Ok(())
+}
+
+struct Bench {
+    _folder: tempfile::TempDir,
+    context: PathBuf,
+    builder: Builder,
+    host: NotingHost,
+    events: Mutex<Vec<BuildEvent>>,
+}
+
+impl Bench {
+    fn new(files: &[(&str, &str)]) -> Result<Self, Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let store = ImageStore::open(&folder.path().join("root"))?;
+        import_base(&store)?;
+        let context = folder.path().join("context");
+        fs::create_dir(&context)?;
+        for (name, content) in files {
+            let path = context.join(name);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            fs::write(path, content)?;
+        }
+        Ok(Self {
+            context,
+            builder: Builder {
+                store,
+                root: folder.path().join("root/build"),
+            },
+            _folder: folder,
+            host: NotingHost::default(),
+            events: Mutex::default(),
+        })
+    }
+
+    fn build(&self, dockerfile: &str) -> Result<BuiltImage, BuildError> {
+        self.build_with(dockerfile, BuildRequest::default())
+    }
+
+    fn build_with(&self, dockerfile: &str, request: BuildRequest) -> Result<BuiltImage, BuildError> {
+        let request = BuildRequest {
+            context: self.context.clone(),
+            dockerfile: hoist::runtime::build::DockerfileSource::Text(dockerfile.to_owned()),
+            ..request
+        };
+        let tell = |event| self.events().push(event);
+        build(&self.builder, &self.host, &request, &tell)
+    }
+
+    fn events(&self) -> std::sync::MutexGuard<'_, Vec<BuildEvent>> {
+        self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn cached(&self) -> usize {
+        let events = std::mem::take(&mut *self.events());
+        events.iter().filter(|event| matches!(event, BuildEvent::Cached { .. })).count()
+    }
+
+    fn config(&self, image: &BuiltImage) -> Result<ConfigFile, Box<dyn std::error::Error>> {
+        Ok(self.builder.store.config_file(&image.id)?)
+    }
+
+    /// The layer directories of an image, the uppermost first.
+    fn layers(&self, image: &BuiltImage) -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
+        let file = self.config(image)?;
+        Ok(self.builder.store.layer_paths(&file.rootfs.diff_ids))
+    }
+
+    fn read(&self, image: &BuiltImage, path: &str) -> Result<String, Box<dyn std::error::Error>> {
+        let layers = self.layers(image)?;
+        let found = layers.iter().map(|layer| layer.join(path)).find(|path| path.exists());
+        Ok(fs::read_to_string(found.ok_or(format!("no {path}"))?)?)
+    }
+}
+
+fn import_base(store: &ImageStore) -> TestResult {
+    let mut nothing = NoRecorder;
+    let mut writer = TarWriter::new(Vec::new(), &mut nothing);
+    writer.header(&Entry::directory("etc"))?;
+    writer.bytes("etc/passwd", b"root:x:0:0::/:\napp:x:1000:1001::/:\n")?;
+    writer.bytes("etc/group", b"extra:x:2000:\n")?;
+    let request = ImportRequest {
+        repository: Some("base".to_owned()),
+        changes: vec!["CMD [\"base\"]".to_owned()],
+        ..ImportRequest::default()
+    };
+    store.import(&writer.finish()?[..], &request)?;
+    Ok(())
+}
+
+fn mode_and_owner(path: &Path) -> std::io::Result<(u32, u32, u32)> {
+    let seen = fs::symlink_metadata(path)?;
+    Ok((seen.mode() & 0o7777, seen.uid(), seen.gid()))
+}
+
+#[test]
+fn only_needed_stages_are_built_and_files_pass_between_them() -> TestResult {
+    if !has_root("only_needed_stages_are_built_and_files_pass_between_them") {
+        return Ok(());
+    }
+    let bench = Bench::new(&[("f", "file")])?;
+    let image = bench.build(
+        "FROM base AS one\nRUN one\nFROM base AS never\nRUN never\nFROM scratch\nCOPY --from=one /log /copied\nCOPY f /d/\n",
+    )?;
+    assert_eq!(bench.host.commands(), ["one"]);
+    assert_eq!(bench.read(&image, "copied")?, "one\n");
+    assert_eq!(bench.read(&image, "d/f")?, "file");
+    let file = bench.config(&image)?;
+    assert_eq!(file.rootfs.diff_ids.len(), 2);
+    let history: Vec<_> = file.history.iter().map(|entry| entry.created_by.as_str()).collect();
+    assert_eq!(history, ["COPY --from=one /log /copied", "COPY f /d/"]);
+    Ok(())
+}
+
+#[test]
+fn a_step_is_taken_from_the_cache_until_what_it_depends_on_changes() -> TestResult {
+    if !has_root("a_step_is_taken_from_the_cache_until_what_it_depends_on_changes") {
+        return Ok(());
+    }
+    let bench = Bench::new(&[("f", "one")])?;
+    let dockerfile = "FROM base\nENV A=1\nCOPY f /f\nRUN x\n";
+    let first = bench.build(dockerfile)?;
+    assert_eq!(bench.cached(), 0);
+    assert_eq!(bench.build(dockerfile)?.id, first.id);
+    assert_eq!(bench.cached(), 3);
+    fs::write(bench.context.join("f"), "two")?;
+    assert_ne!(bench.build(dockerfile)?.id, first.id);
+    assert_eq!(bench.cached(), 1);
+    let skip = BuildRequest {
+        cache: CacheUse::Skip,
+        ..BuildRequest::default()
+    };
+    bench.build_with(dockerfile, skip)?;
+    assert_eq!(bench.cached(), 0);
+    assert_eq!(bench.host.commands().len(), 3);
+    Ok(())
+}
+
+#[test]
+fn copies_have_the_owner_and_mode_that_are_asked_for() -> TestResult {
+    if !has_root("copies_have_the_owner_and_mode_that_are_asked_for") {
+        return Ok(());
+    }
+    let bench = Bench::new(&[("d/x", "x"), ("d/skip", "s"), (".dockerignore", "d/skip\n")])?;
+    let image = bench.build(
+        "FROM base\nCOPY --chown=app:extra d /a\nCOPY --chmod=640 d/x /b\nCOPY --parents d/x /c/\nCOPY <<EOF /e\n$A \"q\"\nEOF\nUSER app\nWORKDIR /w/sub\n",
+    )?;
+    let layers = bench.layers(&image)?;
+    let at = |path: &str| layers.iter().map(|layer| layer.join(path)).find(|p| p.exists());
+    let seen = |path: &str| at(path).ok_or("missing").map(|path| mode_and_owner(&path));
+    assert_eq!(seen("a")??, (0o755, 1000, 2000));
+    assert_eq!(seen("a/x")??, (0o644, 1000, 2000));
+    assert_eq!(seen("b")??, (0o640, 0, 0));
+    assert_eq!(seen("w/sub")??, (0o755, 1000, 1001));
+    assert!(at("a/skip").is_none());
+    assert_eq!(bench.read(&image, "c/d/x")?, "x");
+    assert_eq!(bench.read(&image, "e")?, " \"q\"\n");
+    assert!(bench.build("FROM base\nCOPY d/skip /x").is_err());
+    Ok(())
+}
+
+#[test]
+fn a_step_sees_its_arguments_mounts_and_secrets() -> TestResult {
+    if !has_root("a_step_sees_its_arguments_mounts_and_secrets") {
+        return Ok(());
+    }
+    let bench = Bench::new(&[("f", "file")])?;
+    let request = BuildRequest {
+        args: BTreeMap::from([("A".to_owned(), "given".to_owned())]),
+        secrets: BTreeMap::from([("token".to_owned(), b"s3cret".to_vec())]),
+        ..BuildRequest::default()
+    };
+    let dockerfile = "FROM base\nARG A\nENV B=b-$A\nRUN --mount=type=bind,source=f,target=/in --mount=type=cache,target=/cache --mount=type=secret,id=token,env=TOKEN x\n";
+    let image = bench.build_with(dockerfile, request)?;
+    let ran = bench.host.ran.lock().map_err(|_| "poisoned")?;
+    let step = &ran[0];
+    for expected in ["A=given", "B=b-given", "TOKEN=s3cret"] {
+        assert!(step.env.iter().any(|pair| pair == expected), "{expected}");
+    }
+    let targets: Vec<_> = step.mounts.iter().map(|mount| mount.target.as_str()).collect();
+    assert_eq!(targets, ["/in", "/cache"]);
+    let text = String::from_utf8(bench.config(&image)?.to_bytes())?;
+    assert!(!text.contains("s3cret") && text.contains("RUN |1 A=given"));
+    Ok(())
+}
+
+#[test]
+fn a_failed_step_says_where_and_what() -> TestResult {
+    if !has_root("a_failed_step_says_where_and_what") {
+        return Ok(());
+    }
+    let bench = Bench::new(&[])?;
+    let error = bench.build("FROM base\nRUN fail\nRUN never\n").err().ok_or("built")?;
+    assert_eq!(error.to_string(), "The command '/bin/sh -c fail' returned a non-zero code: 3");
+    let events = bench.events();
+    let excerpt = events.iter().find_map(|event| match event {
+        BuildEvent::Excerpt(text) => Some(text.as_str()),
+        _ => None,
+    });
+    assert!(excerpt.is_some_and(|text| text.contains("ran fail") && text.contains("2 | >>> RUN fail")));
+    assert_eq!(bench.host.commands(), ["fail"]);
+    Ok(())
+}
+
+#[test]
+fn the_same_epoch_gives_the_same_image() -> TestResult {
+    if !has_root("the_same_epoch_gives_the_same_image") {
+        return Ok(());
+    }
+    let build = || -> Result<BuiltImage, Box<dyn std::error::Error>> {
+        let bench = Bench::new(&[("f", "x")])?;
+        let request = BuildRequest {
+            args: BTreeMap::from([("SOURCE_DATE_EPOCH".to_owned(), "1000000000".to_owned())]),
+            ..BuildRequest::default()
+        };
+        Ok(bench.build_with("FROM scratch\nCOPY f /d/f\nWORKDIR /w\n", request)?)
+    };
+    assert_eq!(build()?.id, build()?.id);
+    Ok(())
+}
+
+#[test]
+fn pruning_the_cache_keeps_the_layers_of_images() -> TestResult {
+    if !has_root("pruning_the_cache_keeps_the_layers_of_images") {
+        return Ok(());
+    }
+    let bench = Bench::new(&[("f", "x")])?;
+    let kept = bench.build("FROM base\nCOPY f /kept\n")?;
+    bench.build("FROM base AS a\nCOPY f /gone\nFROM base\nCOPY --from=a /gone /there\n")?;
+    let (keys, _) = bench.builder.prune()?;
+    assert_eq!(keys.len(), 3);
+    assert_eq!(bench.read(&kept, "kept")?, "x");
+    bench.cached();
+    bench.build("FROM base\nCOPY f /kept\n")?;
+    assert_eq!(bench.cached(), 0);
+    Ok(())
+}
