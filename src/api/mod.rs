@@ -11,6 +11,7 @@
 
 mod archive;
 mod bridge;
+mod build;
 mod call;
 mod container;
 mod exec;

@@ -26,8 +26,14 @@ struct NotingHost {
 
 impl NotingHost {
     fn commands(&self) -> Vec<String> {
-        let ran = self.ran.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut commands: Vec<_> = ran.iter().filter_map(|step| step.argv.last().cloned()).collect();
+        let ran = self
+            .ran
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut commands: Vec<_> = ran
+            .iter()
+            .filter_map(|step| step.argv.last().cloned())
+            .collect();
         commands.sort();
         commands
     }
@@ -112,7 +118,11 @@ impl Bench {
         self.build_with(dockerfile, BuildRequest::default())
     }
 
-    fn build_with(&self, dockerfile: &str, request: BuildRequest) -> Result<BuiltImage, BuildError> {
+    fn build_with(
+        &self,
+        dockerfile: &str,
+        request: BuildRequest,
+    ) -> Result<BuiltImage, BuildError> {
         let request = BuildRequest {
             context: self.context.clone(),
             dockerfile: hoist::runtime::build::DockerfileSource::Text(dockerfile.to_owned()),
@@ -123,12 +133,17 @@ impl Bench {
     }
 
     fn events(&self) -> std::sync::MutexGuard<'_, Vec<BuildEvent>> {
-        self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.events
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn cached(&self) -> usize {
         let events = std::mem::take(&mut *self.events());
-        events.iter().filter(|event| matches!(event, BuildEvent::Cached { .. })).count()
+        events
+            .iter()
+            .filter(|event| matches!(event, BuildEvent::Cached { .. }))
+            .count()
     }
 
     fn config(&self, image: &BuiltImage) -> Result<ConfigFile, Box<dyn std::error::Error>> {
@@ -143,7 +158,10 @@ impl Bench {
 
     fn read(&self, image: &BuiltImage, path: &str) -> Result<String, Box<dyn std::error::Error>> {
         let layers = self.layers(image)?;
-        let found = layers.iter().map(|layer| layer.join(path)).find(|path| path.exists());
+        let found = layers
+            .iter()
+            .map(|layer| layer.join(path))
+            .find(|path| path.exists());
         Ok(fs::read_to_string(found.ok_or(format!("no {path}"))?)?)
     }
 }
@@ -182,7 +200,11 @@ fn only_needed_stages_are_built_and_files_pass_between_them() -> TestResult {
     assert_eq!(bench.read(&image, "d/f")?, "file");
     let file = bench.config(&image)?;
     assert_eq!(file.rootfs.diff_ids.len(), 2);
-    let history: Vec<_> = file.history.iter().map(|entry| entry.created_by.as_str()).collect();
+    let history: Vec<_> = file
+        .history
+        .iter()
+        .map(|entry| entry.created_by.as_str())
+        .collect();
     assert_eq!(history, ["COPY --from=one /log /copied", "COPY f /d/"]);
     Ok(())
 }
@@ -221,7 +243,12 @@ fn copies_have_the_owner_and_mode_that_are_asked_for() -> TestResult {
         "FROM base\nCOPY --chown=app:extra d /a\nCOPY --chmod=640 d/x /b\nCOPY --parents d/x /c/\nCOPY <<EOF /e\n$A \"q\"\nEOF\nUSER app\nWORKDIR /w/sub\n",
     )?;
     let layers = bench.layers(&image)?;
-    let at = |path: &str| layers.iter().map(|layer| layer.join(path)).find(|p| p.exists());
+    let at = |path: &str| {
+        layers
+            .iter()
+            .map(|layer| layer.join(path))
+            .find(|p| p.exists())
+    };
     let seen = |path: &str| at(path).ok_or("missing").map(|path| mode_and_owner(&path));
     assert_eq!(seen("a")??, (0o755, 1000, 2000));
     assert_eq!(seen("a/x")??, (0o644, 1000, 2000));
@@ -252,7 +279,11 @@ fn a_step_sees_its_arguments_mounts_and_secrets() -> TestResult {
     for expected in ["A=given", "B=b-given", "TOKEN=s3cret"] {
         assert!(step.env.iter().any(|pair| pair == expected), "{expected}");
     }
-    let targets: Vec<_> = step.mounts.iter().map(|mount| mount.target.as_str()).collect();
+    let targets: Vec<_> = step
+        .mounts
+        .iter()
+        .map(|mount| mount.target.as_str())
+        .collect();
     assert_eq!(targets, ["/in", "/cache"]);
     let text = String::from_utf8(bench.config(&image)?.to_bytes())?;
     assert!(!text.contains("s3cret") && text.contains("RUN |1 A=given"));
@@ -265,14 +296,22 @@ fn a_failed_step_says_where_and_what() -> TestResult {
         return Ok(());
     }
     let bench = Bench::new(&[])?;
-    let error = bench.build("FROM base\nRUN fail\nRUN never\n").err().ok_or("built")?;
-    assert_eq!(error.to_string(), "The command '/bin/sh -c fail' returned a non-zero code: 3");
+    let error = bench
+        .build("FROM base\nRUN fail\nRUN never\n")
+        .err()
+        .ok_or("built")?;
+    assert_eq!(
+        error.to_string(),
+        "The command '/bin/sh -c fail' returned a non-zero code: 3"
+    );
     let events = bench.events();
     let excerpt = events.iter().find_map(|event| match event {
         BuildEvent::Excerpt(text) => Some(text.as_str()),
         _ => None,
     });
-    assert!(excerpt.is_some_and(|text| text.contains("ran fail") && text.contains("2 | >>> RUN fail")));
+    assert!(
+        excerpt.is_some_and(|text| text.contains("ran fail") && text.contains("2 | >>> RUN fail"))
+    );
     assert_eq!(bench.host.commands(), ["fail"]);
     Ok(())
 }

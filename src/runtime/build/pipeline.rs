@@ -261,7 +261,8 @@ struct Outcome<'a> {
 impl Drop for Outcome<'_> {
     fn drop(&mut self) {
         self.shared.board.put(self.index, self.state.take());
-        self.shared.tell(BuildEvent::StageEnded { stage: self.index });
+        self.shared
+            .tell(BuildEvent::StageEnded { stage: self.index });
     }
 }
 

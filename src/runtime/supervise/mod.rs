@@ -10,6 +10,7 @@
 //! ```
 
 mod adopt;
+mod build;
 mod container;
 mod create;
 pub mod event;
@@ -44,6 +45,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub use build::Credentials;
 pub use container::{Container, Pulse};
 pub use create::{CreateRequest, CreatedContainer};
 pub use event::EventLog;
