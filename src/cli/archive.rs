@@ -47,9 +47,10 @@ pub(super) fn base_name(path: &Path) -> Result<String, CommandError> {
 pub(super) fn pack(source: &Path, name: &str, links: Links) -> Result<Vec<u8>, CommandError> {
     let missing = |error: std::io::Error| {
         let full = std::path::absolute(source).unwrap_or_else(|_| source.to_owned());
-        let error = match error.kind() {
-            std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-            _ => error.to_string(),
+        let error = if error.kind() == std::io::ErrorKind::NotFound {
+            "no such file or directory".to_owned()
+        } else {
+            error.to_string()
         };
         CommandError::user(format!("lstat {}: {error}", full.display()))
     };
@@ -82,9 +83,10 @@ pub(super) fn unpack(
     } else {
         let name = destination.file_name().unwrap_or_default();
         let parent = destination.parent().unwrap_or(Path::new(""));
-        let parent = match parent.as_os_str().is_empty() {
-            true => Path::new("."),
-            false => parent,
+        let parent = if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
         };
         if !parent.is_dir() {
             let message = format!(
@@ -167,6 +169,7 @@ mod tests {
 
     type Result = std::result::Result<(), Box<dyn std::error::Error>>;
 
+    #[expect(clippy::needless_pass_by_value, reason = "the form of `map_err`")]
     fn failed(error: crate::cli::CommandError) -> String {
         error.message()
     }

@@ -54,9 +54,10 @@ pub(super) async fn cmd_attach(ui: &Ui, context: &Context, args: &AttachArgs) ->
         Some(true) => Tty::Yes,
         Some(false) | None => Tty::No,
     };
-    let input = match args.no_stdin || config.open_stdin != Some(true) {
-        true => Input::Keep,
-        false => Input::Forward,
+    let input = if args.no_stdin || config.open_stdin != Some(true) {
+        Input::Keep
+    } else {
+        Input::Forward
     };
     let options = AttachOptions {
         stdin: input == Input::Forward,

@@ -86,9 +86,10 @@ impl Context {
                 .to_owned()
         };
         UiSettings {
-            ansi: match self.global.no_ansi {
-                true => "never".to_owned(),
-                false => choose(self.global.ansi.as_ref(), "COMPOSE_ANSI"),
+            ansi: if self.global.no_ansi {
+                "never".to_owned()
+            } else {
+                choose(self.global.ansi.as_ref(), "COMPOSE_ANSI")
             },
             progress: choose(self.global.progress.as_ref(), "COMPOSE_PROGRESS"),
             no_color: self.variable("NO_COLOR").is_some(),
@@ -125,9 +126,10 @@ impl Context {
             Choice::BuiltIn => built_in_address().await?,
         };
         let engine = connect::connect(&address).await?;
-        Ok(match self.global.dry_run {
-            true => Arc::new(DryRun::new(engine)),
-            false => engine,
+        Ok(if self.global.dry_run {
+            Arc::new(DryRun::new(engine))
+        } else {
+            engine
         })
     }
 }

@@ -92,9 +92,10 @@ async fn find(
 ) -> Result<(Arc<dyn Engine>, Vec<Member>), CommandError> {
     let project = context.project_name(ui).await?;
     let engine = context.engine().await?;
-    let one_offs = match args.all {
-        true => OneOffs::Include,
-        false => OneOffs::Exclude,
+    let one_offs = if args.all {
+        OneOffs::Include
+    } else {
+        OneOffs::Exclude
     };
     let mut found = members(engine.as_ref(), &project, one_offs, Stopped::Include).await?;
     found.retain(|member| {
@@ -124,19 +125,19 @@ async fn upload(
         "-" => Some(archive::read_stdin()?),
         _ => None,
     };
-    let links = match args.follow_link {
-        true => Links::Follow,
-        false => Links::Keep,
+    let links = if args.follow_link {
+        Links::Follow
+    } else {
+        Links::Keep
     };
     let copies = members.iter().map(async |member| {
         let what = format!("{source} to {}:{path}", member.name());
         ui.step_with(StepState::Working, member.name(), "Copying", &what);
-        let (directory, tar) = match &piped {
-            Some(tar) => (path.to_owned(), tar.clone()),
-            None => {
-                let (directory, name) = place(engine.as_ref(), member.id(), source, path).await?;
-                (directory, archive::pack(Path::new(source), &name, links)?)
-            }
+        let (directory, tar) = if let Some(tar) = &piped {
+            (path.to_owned(), tar.clone())
+        } else {
+            let (directory, name) = place(engine.as_ref(), member.id(), source, path).await?;
+            (directory, archive::pack(Path::new(source), &name, links)?)
         };
         engine.upload(member.id(), &directory, tar).await?;
         ui.step_with(StepState::Done, member.name(), "Copied", &what);
@@ -158,9 +159,10 @@ async fn place(
     let is_directory = is_directory(engine, id, &path).await?;
     if is_directory {
         // `folder/.` means what is in the folder.
-        let name = match source == "." || source.ends_with("/.") {
-            true => String::new(),
-            false => own_name,
+        let name = if source == "." || source.ends_with("/.") {
+            String::new()
+        } else {
+            own_name
         };
         return Ok((path, name));
     }
@@ -188,9 +190,10 @@ async fn is_directory(engine: &dyn Engine, id: &str, path: &str) -> Result<bool,
         if mode & GO_LINK == 0 || target.is_empty() {
             return Ok(mode & GO_DIRECTORY != 0);
         }
-        path = match target.starts_with('/') {
-            true => target.to_owned(),
-            false => format!("{}/../{target}", path.trim_end_matches('/')),
+        path = if target.starts_with('/') {
+            target.to_owned()
+        } else {
+            format!("{}/../{target}", path.trim_end_matches('/'))
         };
     }
     Ok(false)
@@ -206,9 +209,10 @@ async fn download(
 ) -> Result<(), CommandError> {
     let what = format!("{}:{path} to {destination}", member.name());
     ui.step_with(StepState::Working, member.name(), "Copying", &what);
-    let path = match args.follow_link {
-        true => target_of(engine, member.id(), path).await?,
-        false => path.to_owned(),
+    let path = if args.follow_link {
+        target_of(engine, member.id(), path).await?
+    } else {
+        path.to_owned()
     };
     let mut tar = engine.download(member.id(), &path).await?;
     let mut bytes = Vec::new();
@@ -221,9 +225,10 @@ async fn download(
         }
     }
     if destination != "-" {
-        let owners = match args.archive {
-            true => archive::Owners::Keep,
-            false => archive::Owners::Ours,
+        let owners = if args.archive {
+            archive::Owners::Keep
+        } else {
+            archive::Owners::Ours
         };
         archive::unpack(&bytes, &path, Path::new(destination), owners)?;
     }

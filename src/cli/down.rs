@@ -77,6 +77,18 @@ pub(super) async fn cmd_down(ui: &Ui, context: &Context, args: &DownArgs) -> Com
     Ok(ExitStatus::SUCCESS)
 }
 
+/// Removes the whole project with its orphans, for `wait --down-project`.
+pub(super) async fn down_project(ui: &Ui, context: &Context) -> CommandResult {
+    let args = DownArgs {
+        remove_orphans: true,
+        rmi: None,
+        timeout: None,
+        volumes: false,
+        services: Vec::new(),
+    };
+    cmd_down(ui, context, &args).await
+}
+
 /// Names that do not exist are an error where a file was read; a project known by its labels takes dependants along
 /// (behaviours.md B234).
 fn select(

@@ -41,9 +41,10 @@ pub(super) async fn cmd_events(ui: &Ui, context: &Context, args: &EventsArgs) ->
     let mut events = engine.events(&request).await?;
     while let Some(event) = events.next().await {
         if let Some(event) = Shown::of(&event?, &args.services) {
-            match args.json {
-                true => ui.print(format_args!("{}\n", event.json()))?,
-                false => ui.print(format_args!("{}\n\n", event.text()))?,
+            if args.json {
+                ui.print(format_args!("{}\n", event.json()))?;
+            } else {
+                ui.print(format_args!("{}\n\n", event.text()))?;
             }
         }
     }

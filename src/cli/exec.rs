@@ -10,6 +10,10 @@ use hoist::engine::member::{OneOffs, Stopped, choose, members};
 
 /// Arguments of `exec`.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent command line switches"
+)]
 pub(super) struct ExecArgs {
     /// Leave the command running and return
     #[arg(short, long)]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::Ui;
-use crate::ui::table::{MinimumWidth, Table};
+use crate::ui::table::{MinimumWidth, Table, lines};
 use crate::ui::unit::{decimal_size, rough_duration, short_id};
 use hoist::engine::Engine;
 use hoist::engine::member::{Member, OneOffs, Stopped, members};
@@ -152,11 +152,10 @@ fn platform(image: &ImageInspect) -> String {
 
 fn ids(rows: &[Row]) -> String {
     let mut seen = std::collections::HashSet::new();
-    rows.iter()
-        .map(|row| row.id.strip_prefix("sha256:").unwrap_or(&row.id))
-        .filter(|id| seen.insert(*id))
-        .map(|id| format!("{id}\n"))
-        .collect()
+    let ids = rows
+        .iter()
+        .map(|row| row.id.strip_prefix("sha256:").unwrap_or(&row.id));
+    lines(ids.filter(|id| seen.insert(*id)))
 }
 
 fn to_json(row: &Row) -> Value {

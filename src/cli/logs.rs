@@ -76,9 +76,10 @@ pub(super) async fn cmd_logs(ui: &Ui, context: &Context, args: &LogsArgs) -> Com
     let target = context.target(ui).await?;
     let engine = context.engine().await?;
     // The events come first, so that no container slips in between.
-    let events = match args.follow {
-        true => Some(follow_events(engine.as_ref(), &target.name).await?),
-        false => None,
+    let events = if args.follow {
+        Some(follow_events(engine.as_ref(), &target.name).await?)
+    } else {
+        None
     };
     let found = members(
         engine.as_ref(),
@@ -142,13 +143,15 @@ impl<'a> Reader<'a> {
     fn new(ui: &Ui, engine: Arc<dyn Engine>, args: &'a LogsArgs) -> Result<Self, CommandError> {
         let (sender, receiver) = mpsc::channel(256);
         let style = LogStyle {
-            prefix: match args.no_log_prefix {
-                true => Prefix::None,
-                false => Prefix::Name,
+            prefix: if args.no_log_prefix {
+                Prefix::None
+            } else {
+                Prefix::Name
             },
-            colour: match args.no_color {
-                true => Colour::Off,
-                false => ui.stdout_colour(),
+            colour: if args.no_color {
+                Colour::Off
+            } else {
+                ui.stdout_colour()
             },
             streams: Streams::Merged,
         };

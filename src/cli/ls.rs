@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::Ui;
-use crate::ui::table::{MinimumWidth, Table};
+use crate::ui::table::{MinimumWidth, Table, lines};
 use hoist::engine::label;
 use hoist::engine::member::{Member, Stopped, all_members};
 
@@ -39,17 +39,17 @@ struct Stack {
 pub(super) async fn cmd_ls(ui: &Ui, context: &Context, args: &LsArgs) -> CommandResult {
     let filters = names(&args.filter)?;
     let engine = context.engine().await?;
-    let stopped = match args.all {
-        true => Stopped::Include,
-        false => Stopped::Exclude,
+    let stopped = if args.all {
+        Stopped::Include
+    } else {
+        Stopped::Exclude
     };
     let found = all_members(engine.as_ref(), stopped).await?;
     let mut stacks = collect(&found);
     stacks.retain(|name, _| filters.iter().all(|filter| matches(filter, name)));
     match (args.quiet, args.format.as_str()) {
         (true, _) => {
-            let names: String = stacks.keys().map(|name| format!("{name}\n")).collect();
-            ui.print(names)?;
+            ui.print(lines(stacks.keys()))?;
         }
         (false, "json") => {
             let rows: Vec<_> = stacks.iter().map(to_json).collect();
@@ -125,9 +125,10 @@ impl Stack {
     }
 
     fn config_files(&self) -> String {
-        match self.files.is_empty() {
-            true => "N/A".to_owned(),
-            false => self.files.join(","),
+        if self.files.is_empty() {
+            "N/A".to_owned()
+        } else {
+            self.files.join(",")
         }
     }
 }

@@ -44,14 +44,13 @@ pub(super) async fn cmd_port(ui: &Ui, context: &Context, args: &PortArgs) -> Com
         .iter()
         .find(|port| port.private_port == args.port && protocol_of(port) == protocol)
         .ok_or_else(|| CommandError::user(missing(&container, args.port, &protocol)))?;
-    match (port.ip.as_deref(), port.public_port) {
-        (Some(ip), Some(public)) if ip.contains(':') => {
-            ui.print(format_args!("[{ip}]:{public}\n"))?
-        }
-        (Some(ip), Some(public)) => ui.print(format_args!("{ip}:{public}\n"))?,
+    let address = match (port.ip.as_deref(), port.public_port) {
+        (Some(ip), Some(public)) if ip.contains(':') => format!("[{ip}]:{public}"),
+        (Some(ip), Some(public)) => format!("{ip}:{public}"),
         // Exposed, not published: docker compose prints this too, and scripts look for it.
-        _ => ui.print("invalid IP:0\n")?,
-    }
+        _ => "invalid IP:0".to_owned(),
+    };
+    ui.print(format_args!("{address}\n"))?;
     Ok(ExitStatus::SUCCESS)
 }
 

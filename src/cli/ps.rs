@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::Ui;
-use crate::ui::table::{MinimumWidth, Table};
-use crate::ui::template::{Shape, Template};
+use crate::ui::table::{MinimumWidth, Table, lines};
+use crate::ui::template::Template;
 use crate::ui::unit::{local_time, rough_duration, short_id, shorten};
 use hoist::engine::member::{Member, OneOffs, Stopped, members};
 
@@ -113,9 +113,10 @@ fn render(context: &Context, args: &PsArgs, members: &[Member]) -> Result<String
         names.retain(|name| seen.insert(*name));
         return Ok(lines(names));
     }
-    let length = match args.no_trunc {
-        true => Length::Full,
-        false => Length::Short,
+    let length = if args.no_trunc {
+        Length::Full
+    } else {
+        Length::Short
     };
     let format = args
         .format
@@ -129,15 +130,6 @@ fn render(context: &Context, args: &PsArgs, members: &[Member]) -> Result<String
         )),
         Some(template) => by_template(template, members, length),
     }
-}
-
-fn lines<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> String {
-    let mut text = String::new();
-    for item in items {
-        text.push_str(item.as_ref());
-        text.push('\n');
-    }
-    text
 }
 
 fn table(members: &[Member], length: Length) -> String {
@@ -170,24 +162,12 @@ fn table(members: &[Member], length: Length) -> String {
 }
 
 fn by_template(text: &str, members: &[Member], length: Length) -> Result<String, CommandError> {
-    let template = Template::parse(text).map_err(CommandError::user)?;
-    let mut rows = Vec::new();
-    for member in members {
+    let rows = members.iter().map(|member| {
         let labels: BTreeMap<_, _> = member.summary.labels.iter().flatten().collect();
-        let rendered = template
-            .render(&row(member, length), &json!(labels))
-            .map_err(CommandError::user)?;
-        rows.push(rendered);
-    }
-    Ok(match template.shape() {
-        Shape::Lines => lines(rows),
-        Shape::Table => {
-            let titles = template.titles();
-            let mut table = Table::new(MinimumWidth::Ten, titles.split('\t'));
-            rows.iter().for_each(|row| table.row(row.split('\t')));
-            table.to_string()
-        }
-    })
+        (row(member, length), json!(labels))
+    });
+    let template = Template::parse(text).map_err(CommandError::user)?;
+    template.render_all(rows).map_err(CommandError::user)
 }
 
 const ENGINE_LABEL: &str = "com.docker.compose.engine";

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::Ui;
-use crate::ui::table::{MinimumWidth, Table};
-use crate::ui::template::{Shape, Template};
+use crate::ui::table::{MinimumWidth, Table, lines};
+use crate::ui::template::Template;
 use crate::ui::unit::{binary_size, decimal_size, short_id};
 use hoist::engine::Engine;
 use hoist::engine::member::{Member, OneOffs, Stopped, members};
@@ -36,9 +36,10 @@ pub(super) struct StatsArgs {
 pub(super) async fn cmd_stats(ui: &Ui, context: &Context, args: &StatsArgs) -> CommandResult {
     let project = context.project_name(ui).await?;
     let engine = context.engine().await?;
-    let stopped = match args.all {
-        true => Stopped::Include,
-        false => Stopped::Exclude,
+    let stopped = if args.all {
+        Stopped::Include
+    } else {
+        Stopped::Exclude
     };
     loop {
         let mut found = members(engine.as_ref(), &project, OneOffs::Include, stopped).await?;
@@ -78,24 +79,13 @@ async fn read(engine: &dyn Engine, member: &Member) -> ContainerStatsResponse {
 }
 
 fn render(args: &StatsArgs, rows: &[Value]) -> Result<String, CommandError> {
-    let lines = |rows: Vec<String>| rows.iter().map(|row| format!("{row}\n")).collect();
     match args.format.as_deref() {
         None | Some("table" | "") => Ok(table(rows)),
-        Some("json") => Ok(lines(rows.iter().map(Value::to_string).collect())),
+        Some("json") => Ok(lines(rows.iter().map(Value::to_string))),
         Some(text) => {
             let template = Template::parse(text).map_err(CommandError::user)?;
-            let mut rendered = Vec::new();
-            for row in rows {
-                let text = template.render(row, &Value::Null);
-                rendered.push(text.map_err(CommandError::user)?);
-            }
-            if template.shape() == Shape::Lines {
-                return Ok(lines(rendered));
-            }
-            let titles = template.titles();
-            let mut table = Table::new(MinimumWidth::Ten, titles.split('\t'));
-            rendered.iter().for_each(|row| table.row(row.split('\t')));
-            Ok(table.to_string())
+            let rows = rows.iter().map(|row| (row.clone(), Value::Null));
+            template.render_all(rows).map_err(CommandError::user)
         }
     }
 }
@@ -120,9 +110,10 @@ fn table(rows: &[Value]) -> String {
 
 fn row(member: &Member, reading: &ContainerStatsResponse, args: &StatsArgs) -> Value {
     let (used, limit) = memory(reading);
-    let id = match args.no_trunc {
-        true => member.id(),
-        false => short_id(member.id()),
+    let id = if args.no_trunc {
+        member.id()
+    } else {
+        short_id(member.id())
     };
     json!({
         "BlockIO": block_io(reading),

@@ -6,7 +6,6 @@ use hoist::engine::member::Member;
 use hoist::load::{self, LoadRequest, Phase, Resources};
 use hoist::model::Project;
 
-use crate::cli::context::is_true;
 use crate::cli::{CommandError, Context};
 use crate::ui::Ui;
 
@@ -65,9 +64,10 @@ impl Context {
             env_files: global.env_file.clone(),
             environment: self.environment().clone(),
             current_directory: self.current_dir().to_owned(),
-            resources: match global.all_resources {
-                true => Resources::All,
-                false => Resources::Used,
+            resources: if global.all_resources {
+                Resources::All
+            } else {
+                Resources::Used
             },
             ..LoadRequest::default()
         }
@@ -129,10 +129,5 @@ impl Context {
             Some(name) => Ok(name.to_lowercase()),
             None => Ok(self.load(ui, self.load_request()).await?.name),
         }
-    }
-
-    /// Whether names are joined by `_` as in old versions.
-    pub(crate) fn is_compatible(&self) -> bool {
-        self.global().compatibility || self.variable("COMPOSE_COMPATIBILITY").is_some_and(is_true)
     }
 }

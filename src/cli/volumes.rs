@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::Ui;
-use crate::ui::table::{MinimumWidth, Table};
-use crate::ui::template::{Shape, Template};
+use crate::ui::table::{MinimumWidth, Table, lines};
+use crate::ui::template::Template;
 use hoist::engine::label;
 use hoist::engine::member::{Member, OneOffs, Stopped, members};
 
@@ -62,7 +62,7 @@ fn mounts(member: &Member, volume: &Volume) -> bool {
 
 fn render(args: &VolumesArgs, volumes: &[Volume]) -> Result<String, CommandError> {
     if args.quiet {
-        return Ok(volumes.iter().map(|it| format!("{}\n", it.name)).collect());
+        return Ok(lines(volumes.iter().map(|it| &it.name)));
     }
     match args.format.as_str() {
         "table" | "pretty" | "" => {
@@ -72,27 +72,15 @@ fn render(args: &VolumesArgs, volumes: &[Volume]) -> Result<String, CommandError
             }
             Ok(table.to_string())
         }
-        "json" => Ok(volumes.iter().map(|it| format!("{}\n", row(it))).collect()),
+        "json" => Ok(lines(volumes.iter().map(|it| row(it).to_string()))),
         template => by_template(template, volumes),
     }
 }
 
 fn by_template(text: &str, volumes: &[Volume]) -> Result<String, CommandError> {
+    let rows = volumes.iter().map(|it| (row(it), json!(it.labels)));
     let template = Template::parse(text).map_err(CommandError::user)?;
-    let mut rows = Vec::new();
-    for volume in volumes {
-        let rendered = template.render(&row(volume), &json!(volume.labels));
-        rows.push(rendered.map_err(CommandError::user)?);
-    }
-    Ok(match template.shape() {
-        Shape::Lines => rows.iter().map(|row| format!("{row}\n")).collect(),
-        Shape::Table => {
-            let titles = template.titles();
-            let mut table = Table::new(MinimumWidth::Ten, titles.split('\t'));
-            rows.iter().for_each(|row| table.row(row.split('\t')));
-            table.to_string()
-        }
-    })
+    template.render_all(rows).map_err(CommandError::user)
 }
 
 fn row(volume: &Volume) -> Value {

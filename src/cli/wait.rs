@@ -4,6 +4,7 @@ use clap::Args;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use crate::cli::down::down_project;
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::Ui;
 use hoist::engine::member::{OneOffs, Stopped, members};
@@ -46,12 +47,13 @@ pub(super) async fn cmd_wait(ui: &Ui, context: &Context, args: &WaitArgs) -> Com
             "container {id:?} exited with status code {code}\n"
         ))?;
         status = ExitStatus::of_container(code);
+        if args.down_project {
+            break;
+        }
     }
     drop(waiting);
     if args.down_project {
-        return Err(CommandError::user(
-            "--down-project has no `down` to call yet",
-        ));
+        down_project(ui, context).await?;
     }
     Ok(status)
 }

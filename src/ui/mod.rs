@@ -293,9 +293,7 @@ fn step_json(state: StepState, id: &str, text: &str, details: &str) -> serde_jso
 
 fn choose_progress(settings: &UiSettings, terminal: bool) -> Result<Progress, UiError> {
     match (settings.progress.as_str(), settings.ansi.as_str()) {
-        ("" | "auto", "never") => Ok(Progress::Plain),
-        ("" | "auto", _) if terminal => Ok(Progress::Tty),
-        ("" | "auto", _) => Ok(Progress::Plain),
+        ("" | "auto", ansi) if terminal && ansi != "never" => Ok(Progress::Tty),
         ("tty", "never") => Err(UiError::Contradiction {
             progress: "tty",
             ansi: "disabled",
@@ -305,7 +303,7 @@ fn choose_progress(settings: &UiSettings, terminal: bool) -> Result<Progress, Ui
             progress: "plain",
             ansi: "forced",
         }),
-        ("plain", _) => Ok(Progress::Plain),
+        ("" | "auto" | "plain", _) => Ok(Progress::Plain),
         ("json", _) => Ok(Progress::Json),
         ("quiet" | "none", _) => Ok(Progress::Quiet),
         (other, _) => Err(UiError::Progress(other.to_owned())),

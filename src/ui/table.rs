@@ -9,6 +9,16 @@ pub(crate) enum MinimumWidth {
     Twenty,
 }
 
+/// Texts as lines.
+pub(crate) fn lines<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> String {
+    let mut text = String::new();
+    for item in items {
+        text.push_str(item.as_ref());
+        text.push('\n');
+    }
+    text
+}
+
 /// Rows of cells, the first of them the titles.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {

@@ -6,6 +6,8 @@
 
 use serde_json::Value;
 
+use super::table::{MinimumWidth, Table, lines};
+
 /// Why a template cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TemplateError {
@@ -50,7 +52,7 @@ pub(crate) struct Template {
 
 /// Whether the rows form a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
+enum Shape {
     /// With titles and padded columns.
     Table,
     /// One line for each row.
@@ -71,13 +73,8 @@ impl Template {
         })
     }
 
-    /// Whether the rows form a table.
-    pub(crate) fn shape(&self) -> Shape {
-        self.shape
-    }
-
     /// The titles of the columns: fields in capitals, words parted.
-    pub(crate) fn titles(&self) -> String {
+    fn titles(&self) -> String {
         let title = |part: &Part| match part {
             Part::Text(text) => text.clone(),
             Part::Action { operand, .. } => match operand {
@@ -89,8 +86,29 @@ impl Template {
         self.parts.iter().map(title).collect()
     }
 
+    /// Renders rows (the fields, and the labels, of each) as lines or as a table.
+    pub(crate) fn render_all(
+        &self,
+        rows: impl IntoIterator<Item = (Value, Value)>,
+    ) -> Result<String, TemplateError> {
+        let rows: Result<Vec<_>, _> = rows
+            .into_iter()
+            .map(|(row, labels)| self.render(&row, &labels))
+            .collect();
+        let rows = rows?;
+        if self.shape == Shape::Lines {
+            return Ok(lines(rows));
+        }
+        let titles = self.titles();
+        let mut table = Table::new(MinimumWidth::Ten, titles.split('\t'));
+        for row in &rows {
+            table.row(row.split('\t'));
+        }
+        Ok(table.to_string())
+    }
+
     /// Renders a row: an object with the fields, and `labels` as an object of its own.
-    pub(crate) fn render(&self, row: &Value, labels: &Value) -> Result<String, TemplateError> {
+    fn render(&self, row: &Value, labels: &Value) -> Result<String, TemplateError> {
         let mut text = String::new();
         for part in &self.parts {
             match part {
@@ -118,7 +136,11 @@ fn find(operand: &Operand, row: &Value, labels: &Value) -> Result<Value, Templat
 fn apply(filter: Filter, value: &Value) -> String {
     let plain = || match value {
         Value::String(text) => text.clone(),
-        other => other.to_string(),
+        other @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Array(_)
+        | Value::Object(_)) => other.to_string(),
     };
     match filter {
         Filter::Text => plain(),
@@ -215,7 +237,7 @@ mod tests {
     #[test]
     fn a_table_has_titles() -> Result<(), TemplateError> {
         let template = Template::parse(r"table {{.Name}}\t{{.ExitCode}}")?;
-        assert_eq!(template.shape(), Shape::Table);
+        assert_eq!(template.shape, Shape::Table);
         assert_eq!(template.titles(), "NAME\tEXIT CODE");
         Ok(())
     }

@@ -23,21 +23,23 @@ pub(super) fn failed(
 
 fn to_engine_error(operation: &'static str, resource: String, error: Error) -> EngineError {
     let kind = kind_of(&error);
-    match error {
-        Error::DockerResponseServerError { message, .. } => {
-            EngineError::new(operation, resource, kind, message)
-        }
-        Error::DockerStreamError { error } => EngineError::new(operation, resource, kind, error),
-        Error::SocketNotFoundError(_) => {
-            EngineError::new(operation, resource, kind, "there is no such socket")
-        }
-        Error::RequestTimeoutError => {
-            EngineError::new(operation, resource, kind, "the engine does not answer")
-        }
-        Error::HyperLegacyError { err } => {
-            EngineError::new(operation, resource, kind, innermost(&err))
-        }
-        error => EngineError::new(operation, resource, kind, error),
+    if let Error::DockerResponseServerError { message, .. }
+    | Error::DockerStreamError { error: message } = error
+    {
+        return EngineError::new(operation, resource, kind, message);
+    }
+    let known = if let Error::HyperLegacyError { err } = &error {
+        Some(innermost(err))
+    } else if matches!(error, Error::SocketNotFoundError(_)) {
+        Some("there is no such socket".to_owned())
+    } else if matches!(error, Error::RequestTimeoutError) {
+        Some("the engine does not answer".to_owned())
+    } else {
+        None
+    };
+    match known {
+        Some(message) => EngineError::new(operation, resource, kind, message),
+        None => EngineError::new(operation, resource, kind, error),
     }
 }
 
@@ -67,11 +69,13 @@ fn kind_of(error: &Error) -> EngineErrorKind {
 }
 
 fn is_connection(error: &Error) -> bool {
-    match error {
-        Error::RequestTimeoutError | Error::SocketNotFoundError(_) => true,
-        Error::HyperLegacyError { err } => err.is_connect(),
-        _ => false,
+    if let Error::HyperLegacyError { err } = error {
+        return err.is_connect();
     }
+    matches!(
+        error,
+        Error::RequestTimeoutError | Error::SocketNotFoundError(_)
+    )
 }
 
 /// Calls with the status of "already so" are successes: 304 always, and what the caller names.

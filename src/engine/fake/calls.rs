@@ -268,7 +268,10 @@ impl Engine for FakeEngine {
 
     async fn create_volume(&self, spec: &VolumeSpec) -> EngineResult<()> {
         let name = spec.body.name.clone().unwrap_or_default();
-        self.act("create volume", &name, |state| state.create_volume(spec))
+        self.act("create volume", &name, |state| {
+            state.create_volume(spec);
+            Ok(((), Vec::new()))
+        })
     }
 
     async fn remove_volume(&self, name: &str) -> EngineResult<()> {

@@ -184,11 +184,11 @@ impl State {
             .as_ref()
             .and_then(|probe| probe.test.as_ref())
             .is_some_and(|test| test.first().is_some_and(|word| word != "NONE"));
-        container.observed.state = "running".to_owned();
+        "running".clone_into(&mut container.observed.state);
         let mut events = vec![event(&container.observed, "start")];
         match script {
             Script::Exit(code) => {
-                container.observed.state = "exited".to_owned();
+                "exited".clone_into(&mut container.observed.state);
                 container.observed.exit_code = code;
                 events.push(die(&container.observed));
             }
@@ -224,9 +224,10 @@ impl State {
             return Err(Refusal::conflict(message));
         }
         let ends = matches!(signal, "KILL" | "SIGKILL" | "TERM" | "SIGTERM" | "9" | "15");
-        let events = match ends {
-            true => end(&mut container.observed, 137),
-            false => vec![event(&container.observed, "kill")],
+        let events = if ends {
+            end(&mut container.observed, 137)
+        } else {
+            vec![event(&container.observed, "kill")]
         };
         Ok(((), events))
     }
@@ -338,7 +339,7 @@ impl State {
     }
 
     /// Creating what is there with the same name is a success, as on every engine.
-    pub(super) fn create_volume(&mut self, spec: &VolumeSpec) -> Outcome<()> {
+    pub(super) fn create_volume(&mut self, spec: &VolumeSpec) {
         let name = spec.body.name.clone().unwrap_or_default();
         let volume = ObservedVolume {
             name: name.clone(),
@@ -346,7 +347,6 @@ impl State {
             labels: spec.body.labels.clone().into_iter().flatten().collect(),
         };
         self.volumes.entry(name).or_insert(volume);
-        Ok(((), Vec::new()))
     }
 
     pub(super) fn remove_volume(&mut self, name: &str) -> Outcome<()> {
