@@ -6,6 +6,7 @@ use hoist::engine::member::Member;
 use hoist::load::{self, LoadRequest, Phase, Resources};
 use hoist::model::Project;
 
+use crate::cli::context::is_true;
 use crate::cli::{CommandError, Context};
 use crate::ui::Ui;
 
@@ -129,5 +130,10 @@ impl Context {
             Some(name) => Ok(name.to_lowercase()),
             None => Ok(self.load(ui, self.load_request()).await?.name),
         }
+    }
+
+    /// Whether names are joined by `_` as in old versions.
+    pub(crate) fn is_compatible(&self) -> bool {
+        self.global().compatibility || self.variable("COMPOSE_COMPATIBILITY").is_some_and(is_true)
     }
 }
