@@ -43,7 +43,6 @@ pub(super) async fn build(
     let definition = definition(run, build).to_string();
     let mut command = Command::new(plugin);
     command.args([
-        "buildx",
         "bake",
         "--file",
         "-",

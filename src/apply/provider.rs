@@ -42,8 +42,7 @@ struct Metadata {
 
 #[derive(Debug, Default, Deserialize)]
 struct CommandMetadata {
-    #[serde(default)]
-    parameters: Vec<Parameter>,
+    parameters: Option<Vec<Parameter>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -87,7 +86,7 @@ pub async fn run_provider(
         },
         (Some(metadata), _) => Some(&metadata.down),
     }
-    .map(|command| command.parameters.as_slice())
+    .and_then(|command| command.parameters.as_deref())
     .filter(|parameters| !parameters.is_empty());
     for missing in parameters
         .unwrap_or_default()

@@ -10,6 +10,8 @@ use super::scheduler::Run;
 use super::{ApplyError, ApplyEvent, Status};
 use crate::plan::{Wait, WaitUntil};
 
+const NO_PROBE: &str = "has no healthcheck configured";
+
 /// What a look at a container says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Look {
@@ -129,7 +131,12 @@ async fn next(
 }
 
 async fn reached(run: &Run, wait: &Wait, id: &str, name: &str) -> Result<bool, ApplyError> {
-    let state = run.engine.inspect_container(id).await?;
+    let mut state = run.engine.inspect_container(id).await?;
+    if look(&state, wait.until) == Look::Failed(NO_PROBE.to_owned()) {
+        // A container that ends at once is better blamed for its end than for its missing probe.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        state = run.engine.inspect_container(id).await?;
+    }
     let resource = format!("Container {name}");
     match look(&state, wait.until) {
         Look::NotYet => Ok(false),
@@ -194,7 +201,7 @@ pub(super) fn look(container: &ContainerInspectResponse, until: WaitUntil) -> Lo
             WaitUntil::RunningOrHealthy if running => Look::Reached,
             WaitUntil::RunningOrHealthy => Look::NotYet,
             WaitUntil::Healthy | WaitUntil::Completed => {
-                Look::Failed("has no healthcheck configured".to_owned())
+                Look::Failed(NO_PROBE.to_owned())
             }
         },
     }

@@ -369,6 +369,13 @@ fn prerequisites(planner: &Planner<'_>, bound: &Bound) -> Vec<NodeId> {
         .iter()
         .filter(|container| container.service() == bound.service.name)
         .filter_map(|container| planner.removed.get(&container.id));
+    let linked = bound
+        .service
+        .links
+        .iter()
+        .filter_map(|link| planner.services.get(link.split(':').next()?))
+        .flat_map(|replicas| &replicas.containers)
+        .flat_map(|replica| &replica.ready);
     let shared = bound
         .references
         .keys()
@@ -377,6 +384,7 @@ fn prerequisites(planner: &Planner<'_>, bound: &Bound) -> Vec<NodeId> {
     networks
         .chain(volumes)
         .chain(removed)
+        .chain(linked)
         .chain(shared)
         .copied()
         .collect()
