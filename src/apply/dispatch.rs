@@ -1,7 +1,7 @@
 //! From an action to its engine call.
 
 use super::scheduler::Run;
-use super::{ApplyError, Status, build, hook, image, provider, wait};
+use super::{ApplyError, Status, build, hook, image, provider, rolling, wait};
 use crate::engine::{ContainerSpec, EngineErrorKind, EngineResult, RemoveContainer};
 use crate::plan::{Action, ContainerRef, CreateContainer, NodeId};
 
@@ -49,6 +49,7 @@ pub(super) async fn dispatch(run: &Run, id: NodeId, action: &Action) -> Result<T
         Action::RenameContainer { container, name } => {
             engine.rename_container(&run.id(container)?, name).await?;
         }
+        Action::RollingUpdate(update) => rolling::update(run, id, update).await?,
         Action::PreStart(request) => hook::pre_start(run, request).await?,
         Action::StartContainer {
             service,
@@ -117,7 +118,7 @@ async fn create_container(
     let mut spec = create.complete(|container| run.find_id(container));
     inline_seccomp(&mut spec).await?;
     let (container, warnings) = run.engine.create_container(&spec).await?;
-    run.remember(id, container);
+    run.remember(id, &create.display, container);
     for warning in warnings {
         run.tell_resource(&create.service, Status::Warning, &warning, "");
     }

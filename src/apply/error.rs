@@ -73,6 +73,16 @@ pub enum ApplyError {
     /// The context of a build cannot be read.
     #[error(transparent)]
     Context(#[from] ContextError),
+    /// A rolling update failed.
+    #[error("update of service `{service}` {outcome}")]
+    Update {
+        /// Service.
+        service: String,
+        /// `paused` or `rolled back`.
+        outcome: &'static str,
+        /// Why the new container did not prove itself.
+        source: Box<ApplyError>,
+    },
     /// A provider failed.
     #[error("provider of service `{service}`: {message}")]
     Provider {

@@ -25,6 +25,7 @@ mod image;
 mod news;
 mod provider;
 mod report;
+mod rolling;
 mod scheduler;
 mod wait;
 

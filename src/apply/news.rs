@@ -75,6 +75,7 @@ pub(super) fn words(action: &Action) -> Option<Words> {
         | Action::RemoveVolume { .. }
         | Action::ConnectNetwork { .. }
         | Action::DisconnectNetwork { .. }
+        | Action::RollingUpdate(_)
         | Action::PreStart(_)
         | Action::RunHook { .. }
         | Action::Wait(_)

@@ -25,7 +25,7 @@ pub(super) struct Run {
     pub(super) options: ApplyOptions,
     pub(super) events: EventSender,
     pub(super) places: Semaphore,
-    created: Mutex<HashMap<NodeId, String>>,
+    created: Mutex<HashMap<(NodeId, String), String>>,
     hub: OnceCell<Hub>,
 }
 
@@ -52,7 +52,7 @@ impl Run {
     pub(super) fn find_id(&self, container: &ContainerRef) -> Option<String> {
         match container {
             ContainerRef::Existing { id, .. } => Some(id.clone()),
-            ContainerRef::Planned { node, .. } => self.lock().get(node).cloned(),
+            ContainerRef::Planned { node, name } => self.lock().get(&(*node, name.clone())).cloned(),
         }
     }
 
@@ -63,11 +63,11 @@ impl Run {
             })
     }
 
-    pub(super) fn remember(&self, node: NodeId, id: String) {
-        self.lock().insert(node, id);
+    pub(super) fn remember(&self, node: NodeId, name: &str, id: String) {
+        self.lock().insert((node, name.to_owned()), id);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<NodeId, String>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(NodeId, String), String>> {
         self.created.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -166,7 +166,7 @@ pub(super) async fn run(
     report.created = run
         .lock()
         .iter()
-        .map(|(node, id)| (*node, id.clone()))
+        .map(|((node, _), id)| (*node, id.clone()))
         .collect();
     report.created.sort_unstable();
     report
@@ -209,7 +209,8 @@ fn begin_ready(run: &Arc<Run>, progress: &mut Progress, tasks: &mut JoinSet<Outc
 async fn perform(run: &Run, id: NodeId) -> Result<(), ApplyError> {
     let action = &run.plan.node(id).action;
     let _place = match action {
-        Action::Wait(_) => None,
+        // An update waits for its own containers, whose calls take no place either.
+        Action::Wait(_) | Action::RollingUpdate(_) => None,
         _ => run.places.acquire().await.ok(),
     };
     let words = news::words(action);

@@ -12,6 +12,9 @@ use crate::plan::{Wait, WaitUntil};
 
 const NO_PROBE: &str = "has no healthcheck configured";
 
+/// Restarts after which a container that must run counts as broken.
+const RESTARTS: i64 = 3;
+
 /// What a look at a container says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Look {
@@ -191,6 +194,9 @@ pub(super) fn look(container: &ContainerInspectResponse, until: WaitUntil) -> Lo
     }
     if ended {
         return Look::Failed(format!("exited ({code})"));
+    }
+    if until == WaitUntil::RunningOrHealthy && container.restart_count.unwrap_or(0) >= RESTARTS {
+        return Look::Failed(format!("keeps restarting, exited ({code})"));
     }
     let running = state.status == Some(ContainerStateStatusEnum::RUNNING);
     match state.health.and_then(|health| health.status) {

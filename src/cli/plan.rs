@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use hoist::load::Dependencies;
-use hoist::plan::{self, Action, ImageOptions, Node, Plan, PlanOptions, Shown};
+use hoist::plan::{self, Action, Cause, ImageOptions, Node, Plan, PlanOptions, Shown};
 
 use crate::cli::create::{ImageArgs, load, orphan_policy, scale};
 use crate::cli::reconcile::Session;
@@ -84,6 +84,7 @@ fn sign(action: &Action) -> char {
         Action::ConnectNetwork { .. }
         | Action::DisconnectNetwork { .. }
         | Action::RenameContainer { .. }
+        | Action::RollingUpdate(_)
         | Action::RestartContainer { .. } => '~',
         Action::PreStart(_)
         | Action::StartContainer { .. }
@@ -100,7 +101,7 @@ fn is_shown(node: &Node) -> bool {
         Action::StopContainer { shown, .. } | Action::RemoveContainer { shown, .. } => {
             *shown == Shown::Yes
         }
-        Action::RenameContainer { .. } => false,
+        Action::RenameContainer { .. } => node.cause != Cause::Replacement,
         _ => true,
     }
 }

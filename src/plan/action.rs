@@ -6,7 +6,7 @@ use bollard_stubs::models::EndpointSettings;
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::NodeId;
+use super::{NodeId, RollingUpdate};
 use crate::engine::spec::FileSpec;
 use crate::engine::{ContainerSpec, NetworkSpec, ObservedContainer, VolumeSpec};
 use crate::model::{Build, DependencyCondition, Hook, Service};
@@ -200,6 +200,8 @@ pub enum Action {
         /// New name.
         name: String,
     },
+    /// Replaces the replicas of a service in groups.
+    RollingUpdate(Box<RollingUpdate>),
     /// Runs a one-time container before the service's first one starts.
     PreStart(Box<PreStart>),
     /// Starts a container.
@@ -367,6 +369,8 @@ pub enum Cause {
     Created,
     /// It is a step of the replacement of a container.
     Replacement,
+    /// It still has the passing name of a replacement that was cut short.
+    Unnamed,
     /// A dependant waits for it.
     NeededBy {
         /// The dependant.
@@ -405,6 +409,7 @@ impl fmt::Display for Cause {
             Self::NotRunning { state } => write!(f, "is {state}"),
             Self::Created => f.write_str("just created"),
             Self::Replacement => f.write_str("step of the replacement"),
+            Self::Unnamed => f.write_str("has a passing name still"),
             Self::NeededBy { service } => write!(f, "`{service}` waits for it"),
             Self::Hook => f.write_str("hook of the service"),
             Self::PullPolicy { policy } => write!(f, "pull policy `{policy}`"),
@@ -446,6 +451,10 @@ impl fmt::Display for Action {
             Self::RemoveVolume { name, .. } => write!(f, "remove volume {name}"),
             Self::CreateContainer(create) => write!(f, "create container {}", create.spec.name),
             Self::RenameContainer { name, .. } => write!(f, "rename container to {name}"),
+            Self::RollingUpdate(update) => {
+                let old: Vec<_> = update.steps.iter().map(|step| step.old.name()).collect();
+                write!(f, "update service {} ({})", update.service, old.join(", "))
+            }
             Self::PreStart(hook) => write!(f, "run pre_start[{}] of {}", hook.index, hook.service),
             Self::StartContainer { container, .. } => {
                 write!(f, "start container {}", container.name())
@@ -492,6 +501,7 @@ impl Action {
             | Self::Provide { service, .. } => Some(service),
             Self::CreateContainer(create) => Some(&create.service),
             Self::BuildImage(build) => Some(&build.service),
+            Self::RollingUpdate(update) => Some(&update.service),
             Self::PreStart(hook) => Some(&hook.service),
             Self::Wait(wait) => Some(&wait.service),
             Self::RemoveImage { .. }

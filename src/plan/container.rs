@@ -4,9 +4,10 @@ use indexmap::IndexMap;
 
 use super::resolve::{self, Request, ResolveError, Role};
 use super::{
-    Action, AnonymousVolumes, Cause, ContainerRef, CreateContainer, LateBinding, NodeId, PlanError,
-    Planner, Recreate, Replica, Replicas, Shown, Unchanged, container_name, hash, wanted_replicas,
+    Action, AnonymousVolumes, Cause, ContainerRef, CreateContainer, Goal, LateBinding, NodeId, PlanError,
+    Planner, Recreate, Replica, Replicas, RollingStep, Shown, Unchanged, container_name, hash, wanted_replicas,
 };
+use crate::graph::Origin;
 use crate::engine::{ContainerSpec, ObservedContainer, label};
 use crate::model::{MountKind, Project, Service};
 
@@ -68,21 +69,23 @@ fn plan_service(planner: &mut Planner<'_>, service: &Service) -> Result<(), Plan
         remove(planner, container, Cause::ScaleDown { wanted });
     }
     existing.sort_by_key(|(container, _)| container.number());
-    let stopped = if existing.iter().any(|(_, cause)| cause.is_some()) {
+    let rolls = rolls(planner, service);
+    let stopped = if !rolls && existing.iter().any(|(_, cause)| cause.is_some()) {
         stop_dependents(planner, service)
     } else {
         Vec::new()
     };
     let mut replicas = Replicas::default();
     for (container, cause) in &existing {
-        let replica = match cause {
+        match cause {
+            Some(cause) if rolls => roll(planner, &bound, container, (&mut replicas, cause))?,
             Some(cause) => {
                 replicas.recreated = true;
-                recreate(planner, &bound, container, cause.clone(), &stopped)?
+                let replica = recreate(planner, &bound, container, cause.clone(), &stopped)?;
+                replicas.containers.push(replica);
             }
-            None => keep(planner, service, container),
-        };
-        replicas.containers.push(replica);
+            None => replicas.containers.push(keep(planner, service, container)),
+        }
     }
     for number in (next + 1..).take(wanted.saturating_sub(existing.len())) {
         let cause = if existing.is_empty() {
@@ -95,6 +98,32 @@ fn plan_service(planner: &mut Planner<'_>, service: &Service) -> Result<(), Plan
             .push(create(planner, &bound, number, cause)?);
     }
     planner.services.insert(service.name.clone(), replicas);
+    Ok(())
+}
+
+/// Whether a service is replaced by a rolling update: where it asks for one, and no other service shares with its
+/// containers.
+fn rolls(planner: &Planner<'_>, service: &Service) -> bool {
+    let asks = service.deploy.as_ref().is_some_and(|deploy| deploy.update_config.is_some());
+    let mut dependents = planner.graph.dependents(&service.name).into_iter();
+    let shared = dependents.any(|(_, edge)| matches!(edge.origin, Origin::Namespace | Origin::VolumesFrom));
+    asks && !shared && service.container_name.is_empty() && planner.options.goal != Goal::Created
+}
+
+/// Adds a replica to the service's rolling update.
+fn roll(
+    planner: &Planner<'_>,
+    bound: &Bound,
+    old: &ObservedContainer,
+    (replicas, cause): (&mut Replicas, &Cause),
+) -> Result<(), PlanError> {
+    let create = specify(planner, bound, old.number().unwrap_or(1), Some(old))?;
+    let step = RollingStep {
+        old: ContainerRef::from(old),
+        create,
+    };
+    let after = prerequisites(planner, bound);
+    replicas.rolling.get_or_insert_with(|| (Vec::new(), cause.clone(), after)).0.push(step);
     Ok(())
 }
 
@@ -337,6 +366,7 @@ fn keep(planner: &mut Planner<'_>, service: &Service, container: &ObservedContai
             service: dependency.clone(),
         });
     }
+    ready.extend(give_name(planner, service, container));
     if start.is_none() {
         planner.plan.unchanged.push(Unchanged {
             service: service.name.clone(),
@@ -349,6 +379,23 @@ fn keep(planner: &mut Planner<'_>, service: &Service, container: &ObservedContai
         ready,
         start,
     }
+}
+
+/// A replacement that was cut short leaves its container under the passing name.
+fn give_name(planner: &mut Planner<'_>, service: &Service, container: &ObservedContainer) -> Option<NodeId> {
+    let place = usize::try_from(container.number()?).ok()?;
+    let name = container_name(planner.project, service, place, planner.separator());
+    let passing = container.name.strip_suffix(&name)?.strip_suffix('_')?;
+    let is_id = passing.len() == 12 && passing.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let taken = planner.observed.containers.iter().any(|other| other.name == name);
+    if !is_id || taken {
+        return None;
+    }
+    let rename = Action::RenameContainer {
+        container: ContainerRef::from(container),
+        name,
+    };
+    Some(planner.plan.add(rename, Cause::Unnamed, &[]))
 }
 
 /// Nodes after which a container of the service can be made.

@@ -107,7 +107,7 @@ pub fn start_existing(
         }
         let replicas = Replicas {
             containers,
-            recreated: false,
+            ..Replicas::default()
         };
         planner.services.insert(name.to_owned(), replicas);
     }

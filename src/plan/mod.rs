@@ -25,6 +25,7 @@ mod one_off;
 mod options;
 mod orphan;
 pub mod resolve;
+mod rolling;
 mod start;
 mod volume;
 
@@ -51,6 +52,7 @@ pub use options::{
 };
 pub use orphan::orphans;
 pub use resolve::ResolveError;
+pub use rolling::{FailureAction, RollingStep, RollingUpdate, UpdateOrder, UpdateRules};
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -171,6 +173,9 @@ struct Replicas {
     containers: Vec<Replica>,
     /// Whether one of them is replaced.
     recreated: bool,
+    /// Replicas that a rolling update replaces when the service's turn to start comes: the steps, their cause, and the
+    /// nodes they come after.
+    rolling: Option<(Vec<RollingStep>, Cause, Vec<NodeId>)>,
 }
 
 /// The plan under construction.

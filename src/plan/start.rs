@@ -3,9 +3,10 @@
 
 use indexmap::IndexMap;
 
+use super::rolling;
 use super::resolve::{self, Request, ResolveError, Role};
 use super::{
-    Action, Cause, ContainerRef, Goal, HookKind, NodeId, PlanError, Planner, PreStart, Replicas,
+    Action, Cause, ContainerRef, Goal, HookKind, NodeId, PlanError, Planner, PreStart, Replica, Replicas, RollingUpdate,
     Wait, WaitUntil, wanted_replicas,
 };
 use crate::engine::label;
@@ -48,14 +49,12 @@ pub(super) fn plan_starts(planner: &mut Planner<'_>) -> Result<(), PlanError> {
 
 /// Nodes that must be done before a service may start.
 fn dependencies(planner: &mut Planner<'_>, pass: &mut Pass, service: &Service) -> Vec<NodeId> {
+    let idle = |replicas: &Replicas| {
+        replicas.rolling.is_none() && replicas.containers.iter().all(|replica| replica.start.is_none())
+    };
     let nothing_to_start = service.provider.is_none()
         && planner.options.run_for.as_ref() != Some(&service.name)
-        && planner.services.get(&service.name).is_none_or(|replicas| {
-            replicas
-                .containers
-                .iter()
-                .all(|replica| replica.start.is_none())
-        });
+        && planner.services.get(&service.name).is_none_or(idle);
     if nothing_to_start {
         return Vec::new();
     }
@@ -138,6 +137,7 @@ fn start_service(
     service: &Service,
     after: &[NodeId],
 ) -> Result<Vec<NodeId>, PlanError> {
+    let updated = rolling_update(planner, service, after)?;
     let replicas = planner
         .services
         .get(&service.name)
@@ -149,7 +149,7 @@ fn start_service(
         .filter(|replica| replica.start.is_some())
         .collect();
     if to_start.is_empty() {
-        return Ok(Vec::new());
+        return Ok(updated);
     }
     let files = resolve::file_specs(planner.project, service)?;
     let mut before = after.to_vec();
@@ -163,7 +163,7 @@ fn start_service(
         .ports
         .iter()
         .any(|port| port.published.contains('-'));
-    let mut done = Vec::new();
+    let mut done = updated;
     for replica in to_start {
         let mut after = before.clone();
         after.extend(&replica.ready);
@@ -181,6 +181,35 @@ fn start_service(
         done.push(hooks(planner, service, &replica.container, node));
     }
     Ok(done)
+}
+
+/// The service's rolling update, where there is one; its new containers are the service's from then on.
+fn rolling_update(
+    planner: &mut Planner<'_>,
+    service: &Service,
+    after: &[NodeId],
+) -> Result<Vec<NodeId>, PlanError> {
+    let pending = planner.services.get_mut(&service.name).and_then(|replicas| replicas.rolling.take());
+    let Some((steps, cause, before)) = pending else { return Ok(Vec::new()) };
+    let Some((update, rollback)) = rolling::rules(service, steps.len()) else { return Ok(Vec::new()) };
+    let names: Vec<_> = steps.iter().map(|step| step.create.display.clone()).collect();
+    let action = Action::RollingUpdate(Box::new(RollingUpdate {
+        service: service.name.clone(),
+        steps,
+        update,
+        rollback,
+        timeout: planner.options.timeout,
+        files: resolve::file_specs(planner.project, service)?,
+        hooks: service.post_start.clone(),
+    }));
+    let node = planner.plan.add(action, cause, &[after, &before].concat());
+    let replicas = planner.services.entry(service.name.clone()).or_default();
+    replicas.containers.extend(names.into_iter().map(|name| Replica {
+        container: ContainerRef::Planned { node, name },
+        ready: vec![node],
+        start: None,
+    }));
+    Ok(vec![node])
 }
 
 /// Commands after the start, one after the other; returns the last node.

@@ -1,0 +1,253 @@
+//! A rolling update: groups of replicas, each of which must prove itself before the next one's turn comes.
+//!
+//! ```text
+//! start-first   create new ─ start ─ prove ─ old leaves its networks ─ old stops ─ names change
+//! stop-first    create new ─ old stops ─ start ─ prove ─ names change
+//! failed proof  new goes, old comes back ──> pause | rollback (all come back) | continue (new stays)
+//! ```
+//!
+//! Old containers are kept, stopped, until the whole update is over: they are what a rollback brings back.
+
+use std::time::Duration;
+
+use bollard_stubs::models::EndpointSettings;
+use futures_util::future::join_all;
+
+use super::scheduler::Run;
+use super::{ApplyError, Status, dispatch, hook, wait};
+use crate::engine::RemoveContainer;
+use crate::plan::{
+    ContainerRef, FailureAction, HookKind, NodeId, RollingStep, RollingUpdate, UpdateOrder,
+    UpdateRules, Wait, WaitUntil,
+};
+
+/// A replica whose new container has taken over.
+struct Replaced<'a> {
+    step: &'a RollingStep,
+    old: String,
+    new: String,
+    networks: Vec<(String, EndpointSettings)>,
+}
+
+/// A replica whose new container did not prove itself.
+struct Failed<'a> {
+    replaced: Replaced<'a>,
+    error: ApplyError,
+}
+
+/// How much of a container is put away.
+const REMOVE: RemoveContainer = RemoveContainer {
+    force: true,
+    volumes: false,
+};
+
+pub(super) async fn update(run: &Run, node: NodeId, update: &RollingUpdate) -> Result<(), ApplyError> {
+    let rules = &update.update;
+    let mut done: Vec<Replaced<'_>> = Vec::new();
+    let mut failures = 0_u32;
+    let total = f64::from(u32::try_from(update.steps.len()).unwrap_or(u32::MAX));
+    for (number, group) in update.steps.chunks(rules.parallelism).enumerate() {
+        if number > 0 {
+            pause(run, rules.delay_millis).await?;
+        }
+        let outcomes = join_all(group.iter().map(|step| replace(run, node, update, step))).await;
+        let mut fatal = None;
+        for outcome in outcomes {
+            match outcome {
+                Ok(replaced) => done.push(replaced),
+                Err(failed) => {
+                    failures += 1;
+                    let tolerated = f64::from(failures) / total <= rules.max_failure_ratio;
+                    if tolerated || rules.failure_action == FailureAction::Continue {
+                        done.push(failed.replaced);
+                    } else {
+                        restore(run, update, &failed.replaced).await?;
+                        fatal = Some(failed.error);
+                    }
+                }
+            }
+        }
+        if let Some(error) = fatal {
+            return Err(give_up(run, update, done, error).await);
+        }
+    }
+    for replaced in &done {
+        finish(run, node, replaced).await?;
+    }
+    Ok(())
+}
+
+/// Ends an update that failed: by its rules the replicas that were replaced stay, or get their old containers back.
+async fn give_up(
+    run: &Run,
+    update: &RollingUpdate,
+    done: Vec<Replaced<'_>>,
+    error: ApplyError,
+) -> ApplyError {
+    let outcome = match update.update.failure_action {
+        FailureAction::Rollback => roll_back(run, update, &done).await.map(|()| "rolled back"),
+        FailureAction::Pause | FailureAction::Continue => put_away_all(run, &done).await.map(|()| "paused"),
+    };
+    match outcome {
+        Ok(outcome) => ApplyError::Update {
+            service: update.service.clone(),
+            outcome,
+            source: Box::new(error),
+        },
+        Err(second) => second,
+    }
+}
+
+async fn roll_back(run: &Run, update: &RollingUpdate, done: &[Replaced<'_>]) -> Result<(), ApplyError> {
+    for group in done.chunks(update.rollback.parallelism) {
+        for outcome in join_all(group.iter().map(|replaced| restore(run, update, replaced))).await {
+            outcome?;
+        }
+        pause(run, update.rollback.delay_millis).await?;
+    }
+    Ok(())
+}
+
+async fn put_away_all(run: &Run, done: &[Replaced<'_>]) -> Result<(), ApplyError> {
+    for replaced in done {
+        run.engine.remove_container(&replaced.old, REMOVE).await?;
+        run.engine.rename_container(&replaced.new, &replaced.step.create.display).await?;
+    }
+    Ok(())
+}
+
+async fn pause(run: &Run, millis: u64) -> Result<(), ApplyError> {
+    tokio::select! {
+        () = tokio::time::sleep(Duration::from_millis(millis)) => Ok(()),
+        () = run.options.cancel.cancelled() => Err(ApplyError::Cancelled),
+    }
+}
+
+/// The new container has its place for good: the old one goes, the name is free for the new one.
+async fn finish(run: &Run, node: NodeId, replaced: &Replaced<'_>) -> Result<(), ApplyError> {
+    let name = &replaced.step.create.display;
+    run.engine.remove_container(&replaced.old, REMOVE).await?;
+    run.engine.rename_container(&replaced.new, name).await?;
+    run.remember(node, name, replaced.new.clone());
+    run.tell_resource(&format!("Container {name}"), Status::Done, "Recreated", "");
+    Ok(())
+}
+
+/// Replaces one replica; the new container must be healthy, or run, for as long as the rules say.
+async fn replace<'a>(
+    run: &Run,
+    node: NodeId,
+    update: &'a RollingUpdate,
+    step: &'a RollingStep,
+) -> Result<Replaced<'a>, Failed<'a>> {
+    let mut replaced = Replaced {
+        step,
+        old: run.find_id(&step.old).unwrap_or_default(),
+        new: String::new(),
+        networks: Vec::new(),
+    };
+    match try_replace(run, node, update, &mut replaced).await {
+        Ok(()) => Ok(replaced),
+        Err(error) => {
+            let resource = format!("Container {}", step.create.display);
+            run.tell_resource(&resource, Status::Error, "Error", &error.chain());
+            Err(Failed { replaced, error })
+        }
+    }
+}
+
+async fn try_replace(
+    run: &Run,
+    node: NodeId,
+    update: &RollingUpdate,
+    replaced: &mut Replaced<'_>,
+) -> Result<(), ApplyError> {
+    let step = replaced.step;
+    let resource = format!("Container {}", step.create.display);
+    run.tell_resource(&resource, Status::Working, "Recreate", "");
+    let mut spec = step.create.complete(|container| run.find_id(container));
+    dispatch::inline_seccomp(&mut spec).await?;
+    let (new, _) = run.engine.create_container(&spec).await?;
+    replaced.new.clone_from(&new);
+    run.remember(node, &step.create.display, new.clone());
+    if update.update.order == UpdateOrder::StopFirst {
+        run.engine.stop_container(&replaced.old, update.timeout).await?;
+    }
+    start_and_prove(run, update, &new, &step.create.display).await?;
+    if update.update.order == UpdateOrder::StartFirst {
+        replaced.networks = leave_networks(run, &replaced.old).await?;
+        run.engine.stop_container(&replaced.old, update.timeout).await?;
+    }
+    Ok(())
+}
+
+async fn start_and_prove(run: &Run, update: &RollingUpdate, id: &str, name: &str) -> Result<(), ApplyError> {
+    if !update.files.is_empty() {
+        run.engine.upload(id, "/", hook::files_tar(&update.files)).await?;
+    }
+    if let Some(watcher) = &run.options.watcher {
+        watcher.before_start(&update.service, id, name).await;
+    }
+    run.engine.start_container(id).await?;
+    let container = ContainerRef::Existing {
+        id: id.to_owned(),
+        name: name.to_owned(),
+    };
+    for command in &update.hooks {
+        hook::run_in_container(run, &update.service, &container, (HookKind::PostStart, command)).await?;
+    }
+    let wish = Wait {
+        service: update.service.clone(),
+        until: WaitUntil::RunningOrHealthy,
+        containers: vec![container],
+        required: true,
+        timeout_millis: None,
+    };
+    wait::wait(run, &wish).await?;
+    if update.update.monitor_millis > 0 {
+        pause(run, update.update.monitor_millis).await?;
+        wait::wait(run, &wish).await?;
+    }
+    Ok(())
+}
+
+/// Takes a container off its networks, so that no name leads to it any more when it stops.
+async fn leave_networks(run: &Run, id: &str) -> Result<Vec<(String, EndpointSettings)>, ApplyError> {
+    let container = run.engine.inspect_container(id).await?;
+    let networks = container.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    let mut left = Vec::new();
+    for (network, endpoint) in networks {
+        if matches!(network.as_str(), "host" | "none" | "bridge") {
+            continue;
+        }
+        run.engine.disconnect_network(&network, id).await?;
+        let wanted = EndpointSettings {
+            ipam_config: endpoint.ipam_config,
+            links: endpoint.links,
+            aliases: endpoint.aliases,
+            driver_opts: endpoint.driver_opts,
+            gw_priority: endpoint.gw_priority,
+            ..EndpointSettings::default()
+        };
+        left.push((network, wanted));
+    }
+    Ok(left)
+}
+
+/// Gives a replica its old container back.
+async fn restore(run: &Run, update: &RollingUpdate, replaced: &Replaced<'_>) -> Result<(), ApplyError> {
+    for (network, endpoint) in &replaced.networks {
+        run.engine.connect_network(network, &replaced.old, endpoint.clone()).await?;
+    }
+    if update.rollback.order == UpdateOrder::StartFirst {
+        run.engine.start_container(&replaced.old).await?;
+    }
+    if !replaced.new.is_empty() {
+        run.engine.stop_container(&replaced.new, update.timeout).await?;
+        run.engine.remove_container(&replaced.new, REMOVE).await?;
+    }
+    run.engine.start_container(&replaced.old).await?;
+    let resource = format!("Container {}", replaced.step.create.display);
+    run.tell_resource(&resource, Status::Warning, "Restored", "");
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! Rolling updates: a service with `deploy.update_config` is replaced in groups, each of which must prove itself.
+//!
+//! docker compose ignores the section; Swarm's rules are followed. The whole update is one action, because how it goes
+//! on depends on how each group turns out; the rules that decide are part of the action.
+
+use serde::Serialize;
+
+use super::{ContainerRef, CreateContainer};
+use crate::model::{Hook, Service, UpdateConfig};
+use crate::engine::spec::FileSpec;
+
+/// Which of the two containers makes way for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdateOrder {
+    /// The old one stops, then the new one starts.
+    StopFirst,
+    /// The new one starts and proves itself, then the old one stops.
+    StartFirst,
+}
+
+/// What a failed update means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureAction {
+    /// The update stops; the replica gets its old container back.
+    Pause,
+    /// The update goes on.
+    Continue,
+    /// Every replica gets its old container back.
+    Rollback,
+}
+
+/// Rules of an update or of its rollback.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct UpdateRules {
+    /// Containers replaced at once.
+    pub parallelism: usize,
+    /// Milliseconds between two groups.
+    pub delay_millis: u64,
+    /// Milliseconds that a new container is watched after it is healthy or runs.
+    pub monitor_millis: u64,
+    /// Which container makes way.
+    pub order: UpdateOrder,
+    /// What failures mean.
+    pub failure_action: FailureAction,
+    /// Share of failures that is tolerated.
+    pub max_failure_ratio: f64,
+}
+
+impl UpdateRules {
+    /// Reads a section; `replicas` stands for a parallelism of 0.
+    #[must_use]
+    pub fn new(config: &UpdateConfig, replicas: usize) -> Self {
+        let millis = |span: Option<crate::model::Duration>| {
+            span.map_or(0, |span| u64::try_from(span.to_std().as_millis()).unwrap_or(u64::MAX))
+        };
+        let parallelism = match config.parallelism {
+            None => 1,
+            Some(0) => replicas,
+            Some(number) => usize::try_from(number).unwrap_or(replicas),
+        };
+        Self {
+            parallelism: parallelism.max(1),
+            delay_millis: millis(config.delay),
+            monitor_millis: millis(config.monitor),
+            order: match config.order.as_str() {
+                "start-first" => UpdateOrder::StartFirst,
+                _ => UpdateOrder::StopFirst,
+            },
+            failure_action: match config.failure_action.as_str() {
+                "continue" => FailureAction::Continue,
+                "rollback" => FailureAction::Rollback,
+                _ => FailureAction::Pause,
+            },
+            max_failure_ratio: config.max_failure_ratio.unwrap_or(0.0),
+        }
+    }
+}
+
+/// One replica of a rolling update.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RollingStep {
+    /// The container it has now.
+    pub old: ContainerRef,
+    /// The container it gets; its specification has a passing name.
+    pub create: CreateContainer,
+}
+
+/// A rolling update of a service.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RollingUpdate {
+    /// Service.
+    pub service: String,
+    /// Replicas to replace, in order.
+    pub steps: Vec<RollingStep>,
+    /// Rules of the update.
+    pub update: UpdateRules,
+    /// Rules of its rollback.
+    pub rollback: UpdateRules,
+    /// Seconds between the stop signal and SIGKILL.
+    pub timeout: Option<i64>,
+    /// Files to put into each new container.
+    pub files: Vec<FileSpec>,
+    /// Commands in each new container after its start.
+    pub hooks: Vec<Hook>,
+}
+
+/// The rules of a service's updates: those of the update, and those of its rollback.
+#[must_use]
+pub(super) fn rules(service: &Service, replicas: usize) -> Option<(UpdateRules, UpdateRules)> {
+    let deploy = service.deploy.as_ref()?;
+    let update = deploy.update_config.as_ref()?;
+    let rollback = deploy.rollback_config.clone().unwrap_or_default();
+    Some((UpdateRules::new(update, replicas), UpdateRules::new(&rollback, replicas)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FailureAction, UpdateOrder, UpdateRules};
+    use crate::model::{Duration, UpdateConfig};
+
+    #[test]
+    fn reads_the_rules_of_an_update() {
+        let config = UpdateConfig {
+            parallelism: Some(0),
+            delay: Some(Duration(2_000_000_000)),
+            order: "start-first".to_owned(),
+            failure_action: "rollback".to_owned(),
+            ..UpdateConfig::default()
+        };
+        let rules = UpdateRules::new(&config, 3);
+        assert_eq!((rules.parallelism, rules.delay_millis, rules.monitor_millis), (3, 2_000, 0));
+        assert_eq!((rules.order, rules.failure_action), (UpdateOrder::StartFirst, FailureAction::Rollback));
+    }
+}
