@@ -41,7 +41,11 @@ const REMOVE: RemoveContainer = RemoveContainer {
     volumes: false,
 };
 
-pub(super) async fn update(run: &Run, node: NodeId, update: &RollingUpdate) -> Result<(), ApplyError> {
+pub(super) async fn update(
+    run: &Run,
+    node: NodeId,
+    update: &RollingUpdate,
+) -> Result<(), ApplyError> {
     let rules = &update.update;
     let mut done: Vec<Replaced<'_>> = Vec::new();
     let mut failures = 0_u32;
@@ -86,7 +90,9 @@ async fn give_up(
 ) -> ApplyError {
     let outcome = match update.update.failure_action {
         FailureAction::Rollback => roll_back(run, update, &done).await.map(|()| "rolled back"),
-        FailureAction::Pause | FailureAction::Continue => put_away_all(run, &done).await.map(|()| "paused"),
+        FailureAction::Pause | FailureAction::Continue => {
+            put_away_all(run, &done).await.map(|()| "paused")
+        }
     };
     match outcome {
         Ok(outcome) => ApplyError::Update {
@@ -98,7 +104,11 @@ async fn give_up(
     }
 }
 
-async fn roll_back(run: &Run, update: &RollingUpdate, done: &[Replaced<'_>]) -> Result<(), ApplyError> {
+async fn roll_back(
+    run: &Run,
+    update: &RollingUpdate,
+    done: &[Replaced<'_>],
+) -> Result<(), ApplyError> {
     for group in done.chunks(update.rollback.parallelism) {
         for outcome in join_all(group.iter().map(|replaced| restore(run, update, replaced))).await {
             outcome?;
@@ -111,7 +121,9 @@ async fn roll_back(run: &Run, update: &RollingUpdate, done: &[Replaced<'_>]) -> 
 async fn put_away_all(run: &Run, done: &[Replaced<'_>]) -> Result<(), ApplyError> {
     for replaced in done {
         run.engine.remove_container(&replaced.old, REMOVE).await?;
-        run.engine.rename_container(&replaced.new, &replaced.step.create.display).await?;
+        run.engine
+            .rename_container(&replaced.new, &replaced.step.create.display)
+            .await?;
     }
     Ok(())
 }
@@ -171,19 +183,30 @@ async fn try_replace(
     replaced.new.clone_from(&new);
     run.remember(node, &step.create.display, new.clone());
     if update.update.order == UpdateOrder::StopFirst {
-        run.engine.stop_container(&replaced.old, update.timeout).await?;
+        run.engine
+            .stop_container(&replaced.old, update.timeout)
+            .await?;
     }
     start_and_prove(run, update, &new, &step.create.display).await?;
     if update.update.order == UpdateOrder::StartFirst {
         replaced.networks = leave_networks(run, &replaced.old).await?;
-        run.engine.stop_container(&replaced.old, update.timeout).await?;
+        run.engine
+            .stop_container(&replaced.old, update.timeout)
+            .await?;
     }
     Ok(())
 }
 
-async fn start_and_prove(run: &Run, update: &RollingUpdate, id: &str, name: &str) -> Result<(), ApplyError> {
+async fn start_and_prove(
+    run: &Run,
+    update: &RollingUpdate,
+    id: &str,
+    name: &str,
+) -> Result<(), ApplyError> {
     if !update.files.is_empty() {
-        run.engine.upload(id, "/", hook::files_tar(&update.files)).await?;
+        run.engine
+            .upload(id, "/", hook::files_tar(&update.files))
+            .await?;
     }
     if let Some(watcher) = &run.options.watcher {
         watcher.before_start(&update.service, id, name).await;
@@ -194,7 +217,13 @@ async fn start_and_prove(run: &Run, update: &RollingUpdate, id: &str, name: &str
         name: name.to_owned(),
     };
     for command in &update.hooks {
-        hook::run_in_container(run, &update.service, &container, (HookKind::PostStart, command)).await?;
+        hook::run_in_container(
+            run,
+            &update.service,
+            &container,
+            (HookKind::PostStart, command),
+        )
+        .await?;
     }
     let wish = Wait {
         service: update.service.clone(),
@@ -212,9 +241,15 @@ async fn start_and_prove(run: &Run, update: &RollingUpdate, id: &str, name: &str
 }
 
 /// Takes a container off its networks, so that no name leads to it any more when it stops.
-async fn leave_networks(run: &Run, id: &str) -> Result<Vec<(String, EndpointSettings)>, ApplyError> {
+async fn leave_networks(
+    run: &Run,
+    id: &str,
+) -> Result<Vec<(String, EndpointSettings)>, ApplyError> {
     let container = run.engine.inspect_container(id).await?;
-    let networks = container.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    let networks = container
+        .network_settings
+        .and_then(|settings| settings.networks)
+        .unwrap_or_default();
     let mut left = Vec::new();
     for (network, endpoint) in networks {
         if matches!(network.as_str(), "host" | "none" | "bridge") {
@@ -235,15 +270,23 @@ async fn leave_networks(run: &Run, id: &str) -> Result<Vec<(String, EndpointSett
 }
 
 /// Gives a replica its old container back.
-async fn restore(run: &Run, update: &RollingUpdate, replaced: &Replaced<'_>) -> Result<(), ApplyError> {
+async fn restore(
+    run: &Run,
+    update: &RollingUpdate,
+    replaced: &Replaced<'_>,
+) -> Result<(), ApplyError> {
     for (network, endpoint) in &replaced.networks {
-        run.engine.connect_network(network, &replaced.old, endpoint.clone()).await?;
+        run.engine
+            .connect_network(network, &replaced.old, endpoint.clone())
+            .await?;
     }
     if update.rollback.order == UpdateOrder::StartFirst {
         run.engine.start_container(&replaced.old).await?;
     }
     if !replaced.new.is_empty() {
-        run.engine.stop_container(&replaced.new, update.timeout).await?;
+        run.engine
+            .stop_container(&replaced.new, update.timeout)
+            .await?;
         run.engine.remove_container(&replaced.new, REMOVE).await?;
     }
     run.engine.start_container(&replaced.old).await?;

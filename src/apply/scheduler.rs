@@ -52,7 +52,9 @@ impl Run {
     pub(super) fn find_id(&self, container: &ContainerRef) -> Option<String> {
         match container {
             ContainerRef::Existing { id, .. } => Some(id.clone()),
-            ContainerRef::Planned { node, name } => self.lock().get(&(*node, name.clone())).cloned(),
+            ContainerRef::Planned { node, name } => {
+                self.lock().get(&(*node, name.clone())).cloned()
+            }
         }
     }
 

@@ -206,9 +206,7 @@ pub(super) fn look(container: &ContainerInspectResponse, until: WaitUntil) -> Lo
         Some(HealthStatusEnum::NONE | HealthStatusEnum::EMPTY) | None => match until {
             WaitUntil::RunningOrHealthy if running => Look::Reached,
             WaitUntil::RunningOrHealthy => Look::NotYet,
-            WaitUntil::Healthy | WaitUntil::Completed => {
-                Look::Failed(NO_PROBE.to_owned())
-            }
+            WaitUntil::Healthy | WaitUntil::Completed => Look::Failed(NO_PROBE.to_owned()),
         },
     }
 }

@@ -3,11 +3,10 @@
 use clap::Args;
 use indexmap::{IndexMap, IndexSet};
 
-use hoist::load::Dependencies;
+use hoist::load::Resources;
 use hoist::model::Project;
 use hoist::plan::{self, Cause, NodeId, Plan};
 
-use crate::cli::create::load;
 use crate::cli::reconcile::Session;
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::Ui;
@@ -56,7 +55,11 @@ pub(super) struct BuildArgs {
 
 /// Builds images.
 pub(super) async fn cmd_build(ui: &Ui, context: &Context, args: &BuildArgs) -> CommandResult {
-    let mut project = load(ui, context, &[], Dependencies::Include).await?;
+    // The secrets and images of services that are enabled by their names only belong to the build too.
+    let mut request = context.load_request();
+    request.services.clone_from(&args.services);
+    request.resources = Resources::All;
+    let mut project = context.load(ui, request).await?;
     let chosen = choose(&mut project, args)?;
     let mut session = Session::open(ui, context, project).await?;
     session.build.args = arguments(&args.build_arg);

@@ -4,11 +4,12 @@ use indexmap::IndexMap;
 
 use super::resolve::{self, Request, ResolveError, Role};
 use super::{
-    Action, AnonymousVolumes, Cause, ContainerRef, CreateContainer, Goal, LateBinding, NodeId, PlanError,
-    Planner, Recreate, Replica, Replicas, RollingStep, Shown, Unchanged, container_name, hash, wanted_replicas,
+    Action, AnonymousVolumes, Cause, ContainerRef, CreateContainer, Goal, LateBinding, NodeId,
+    PlanError, Planner, Recreate, Replica, Replicas, RollingStep, Shown, Unchanged, container_name,
+    hash, wanted_replicas,
 };
-use crate::graph::Origin;
 use crate::engine::{ContainerSpec, ObservedContainer, label};
+use crate::graph::Origin;
 use crate::model::{MountKind, Project, Service};
 
 /// Two services must not want one container name (behaviours.md B101).
@@ -104,9 +105,13 @@ fn plan_service(planner: &mut Planner<'_>, service: &Service) -> Result<(), Plan
 /// Whether a service is replaced by a rolling update: where it asks for one, and no other service shares with its
 /// containers.
 fn rolls(planner: &Planner<'_>, service: &Service) -> bool {
-    let asks = service.deploy.as_ref().is_some_and(|deploy| deploy.update_config.is_some());
+    let asks = service
+        .deploy
+        .as_ref()
+        .is_some_and(|deploy| deploy.update_config.is_some());
     let mut dependents = planner.graph.dependents(&service.name).into_iter();
-    let shared = dependents.any(|(_, edge)| matches!(edge.origin, Origin::Namespace | Origin::VolumesFrom));
+    let shared =
+        dependents.any(|(_, edge)| matches!(edge.origin, Origin::Namespace | Origin::VolumesFrom));
     asks && !shared && service.container_name.is_empty() && planner.options.goal != Goal::Created
 }
 
@@ -123,7 +128,11 @@ fn roll(
         create,
     };
     let after = prerequisites(planner, bound);
-    replicas.rolling.get_or_insert_with(|| (Vec::new(), cause.clone(), after)).0.push(step);
+    replicas
+        .rolling
+        .get_or_insert_with(|| (Vec::new(), cause.clone(), after))
+        .0
+        .push(step);
     Ok(())
 }
 
@@ -382,12 +391,20 @@ fn keep(planner: &mut Planner<'_>, service: &Service, container: &ObservedContai
 }
 
 /// A replacement that was cut short leaves its container under the passing name.
-fn give_name(planner: &mut Planner<'_>, service: &Service, container: &ObservedContainer) -> Option<NodeId> {
+fn give_name(
+    planner: &mut Planner<'_>,
+    service: &Service,
+    container: &ObservedContainer,
+) -> Option<NodeId> {
     let place = usize::try_from(container.number()?).ok()?;
     let name = container_name(planner.project, service, place, planner.separator());
     let passing = container.name.strip_suffix(&name)?.strip_suffix('_')?;
     let is_id = passing.len() == 12 && passing.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let taken = planner.observed.containers.iter().any(|other| other.name == name);
+    let taken = planner
+        .observed
+        .containers
+        .iter()
+        .any(|other| other.name == name);
     if !is_id || taken {
         return None;
     }

@@ -6,8 +6,8 @@
 use serde::Serialize;
 
 use super::{ContainerRef, CreateContainer};
-use crate::model::{Hook, Service, UpdateConfig};
 use crate::engine::spec::FileSpec;
+use crate::model::{Hook, Service, UpdateConfig};
 
 /// Which of the two containers makes way for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -53,7 +53,9 @@ impl UpdateRules {
     #[must_use]
     pub fn new(config: &UpdateConfig, replicas: usize) -> Self {
         let millis = |span: Option<crate::model::Duration>| {
-            span.map_or(0, |span| u64::try_from(span.to_std().as_millis()).unwrap_or(u64::MAX))
+            span.map_or(0, |span| {
+                u64::try_from(span.to_std().as_millis()).unwrap_or(u64::MAX)
+            })
         };
         let parallelism = match config.parallelism {
             None => 1,
@@ -112,7 +114,10 @@ pub(super) fn rules(service: &Service, replicas: usize) -> Option<(UpdateRules, 
     let deploy = service.deploy.as_ref()?;
     let update = deploy.update_config.as_ref()?;
     let rollback = deploy.rollback_config.clone().unwrap_or_default();
-    Some((UpdateRules::new(update, replicas), UpdateRules::new(&rollback, replicas)))
+    Some((
+        UpdateRules::new(update, replicas),
+        UpdateRules::new(&rollback, replicas),
+    ))
 }
 
 #[cfg(test)]
@@ -130,7 +135,13 @@ mod tests {
             ..UpdateConfig::default()
         };
         let rules = UpdateRules::new(&config, 3);
-        assert_eq!((rules.parallelism, rules.delay_millis, rules.monitor_millis), (3, 2_000, 0));
-        assert_eq!((rules.order, rules.failure_action), (UpdateOrder::StartFirst, FailureAction::Rollback));
+        assert_eq!(
+            (rules.parallelism, rules.delay_millis, rules.monitor_millis),
+            (3, 2_000, 0)
+        );
+        assert_eq!(
+            (rules.order, rules.failure_action),
+            (UpdateOrder::StartFirst, FailureAction::Rollback)
+        );
     }
 }

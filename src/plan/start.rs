@@ -3,11 +3,11 @@
 
 use indexmap::IndexMap;
 
-use super::rolling;
 use super::resolve::{self, Request, ResolveError, Role};
+use super::rolling;
 use super::{
-    Action, Cause, ContainerRef, Goal, HookKind, NodeId, PlanError, Planner, PreStart, Replica, Replicas, RollingUpdate,
-    Wait, WaitUntil, wanted_replicas,
+    Action, Cause, ContainerRef, Goal, HookKind, NodeId, PlanError, Planner, PreStart, Replica,
+    Replicas, RollingUpdate, Wait, WaitUntil, wanted_replicas,
 };
 use crate::engine::label;
 use crate::model::{DependencyCondition, Service};
@@ -50,7 +50,11 @@ pub(super) fn plan_starts(planner: &mut Planner<'_>) -> Result<(), PlanError> {
 /// Nodes that must be done before a service may start.
 fn dependencies(planner: &mut Planner<'_>, pass: &mut Pass, service: &Service) -> Vec<NodeId> {
     let idle = |replicas: &Replicas| {
-        replicas.rolling.is_none() && replicas.containers.iter().all(|replica| replica.start.is_none())
+        replicas.rolling.is_none()
+            && replicas
+                .containers
+                .iter()
+                .all(|replica| replica.start.is_none())
     };
     let nothing_to_start = service.provider.is_none()
         && planner.options.run_for.as_ref() != Some(&service.name)
@@ -189,10 +193,20 @@ fn rolling_update(
     service: &Service,
     after: &[NodeId],
 ) -> Result<Vec<NodeId>, PlanError> {
-    let pending = planner.services.get_mut(&service.name).and_then(|replicas| replicas.rolling.take());
-    let Some((steps, cause, before)) = pending else { return Ok(Vec::new()) };
-    let Some((update, rollback)) = rolling::rules(service, steps.len()) else { return Ok(Vec::new()) };
-    let names: Vec<_> = steps.iter().map(|step| step.create.display.clone()).collect();
+    let pending = planner
+        .services
+        .get_mut(&service.name)
+        .and_then(|replicas| replicas.rolling.take());
+    let Some((steps, cause, before)) = pending else {
+        return Ok(Vec::new());
+    };
+    let Some((update, rollback)) = rolling::rules(service, steps.len()) else {
+        return Ok(Vec::new());
+    };
+    let names: Vec<_> = steps
+        .iter()
+        .map(|step| step.create.display.clone())
+        .collect();
     let action = Action::RollingUpdate(Box::new(RollingUpdate {
         service: service.name.clone(),
         steps,
@@ -204,11 +218,13 @@ fn rolling_update(
     }));
     let node = planner.plan.add(action, cause, &[after, &before].concat());
     let replicas = planner.services.entry(service.name.clone()).or_default();
-    replicas.containers.extend(names.into_iter().map(|name| Replica {
-        container: ContainerRef::Planned { node, name },
-        ready: vec![node],
-        start: None,
-    }));
+    replicas
+        .containers
+        .extend(names.into_iter().map(|name| Replica {
+            container: ContainerRef::Planned { node, name },
+            ready: vec![node],
+            start: None,
+        }));
     Ok(vec![node])
 }
 
