@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -14,6 +14,7 @@ use tokio::task::{block_in_place, spawn_blocking};
 use super::bridge::{BodyReader, body_writer, received};
 use super::call::Call;
 use super::filter::Filters;
+use super::registry;
 use super::reply::{self, RouteResult, empty, json_ok};
 use super::router::page_not_found;
 use crate::runtime::error::{ErrorKind, RuntimeError, RuntimeResult};
@@ -44,6 +45,9 @@ pub(crate) async fn route(
             json_ok(&block_in_place(|| engine.images().history(&name))?)
         }
         ("GET", [name @ .., "get"]) if !name.is_empty() => save(engine, vec![name.join("/")]),
+        ("POST", [name @ .., "push"]) if !name.is_empty() => {
+            registry::push(engine, &name.join("/"), &call).await
+        }
         ("POST", [name @ .., "tag"]) if !name.is_empty() => tag(engine, &name.join("/"), &call),
         ("DELETE", name) if !name.is_empty() => remove(engine, &name.join("/"), &call),
         _ => page_not_found(),
@@ -128,7 +132,14 @@ async fn report(work: impl FnOnce(&Lines) -> RuntimeResult<()> + Send + 'static)
             let _left = sender.blocking_send(Err(error));
         }
     });
-    let mut lines = Box::pin(received(receiver));
+    answer_lines(received(receiver)).await
+}
+
+/// Answers with lines of JSON as they come. An error that comes first is the answer itself; a later one is a line.
+pub(crate) async fn answer_lines(
+    lines: impl Stream<Item = RuntimeResult<Value>> + Send + 'static,
+) -> RouteResult {
+    let mut lines = Box::pin(lines);
     let first = match lines.next().await {
         Some(Err(error)) => return Err(error),
         first => first,
@@ -177,13 +188,8 @@ async fn load(engine: &Arc<Supervisor>, call: Call) -> RouteResult {
 }
 
 async fn create(engine: &Arc<Supervisor>, call: Call) -> RouteResult {
-    if let Some(image) = call.query.text("fromImage") {
-        return Err(RuntimeError::new(
-            ErrorKind::NotImplemented,
-            format!(
-                "cannot pull `{image}`: this engine has no registry client yet; use `docker load` or `docker import`"
-            ),
-        ));
+    if call.query.text("fromImage").is_some() {
+        return registry::pull(engine, &call).await;
     }
     match call.query.text("fromSrc") {
         Some("-") => import(engine, call).await,

@@ -18,6 +18,7 @@ mod exec;
 mod filter;
 mod image;
 mod network;
+mod registry;
 mod reply;
 mod router;
 mod server;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::call::Call;
 use super::reply::{RouteResult, json_with};
-use super::{build, container, exec, image, network, system, volume};
+use super::{build, container, exec, image, network, registry, system, volume};
 use crate::runtime::supervise::Supervisor;
 
 /// Answers a call.
@@ -24,6 +24,9 @@ pub(crate) async fn route(engine: &Arc<Supervisor>, call: Call) -> RouteResult {
         ["exec", rest @ ..] => exec::route(engine, method, rest, call).await,
         ["images", rest @ ..] => image::route(engine, method, rest, call).await,
         ["build", rest @ ..] => build::route(engine, method, rest, call).await,
+        ["distribution", name @ .., "json"] if method == "GET" && !name.is_empty() => {
+            registry::distribution(engine, &name.join("/"), &call).await
+        }
         ["commit"] if method == "POST" => container::commit(engine, call).await,
         ["networks", rest @ ..] => network::route(engine, method, rest, call).await,
         ["volumes", rest @ ..] => volume::route(engine, method, rest, call).await,

@@ -26,9 +26,7 @@ use crate::runtime::keeper::{Notices, OutputItem, Session};
 use crate::runtime::network::{
     AttachRequest, ContainerNames, HostsRequest, NameService, ResolvRequest,
 };
-use crate::runtime::registry::{
-    Credential, PullRequest, Registries, RegistryError, RegistrySettings,
-};
+use crate::runtime::registry::{Credential, PullRequest, RegistryError};
 
 /// Credentials of a build by registry, for its base images.
 pub type Credentials = HashMap<String, Credential>;
@@ -141,8 +139,7 @@ impl StepHost {
             credential: self.credentials.get(parsed.domain()).cloned(),
             reference: parsed,
         };
-        let registries =
-            Registries::new(RegistrySettings::read().map_err(failed)?).map_err(failed)?;
+        let registries = self.engine.registries();
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
         let pull = registries.pull(self.engine.images(), &request, move |event| {
             // The receiver goes with the pull.

@@ -6,6 +6,7 @@ use crate::runtime::error::{ErrorKind, RuntimeError};
 use crate::runtime::image::{self, ImageError};
 use crate::runtime::keeper::{FailureKind, KeeperError};
 use crate::runtime::network::{NetworkError, NetworkErrorKind};
+use crate::runtime::registry::RegistryError;
 use crate::runtime::volume::{self, VolumeError};
 
 fn convert(kind: ErrorKind, error: impl std::error::Error + Send + Sync + 'static) -> RuntimeError {
@@ -26,6 +27,19 @@ impl From<ImageError> for RuntimeError {
             image::ErrorKind::Invalid => ErrorKind::Invalid,
             image::ErrorKind::Conflict => ErrorKind::Conflict,
             image::ErrorKind::Denied | image::ErrorKind::Internal => ErrorKind::Internal,
+        };
+        convert(kind, error)
+    }
+}
+
+impl From<RegistryError> for RuntimeError {
+    fn from(error: RegistryError) -> Self {
+        let kind = match error.kind() {
+            image::ErrorKind::NotFound => ErrorKind::NotFound,
+            image::ErrorKind::Invalid => ErrorKind::Invalid,
+            image::ErrorKind::Conflict => ErrorKind::Conflict,
+            image::ErrorKind::Denied => ErrorKind::Unauthorized,
+            image::ErrorKind::Internal => ErrorKind::Internal,
         };
         convert(kind, error)
     }

@@ -63,6 +63,7 @@ use super::image::{ImageStore, ImageUse, UseState};
 use super::keeper::{KeeperClient, KeeperPaths};
 use super::layout::Layout;
 use super::network::{NetworkPaths, NetworkService};
+use super::registry::{Registries, RegistrySettings};
 use super::volume::{VolumeStore, VolumeUse};
 use record::MountType;
 use status::Status;
@@ -94,6 +95,7 @@ pub struct Supervisor {
     keeper: KeeperClient,
     images: ImageStore,
     volumes: VolumeStore,
+    registries: Registries,
     networks: NetworkService,
     events: EventLog,
     presence: Arc<Presence>,
@@ -111,6 +113,7 @@ impl Supervisor {
     pub fn open(layout: Layout) -> RuntimeResult<Arc<Self>> {
         let images = ImageStore::open(layout.root())?;
         let volumes = VolumeStore::open(layout.root())?;
+        let registries = Registries::new(RegistrySettings::read()?)?;
         let networks = NetworkService::open(NetworkPaths {
             state: layout.networks(),
             run: layout.run().to_owned(),
@@ -121,6 +124,7 @@ impl Supervisor {
             layout,
             images,
             volumes,
+            registries,
             networks,
             events: EventLog::default(),
             presence: Arc::default(),
@@ -147,6 +151,12 @@ impl Supervisor {
     #[must_use]
     pub fn volumes(&self) -> &VolumeStore {
         &self.volumes
+    }
+
+    /// Its way to registries.
+    #[must_use]
+    pub fn registries(&self) -> &Registries {
+        &self.registries
     }
 
     /// Its networks.
