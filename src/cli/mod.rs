@@ -23,6 +23,7 @@ mod events;
 mod exec;
 mod export;
 mod global;
+mod image;
 mod images;
 mod interrupt;
 mod kill;
@@ -113,6 +114,8 @@ commands! {
     Exec(exec::ExecArgs) => exec::cmd_exec,
     /// Write a container's file system as a tar
     Export(export::ExportArgs) => export::cmd_export,
+    /// Load, import, list and remove images
+    Image(image::ImageArgs) => image::cmd_image,
     /// List the images of containers
     Images(images::ImagesArgs) => images::cmd_images,
     /// Send a signal to containers

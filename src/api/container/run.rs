@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bollard_stubs::models::{ContainerUpdateBody, EndpointSettings, ImageConfig, Mount};
+use bollard_stubs::models::{ContainerConfig, ContainerUpdateBody, EndpointSettings, ImageConfig, Mount};
 use bytes::Bytes;
 use futures_util::stream;
 use hyper::StatusCode;
@@ -19,7 +19,7 @@ use crate::runtime::error::{RuntimeError, RuntimeResult};
 use crate::runtime::image::CommitRequest;
 use crate::runtime::supervise::status::Operation;
 use crate::runtime::supervise::{
-    AnonymousVolumes, Container, CreateRequest, Force, StopRequest, Supervisor, WaitCondition,
+    AnonymousVolumes, Container, CreateRequest, Force, StopRequest, Supervisor, WaitCondition, merge_image,
 };
 
 const MOUNT_TYPES: &[&str] = &["bind", "volume", "tmpfs", "image"];
@@ -284,11 +284,7 @@ pub(crate) async fn commit(engine: &Arc<Supervisor>, mut call: Call) -> RouteRes
 }
 
 fn overlay(own: &ImageConfig, asked: Map<String, Value>) -> RuntimeResult<ImageConfig> {
-    let mut merged = serde_json::to_value(own).unwrap_or_default();
-    if let Value::Object(merged) = &mut merged {
-        for (key, value) in asked {
-            merged.insert(key, value);
-        }
-    }
-    typed(merged)
+    let mut config: ContainerConfig = typed(Value::Object(asked))?;
+    merge_image(&mut config, own);
+    typed(serde_json::to_value(&config).unwrap_or_default())
 }

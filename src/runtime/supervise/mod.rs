@@ -49,6 +49,7 @@ pub use build::Credentials;
 pub use container::{Container, Pulse};
 pub use create::{CreateRequest, CreatedContainer};
 pub use event::EventLog;
+pub use merge::merge_image;
 pub use exec::{Exec, ExecState, ExecStreams};
 pub use files::{Change, ChangeKind, Overwriting, PathStat, PutRequest};
 pub use prune::Pruned;
