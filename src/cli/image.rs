@@ -76,13 +76,17 @@ async fn open(file: &Path) -> Result<RawStream, CommandError> {
     }
     let name = file.display().to_string();
     let opened = tokio::fs::File::open(file).await;
-    let opened = opened.map_err(|error| CommandError::user(format!("cannot open `{name}`: {error}")))?;
+    let opened =
+        opened.map_err(|error| CommandError::user(format!("cannot open `{name}`: {error}")))?;
     Ok(pieces(opened, name))
 }
 
 fn pieces(reader: impl AsyncRead + Send + 'static, name: String) -> RawStream {
     let pieces = ReaderStream::with_capacity(reader, 256 << 10);
-    Box::pin(pieces.map_err(move |error| EngineError::new("read", &name, EngineErrorKind::Failed, error)))
+    Box::pin(
+        pieces
+            .map_err(move |error| EngineError::new("read", &name, EngineErrorKind::Failed, error)),
+    )
 }
 
 async fn load(ui: &Ui, context: &Context, file: &Path) -> CommandResult {
@@ -96,9 +100,19 @@ async fn load(ui: &Ui, context: &Context, file: &Path) -> CommandResult {
     Ok(ExitStatus::SUCCESS)
 }
 
-async fn import(ui: &Ui, context: &Context, file: &Path, name: &str, changes: &[String]) -> CommandResult {
+async fn import(
+    ui: &Ui,
+    context: &Context,
+    file: &Path,
+    name: &str,
+    changes: &[String],
+) -> CommandResult {
     let tar = open(file).await?;
-    let id = context.engine().await?.import_image(tar, name, changes).await?;
+    let id = context
+        .engine()
+        .await?
+        .import_image(tar, name, changes)
+        .await?;
     ui.print(format_args!("{id}\n"))?;
     Ok(ExitStatus::SUCCESS)
 }
@@ -112,11 +126,18 @@ async fn list_ids(ui: &Ui, context: &Context) -> CommandResult {
 
 async fn list(ui: &Ui, context: &Context) -> CommandResult {
     let images = context.engine().await?.list_images(&[]).await?;
-    let mut table = Table::new(MinimumWidth::Ten, ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]);
+    let mut table = Table::new(
+        MinimumWidth::Ten,
+        ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"],
+    );
     let now = jiff::Timestamp::now().as_second();
     for image in images {
         let unnamed = vec!["<none>:<none>".to_owned()];
-        let names = if image.repo_tags.is_empty() { unnamed } else { image.repo_tags };
+        let names = if image.repo_tags.is_empty() {
+            unnamed
+        } else {
+            image.repo_tags
+        };
         for name in names {
             let (repository, tag) = name.rsplit_once(':').unwrap_or((&name, "<none>"));
             table.row([

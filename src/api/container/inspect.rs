@@ -48,7 +48,7 @@ pub(crate) fn inspect(engine: &Arc<Supervisor>, container: &Container, with_size
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": exec_ids(engine, &record),
-        "HostConfig": host_config(&record),
+        "HostConfig": host_config(engine, &record),
         "GraphDriver": graph_driver(container, &record),
         "Mounts": record.mounts.iter().map(mount).collect::<Vec<_>>(),
         "Config": config(&record),
@@ -131,7 +131,28 @@ fn over(template: Value, known: &impl Serialize) -> Value {
     Value::Object(template)
 }
 
-fn host_config(record: &Record) -> Value {
+/// Links as Docker shows them: `/target:/container/alias`.
+fn links(engine: &Supervisor, record: &Record) -> Value {
+    let Some(links) = record
+        .host_config
+        .links
+        .as_ref()
+        .filter(|links| !links.is_empty())
+    else {
+        return Value::Null;
+    };
+    let shown = links.iter().map(|link| {
+        let (reference, alias) = link.split_once(':').unwrap_or((link, link));
+        let target = engine
+            .find(reference)
+            .map(|target| target.with(|target| target.name.clone()));
+        let target = target.unwrap_or_else(|| reference.to_owned());
+        format!("/{target}:/{}/{alias}", record.name)
+    });
+    json!(shown.collect::<Vec<_>>())
+}
+
+fn host_config(engine: &Supervisor, record: &Record) -> Value {
     let mut value = over(host_template(), &record.host_config);
     let resources = over(resource_template(), &record.host_config);
     if let (Value::Object(value), Value::Object(resources)) = (&mut value, resources) {
@@ -139,6 +160,7 @@ fn host_config(record: &Record) -> Value {
             value.entry(key).or_insert(resource);
         }
     }
+    value["Links"] = links(engine, record);
     if value["Annotations"].is_null() {
         let _absent = value
             .as_object_mut()

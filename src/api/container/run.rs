@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bollard_stubs::models::{ContainerConfig, ContainerUpdateBody, EndpointSettings, ImageConfig, Mount};
+use bollard_stubs::models::{
+    ContainerConfig, ContainerUpdateBody, EndpointSettings, ImageConfig, Mount,
+};
 use bytes::Bytes;
 use futures_util::stream;
 use hyper::StatusCode;
@@ -19,7 +21,8 @@ use crate::runtime::error::{RuntimeError, RuntimeResult};
 use crate::runtime::image::CommitRequest;
 use crate::runtime::supervise::status::Operation;
 use crate::runtime::supervise::{
-    AnonymousVolumes, Container, CreateRequest, Force, StopRequest, Supervisor, WaitCondition, merge_image,
+    AnonymousVolumes, Container, CreateRequest, Force, StopRequest, Supervisor, WaitCondition,
+    merge_image,
 };
 
 const MOUNT_TYPES: &[&str] = &["bind", "volume", "tmpfs", "image"];

@@ -349,7 +349,10 @@ fn executable(path: &str) -> Result<(), (FailureKind, String)> {
         }
     })?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-        return Err((FailureKind::NotExecutable, "is a directory".to_owned()));
+        return Err((
+            FailureKind::NotExecutable,
+            "is a directory: permission denied".to_owned(),
+        ));
     }
     rustix::fs::accessat(rustix::fs::CWD, path, Permission::EXEC_OK, AtFlags::EACCESS)
         .ok()

@@ -96,7 +96,7 @@ impl Supervisor {
         drop_discarded_ports(&mut host_config, &mut warnings);
         let inherited = self.inherited_mounts(&host_config)?;
         let wished = wished_mounts(&config, &host_config, inherited)?;
-        let networks = wished_networks(&host_config, endpoints);
+        let networks = self.wished_networks(&host_config, endpoints);
         let has_health = has_check(&config);
         let mut record = Record {
             id: id.to_owned(),
@@ -191,6 +191,28 @@ impl Supervisor {
             }
         }
         Ok(mounts)
+    }
+
+    /// The networks by their names, whichever way they were named.
+    fn wished_networks(
+        &self,
+        host_config: &HostConfig,
+        endpoints: HashMap<String, EndpointSettings>,
+    ) -> BTreeMap<String, EndpointSettings> {
+        let mode = host_config.network_mode.as_deref().unwrap_or("bridge");
+        if mode.starts_with("container:") {
+            return BTreeMap::new();
+        }
+        let named = |name: &str| match name {
+            "default" => "bridge".to_owned(),
+            name => self.network_name(name),
+        };
+        let mut networks: BTreeMap<_, _> = endpoints
+            .into_iter()
+            .map(|(name, wishes)| (named(&name), wishes))
+            .collect();
+        networks.entry(named(mode)).or_default();
+        networks
     }
 
     /// Makes the volumes that are not there, and looks for the sources of binds.
@@ -335,27 +357,4 @@ fn drop_discarded_ports(host_config: &mut HostConfig, warnings: &mut Vec<String>
     if host_config.network_mode.as_deref() == Some("host") && published {
         warnings.push("Published ports are discarded when using host network mode".to_owned());
     }
-}
-
-fn wished_networks(
-    host_config: &HostConfig,
-    endpoints: HashMap<String, EndpointSettings>,
-) -> BTreeMap<String, EndpointSettings> {
-    let mode = host_config.network_mode.as_deref().unwrap_or("bridge");
-    if mode.starts_with("container:") {
-        return BTreeMap::new();
-    }
-    let named = |name: String| {
-        if name == "default" {
-            "bridge".to_owned()
-        } else {
-            name
-        }
-    };
-    let mut networks: BTreeMap<_, _> = endpoints
-        .into_iter()
-        .map(|(name, wishes)| (named(name), wishes))
-        .collect();
-    networks.entry(mode.to_owned()).or_default();
-    networks
 }

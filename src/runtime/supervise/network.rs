@@ -33,7 +33,7 @@ impl Supervisor {
         }
         let names = names_of(record)?;
         let path = self.networks().new_namespace(container.id())?;
-        for (network, wishes) in ordered(record) {
+        for (network, wishes) in self.ordered(record) {
             self.attach(&names, &network, wishes)?;
         }
         let wishes = port_wishes(record);
@@ -53,6 +53,14 @@ impl Supervisor {
         Ok(Namespace::Path(pinned.unwrap_or_else(|| {
             PathBuf::from(format!("/proc/{pid}/ns/net"))
         })))
+    }
+
+    /// The network of the mode first: its interface is `eth0`.
+    fn ordered(&self, record: &Record) -> Vec<(String, EndpointSettings)> {
+        let first = self.network_name(record.network_mode());
+        let mut list: Vec<_> = record.networks.clone().into_iter().collect();
+        list.sort_by_key(|(name, _)| *name != first);
+        list
     }
 
     fn attach(
@@ -177,6 +185,32 @@ impl Supervisor {
         text
     }
 
+    /// Writes the hosts files of running containers that link to one that has a new address.
+    pub(super) fn refresh_linked(&self, container: &Container) {
+        for other in self.containers() {
+            let links = other.with(|record| record.host_config.links.clone().unwrap_or_default());
+            let linked = links.iter().any(|link| {
+                let reference = link.split(':').next().unwrap_or(link);
+                self.find(reference)
+                    .is_some_and(|target| target.id() == container.id())
+            });
+            if linked && let Err(error) = self.refresh_files(&other) {
+                tracing::warn!(
+                    container = other.id(),
+                    error = error.chain(),
+                    "cannot follow a link"
+                );
+            }
+        }
+    }
+
+    /// The name of a network that is named by its name, its id or a part of its id.
+    pub(super) fn network_name(&self, reference: &str) -> String {
+        let found = self.networks().inspect(reference).ok();
+        let name = found.and_then(|network| network.name);
+        name.unwrap_or_else(|| reference.to_owned())
+    }
+
     fn peer_files(&self, reference: &str) -> RuntimeResult<Vec<(&'static str, String)>> {
         let peer = self.container(reference)?;
         let read = |name: &str| fs::read_to_string(peer.folder().join(name)).unwrap_or_default();
@@ -296,14 +330,6 @@ impl Supervisor {
         }
         endpoints
     }
-}
-
-/// The network of the mode first: its interface is `eth0`.
-fn ordered(record: &Record) -> Vec<(String, EndpointSettings)> {
-    let mode = record.network_mode();
-    let mut list: Vec<_> = record.networks.clone().into_iter().collect();
-    list.sort_by_key(|(name, _)| name != mode);
-    list
 }
 
 fn names_of(record: &Record) -> RuntimeResult<ContainerNames> {

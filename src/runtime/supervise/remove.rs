@@ -111,7 +111,8 @@ impl Supervisor {
     async fn remove_ended(self: &Arc<Self>, container: &Arc<Container>) -> RuntimeResult<()> {
         let _operation = container.operation.lock().await;
         // A restart may have got the lock first.
-        if container.status() != Status::Exited || self.find(container.id()).is_none() {
+        let ended = matches!(container.status(), Status::Exited | Status::Created);
+        if !ended || self.find(container.id()).is_none() {
             return Ok(());
         }
         self.remove_held(container, Force::No, AnonymousVolumes::Remove)

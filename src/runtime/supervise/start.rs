@@ -85,14 +85,27 @@ impl Supervisor {
                 self.publish(container, "start", []);
                 self.presence.nudge();
                 self.watch_health(container);
+                self.refresh_linked(container);
                 Ok(())
             }
             Err(failure) => {
                 self.release(container);
                 container.update(|record| note_failure(record, &failure))?;
+                self.remove_if_asked(container);
                 Err(failure.error)
             }
         }
+    }
+
+    /// A container that goes when it ends goes too when it cannot start; who waits for that must not wait for ever.
+    fn remove_if_asked(self: &Arc<Self>, container: &Arc<Container>) {
+        if container.with(|record| record.host_config.auto_remove != Some(true)) {
+            return;
+        }
+        container.note_exit();
+        let engine = Arc::clone(self);
+        let container = Arc::clone(container);
+        tokio::spawn(async move { engine.remove_by_itself(&container).await });
     }
 
     async fn try_launch(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), LaunchFailure> {
@@ -221,7 +234,8 @@ impl Supervisor {
         for mount in &record.mounts {
             let kind = match mount.kind {
                 MountType::Tmpfs => MountKind::Tmpfs {
-                    options: mount.options.clone(),
+                    // Docker's defaults; what is asked for comes after them and wins.
+                    options: format!("noexec,nosuid,nodev,{}", mount.options),
                 },
                 MountType::Bind => self.bind(mount, bind_source(mount)?),
                 MountType::Volume => {
