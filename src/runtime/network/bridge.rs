@@ -10,6 +10,7 @@ use netlink_packet_route::link::{
 use super::error::NetworkError;
 use super::link::{self, LinkLocal, LinkPlan};
 use super::netlink::Netlink;
+use super::overlay;
 use super::record::{Driver, NetworkRecord};
 use super::subnet::Family;
 
@@ -22,7 +23,11 @@ pub(crate) fn owner_mark(instance: &str, network: &str) -> String {
 pub(crate) fn stand_up(network: &NetworkRecord, instance: &str) -> Result<u32, NetworkError> {
     match network.driver {
         Driver::Macvlan | Driver::Ipvlan => parent(network, instance),
-        Driver::Bridge | Driver::Overlay | Driver::Host | Driver::Null => bridge(network, instance),
+        Driver::Bridge | Driver::Overlay | Driver::Host | Driver::Null => {
+            let index = bridge(network, instance)?;
+            overlay::stand_up(network, index, owner_mark(instance, &network.id))?;
+            Ok(index)
+        }
     }
 }
 

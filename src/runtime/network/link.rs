@@ -5,11 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, BridgePortState, In6AddrGenMode, InfoBridgePort, InfoData, InfoKind,
     InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -109,6 +112,33 @@ pub(crate) fn new_pair(
         Some(data),
         vec![LinkAttribute::Controller(bridge)],
     )
+}
+
+/// The attribute that puts a link under a bridge.
+pub(crate) fn under(bridge: u32) -> LinkAttribute {
+    LinkAttribute::Controller(bridge)
+}
+
+/// Sends what a VXLAN link does not know the way of to a host too.
+pub(crate) fn flood_to(index: u32, host: IpAddr) -> RouteRequest {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    message.header.ifindex = index;
+    message.header.state = NeighbourState::Permanent;
+    message.header.flags = NeighbourFlags::Own;
+    message
+        .attributes
+        .push(NeighbourAttribute::LinkLayerAddress(vec![0; 6]));
+    message
+        .attributes
+        .push(NeighbourAttribute::Destination(match host {
+            IpAddr::V4(host) => NeighbourAddress::Inet(host),
+            IpAddr::V6(host) => NeighbourAddress::Inet6(host),
+        }));
+    Request {
+        message: RouteNetlinkMessage::NewNeighbour(message),
+        flags: NLM_F_CREATE | NLM_F_APPEND,
+    }
 }
 
 /// Settings of a member of a bridge. Hairpin: where the host filters bridged packets (`br_netfilter`, which Docker loads),

@@ -26,6 +26,8 @@ mod ipam;
 mod link;
 mod namespace;
 mod netlink;
+mod obstacle;
+mod overlay;
 mod owner;
 mod port;
 mod record;

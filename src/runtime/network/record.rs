@@ -161,14 +161,16 @@ impl NetworkRecord {
             .unwrap_or_else(|| format!("br-{}", &self.id[..12]))
     }
 
-    /// The wanted size of packets, where there is a wish.
+    /// The wanted size of packets, where there is a wish; an overlay needs room for its outer headers.
     #[must_use]
     pub fn mtu(&self) -> Option<u32> {
-        self.options
+        let wish = self
+            .options
             .get("com.docker.network.driver.mtu")
             .or_else(|| self.options.get("mtu"))
             .and_then(|text| text.parse().ok())
-            .filter(|mtu| *mtu > 0)
+            .filter(|mtu| *mtu > 0);
+        wish.or((self.driver == Driver::Overlay).then_some(1450))
     }
 }
 

@@ -35,6 +35,8 @@ use super::error::NetworkError;
 use super::firewall::{Element, Firewall, Set};
 use super::ipam::Taken;
 use super::link;
+use super::obstacle;
+use super::overlay::Overlay;
 use super::port::Holder;
 use super::record::{ContainerRecord, Driver, NetworkRecord, inspect, is_predefined};
 use super::request::NetworkPaths;
@@ -154,6 +156,7 @@ impl NetworkService {
         };
         let record = create::decide(request, origin, &taken(state)?, lender)?;
         endpoint::check_options(&record)?;
+        Overlay::of(&record)?;
         check_bridge_name(state, &record)?;
         Ok(record)
     }
@@ -164,14 +167,19 @@ impl NetworkService {
         store::write(&self.record_path(&id), &record)?;
         let needs_links = record.driver != Driver::Host && record.driver != Driver::Null;
         let stands = needs_links && !record.config_only;
+        let mut warnings: Vec<_> = Overlay::of(&record)?.iter().map(Overlay::warning).collect();
+        if stands && record.driver.has_bridge() {
+            warnings.extend(obstacle::find());
+        }
         state.networks.insert(id.clone(), record);
         if stands && let Err(error) = self.stand_up(state, &id) {
             drop(self.forget(state, &id)); // the first failure is the one to tell
             return Err(error);
         }
+        warnings.retain(|warning| !warning.is_empty());
         Ok(Created {
             id,
-            warning: String::new(),
+            warning: warnings.join("; "),
         })
     }
 
