@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, io::Read};
 
 use clap::Args;
-use hoist::load::{self, Dependencies, EnvFiles, LoadRequest, LoadedTree, Phase};
+use hoist::load::{self, Dependencies, EnvFiles, LoadRequest, Loaded, LoadedTree, Phase};
 use hoist::model::{self, Project, Service};
 use serde_json::{Map, Value};
 
@@ -18,9 +18,15 @@ use crate::ui::{Ui, yaml};
     reason = "independent command line switches"
 )]
 pub(super) struct ConfigArgs {
+    /// Print where each value comes from, as comments
+    #[arg(long)]
+    annotate: bool,
     /// Print the environment that variables are taken from
     #[arg(long)]
     environment: bool,
+    /// Print how a value came to be: files, lines, variables
+    #[arg(long, value_name = "PATH")]
+    explain: Option<String>,
     /// Choose the format: yaml or json
     #[arg(long)]
     format: Option<String>,
@@ -86,6 +92,7 @@ enum Wish {
     Images,
     Variables,
     Environment,
+    Explanation,
     Project,
 }
 
@@ -102,6 +109,7 @@ impl ConfigArgs {
             (self.images, Wish::Images),
             (self.variables, Wish::Variables),
             (self.environment, Wish::Environment),
+            (self.explain.is_some(), Wish::Explanation),
         ];
         let found = wishes.into_iter().find(|(asked, _)| *asked);
         found.map_or(Wish::Project, |(_, wish)| wish)
@@ -133,12 +141,13 @@ pub(super) async fn cmd_config(ui: &Ui, context: &Context, args: &ConfigArgs) ->
         ..context.load_request()
     };
     let text = match args.wish() {
-        Wish::Project => project_text(ui, context, args, request).await?,
+        Wish::Project => project_text(ui, context, args, request)?,
         Wish::Services if args.no_interpolate => {
             let tree = load_tree(ui, request)?;
             let services = tree.tree.get("services").and_then(load::Node::as_map);
             lines(services.into_iter().flat_map(load::Tree::keys))
         }
+        Wish::Explanation => explanation_text(ui, args, request)?,
         Wish::Variables => variables_text(ui, args, request)?,
         Wish::Hash => hash_text(ui, context, args, request).await?,
         wish => part_text(wish, ui, context, args, request).await?,
@@ -160,7 +169,7 @@ fn lines<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
         .collect()
 }
 
-async fn project_text(
+fn project_text(
     ui: &Ui,
     context: &Context,
     args: &ConfigArgs,
@@ -187,12 +196,32 @@ async fn project_text(
         services: args.names.clone(),
         ..request
     };
-    let project = context.load(ui, request).await?;
+    let loaded = load_files(ui, request)?;
     let text = match format {
-        "json" => model::to_json(&json_value(&project)?),
-        _ => yaml::document(&yaml_value(&project)?, &|_| None),
+        "json" => model::to_json(&json_value(&loaded.project)?),
+        _ => {
+            let place = |path: &[String]| loaded.origins.line_of(path, context.current_dir());
+            let none = |_: &[String]| None;
+            let comments: yaml::Comments<'_> = if args.annotate { &place } else { &none };
+            yaml::document(&yaml_value(&loaded.project)?, comments)
+        }
     };
     Ok(text.replace('$', "$$"))
+}
+
+fn explanation_text(
+    ui: &Ui,
+    args: &ConfigArgs,
+    request: LoadRequest,
+) -> Result<String, CommandError> {
+    let path = args.explain.as_deref().unwrap_or_default();
+    let loaded = load_files(ui, request)?;
+    let steps = loaded.origins.explain(path);
+    let steps = steps.ok_or_else(|| CommandError::user(format!("nothing is set at `{path}`")))?;
+    Ok(lines(steps.iter().map(|step| match step.place.as_str() {
+        "" => format!("  {}", step.text),
+        place => format!("{place}: {}", step.text),
+    })))
 }
 
 /// The JSON of docker compose: the keys of the top level are sorted, and AI models are not in it.
@@ -275,7 +304,7 @@ async fn part_text(
             variables.sort();
             lines(variables)
         }
-        Wish::Hash | Wish::Variables | Wish::Project => String::new(),
+        Wish::Hash | Wish::Variables | Wish::Explanation | Wish::Project => String::new(),
     })
 }
 
@@ -322,13 +351,23 @@ async fn hash_text(
     Ok(lines(project.services.iter().map(hash)))
 }
 
-fn load_tree(ui: &Ui, mut request: LoadRequest) -> Result<LoadedTree, CommandError> {
+fn with_stdin(mut request: LoadRequest) -> Result<LoadRequest, CommandError> {
     if load::reads_stdin(&request) {
         let mut text = String::new();
         std::io::stdin().lock().read_to_string(&mut text)?;
         request.stdin = Some(text);
     }
-    let loaded = load::load_tree(&request)?;
+    Ok(request)
+}
+
+fn load_files(ui: &Ui, request: LoadRequest) -> Result<Loaded, CommandError> {
+    let loaded = load::load(&with_stdin(request)?)?;
+    ui.file_warnings(&loaded.warnings);
+    Ok(loaded)
+}
+
+fn load_tree(ui: &Ui, request: LoadRequest) -> Result<LoadedTree, CommandError> {
+    let loaded = load::load_tree(&with_stdin(request)?)?;
     ui.file_warnings(&loaded.warnings);
     Ok(loaded)
 }

@@ -93,6 +93,9 @@ fn merge(base: Node, over: Node, path: Path<'_>, state: Option<usize>) -> Result
     if over.is_null() {
         return Ok(base);
     }
+    if base.as_map().is_none() && base.as_list().is_none() {
+        return Ok(over.replacing(&base));
+    }
     let (span, key) = (base.span, base.key);
     match (base.value, over.value) {
         (Value::Map(mut map), Value::Map(other)) => {
@@ -103,12 +106,11 @@ fn merge(base: Node, over: Node, path: Path<'_>, state: Option<usize>) -> Result
             list.extend(other);
             Ok(Node::new(Value::List(list), span).keyed(key))
         }
-        (base @ (Value::Map(_) | Value::List(_)), other) => {
+        (base, other) => {
             let base = Node::new(base, span).keyed(key);
             let other = Node::new(other, over.span).keyed(over.key);
             Err(conflict(&base, &other, path))
         }
-        (_, other) => Ok(Node::new(other, over.span).keyed(over.key)),
     }
 }
 
@@ -148,7 +150,7 @@ fn special(
 ) -> Result<Node, Failure> {
     let (span, key) = (base.span, base.key);
     let value = match rule {
-        Rule::Replace => return Ok(over),
+        Rule::Replace => return Ok(over.replacing(&base)),
         Rule::Sequence => {
             let mut list = sequence(base);
             list.extend(sequence(over));

@@ -35,6 +35,7 @@ mod interpolate;
 mod layer;
 mod merge;
 mod node;
+mod origin;
 mod path;
 mod profile;
 mod report;
@@ -58,6 +59,7 @@ use source::Discovered;
 
 pub use error::{Diagnostic, Label, LoadError, Severity, Source};
 pub use node::{Instruction, Map as Tree, Node, Span, Value};
+pub use origin::{Origins, Step};
 pub use request::{Dependencies, EnvFiles, LoadRequest, Loaded, LoadedTree, Phase, Resources};
 pub use source::normalize_name;
 pub use template::Variable;
@@ -88,10 +90,15 @@ pub fn is_plain_text(text: &str) -> bool {
 pub fn load(request: &LoadRequest) -> Result<Loaded, LoadError> {
     let mut loader = Loader::new(request);
     match load_project(&mut loader) {
-        Ok(project) => Ok(Loaded {
-            project,
-            warnings: loader.report.into_warnings(),
-        }),
+        Ok((project, tree)) => {
+            let (sources, warnings) = loader.report.into_parts();
+            let (process, known) = (request.environment.clone(), project.environment.clone());
+            Ok(Loaded {
+                origins: Origins::new(tree, sources, process, known),
+                project,
+                warnings,
+            })
+        }
         Err(failures) => Err(loader.report.into_error(failures)),
     }
 }
@@ -113,7 +120,7 @@ pub fn load_tree(request: &LoadRequest) -> Result<LoadedTree, LoadError> {
                 tree: merged.tree,
                 variables: variables.into_iter().collect(),
                 environment: merged.environment.as_ref().clone(),
-                warnings: loader.report.into_warnings(),
+                warnings: loader.report.into_parts().1,
             })
         }
         Err(failures) => Err(loader.report.into_error(failures)),
@@ -137,7 +144,7 @@ struct Merged {
     discovered: Discovered,
 }
 
-fn load_project(loader: &mut Loader<'_>) -> Result<crate::model::Project, Failures> {
+fn load_project(loader: &mut Loader<'_>) -> Result<(crate::model::Project, Tree), Failures> {
     let merged = load_merged(loader)?;
     let request = loader.request;
     let (tree, found) = (&merged.tree, merged.discovered);
@@ -171,7 +178,7 @@ fn load_project(loader: &mut Loader<'_>) -> Result<crate::model::Project, Failur
     if request.runs(Phase::Consistency) && request.runs(Phase::ContainerNames) {
         check::container_names(&project, tree)?;
     }
-    Ok(project)
+    Ok((project, merged.tree))
 }
 
 fn load_merged(loader: &mut Loader<'_>) -> Result<Merged, Failures> {

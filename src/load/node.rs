@@ -65,6 +65,8 @@ pub struct Node {
     pub key: Span,
     /// A merge instruction, until the `reset` phase takes it.
     pub instruction: Option<Instruction>,
+    /// The places of what it replaced, the first one first; boxed, because hardly any node has some.
+    earlier: Option<Box<Vec<Span>>>,
 }
 
 impl Node {
@@ -76,7 +78,24 @@ impl Node {
             span,
             key: span,
             instruction: None,
+            earlier: None,
         }
+    }
+
+    /// Notes that it takes the place of another one.
+    #[must_use]
+    pub(super) fn replacing(mut self, other: &Self) -> Self {
+        let mut earlier = other.earlier().to_vec();
+        earlier.push(other.span);
+        earlier.extend_from_slice(self.earlier());
+        self.earlier = Some(Box::new(earlier));
+        self
+    }
+
+    /// Returns the places of what it replaced, the first one first.
+    #[must_use]
+    pub fn earlier(&self) -> &[Span] {
+        self.earlier.as_deref().map_or(&[], Vec::as_slice)
     }
 
     /// Makes a text node at a place.

@@ -118,9 +118,9 @@ impl Report {
         }
     }
 
-    /// Returns the warnings.
-    pub(super) fn into_warnings(self) -> Vec<Diagnostic> {
-        self.warnings
+    /// Returns the sources and the warnings.
+    pub(super) fn into_parts(self) -> (Vec<Arc<Source>>, Vec<Diagnostic>) {
+        (self.sources, self.warnings)
     }
 
     /// Makes the error of the run.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
-use super::{Diagnostic, Tree, Variable};
+use super::{Diagnostic, Origins, Tree, Variable};
 use crate::model::Project;
 
 /// A phase that can be left out (the `--no-…` flags of `config`).
@@ -98,6 +98,8 @@ impl LoadRequest {
 pub struct Loaded {
     /// The project: selected services enabled, the others known.
     pub project: Project,
+    /// Where its values come from.
+    pub origins: Origins,
     /// What should be told to people although it worked.
     pub warnings: Vec<Diagnostic>,
 }

@@ -99,7 +99,7 @@ fn deduplicate(list: &mut Vec<Node>, index: Index, path: Path<'_>, failures: &mu
             continue;
         };
         match places.get(&key) {
-            Some(place) => kept[*place] = node,
+            Some(place) => kept[*place] = node.replacing(&kept[*place]),
             None => {
                 places.insert(key, kept.len());
                 kept.push(node);

@@ -1,0 +1,146 @@
+//! Several files as one project: overrides, `include`, `extends`, `!reset`, and where values come from.
+
+use std::{error::Error, fs};
+
+use hoist::load::{self, Phase};
+
+use super::request;
+
+type TestResult = Result<(), Box<dyn Error>>;
+
+const BASE: &str = "\
+services:
+  web:
+    image: nginx
+    command: [serve]
+    environment: {A: '1', B: '2'}
+    ports: ['80:80']
+    volumes: ['./data:/data']
+";
+
+#[test]
+fn lays_an_override_over_a_base() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    fs::write(directory.path().join("base.yaml"), BASE)?;
+    let over = "\
+services:
+  web:
+    image: nginx:2
+    command: [other]
+    environment: ['B=3', 'C=$SET']
+    ports: !override ['81:81']
+    volumes: ['./more:/data']
+";
+    fs::write(directory.path().join("over.yaml"), over)?;
+    let loaded = load::load(&request(directory.path(), &["base.yaml", "over.yaml"]))?;
+    let web = &loaded.project.services["web"];
+    assert_eq!(web.image, "nginx:2");
+    assert_eq!(web.command.as_deref(), Some(&["other".to_owned()][..]));
+    let environment: Vec<String> = web
+        .environment
+        .iter()
+        .map(|(key, value)| format!("{key}={}", value.as_deref().unwrap_or("-")))
+        .collect();
+    assert_eq!(environment, ["A=1", "B=3", "C=value"]);
+    assert_eq!(web.ports.len(), 1);
+    assert_eq!(web.ports[0].published, "81");
+    assert_eq!(web.volumes.len(), 1);
+    assert!(web.volumes[0].source.ends_with("/more"));
+    Ok(())
+}
+
+#[test]
+fn tells_where_a_value_comes_from() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    fs::write(directory.path().join("base.yaml"), BASE)?;
+    let over = "services:\n  web:\n    image: ${IMAGE:-nginx:3}\n";
+    fs::write(directory.path().join("over.yaml"), over)?;
+    let loaded = load::load(&request(directory.path(), &["base.yaml", "over.yaml"]))?;
+    let steps = loaded
+        .origins
+        .explain("services.web.image")
+        .unwrap_or_default();
+    let told: Vec<String> = steps
+        .iter()
+        .map(|step| {
+            format!(
+                "{} {}",
+                step.place.rsplit('/').next().unwrap_or_default(),
+                step.text
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "base.yaml:3:12 set to `nginx`",
+            "over.yaml:3:12 replaced by `${IMAGE:-nginx:3}`",
+            " `IMAGE` is not set; `nginx:3` stands in",
+        ]
+    );
+    Ok(())
+}
+
+#[test]
+fn resets_what_an_earlier_file_says() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    fs::write(directory.path().join("base.yaml"), BASE)?;
+    let over = "services:\n  web:\n    ports: !reset []\n    environment:\n      A: !reset null\n";
+    fs::write(directory.path().join("over.yaml"), over)?;
+    let loaded = load::load(&request(directory.path(), &["base.yaml", "over.yaml"]))?;
+    let web = &loaded.project.services["web"];
+    assert!(web.ports.is_empty());
+    assert!(!web.environment.contains_key("A"));
+    Ok(())
+}
+
+#[test]
+fn includes_a_project_with_its_own_directory_and_environment() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    fs::create_dir(directory.path().join("part"))?;
+    let main = "include: [part/compose.yaml]\nservices:\n  web: {image: nginx, depends_on: [db]}\n";
+    fs::write(directory.path().join("compose.yaml"), main)?;
+    let part = "services:\n  db:\n    image: postgres:${TAG}\n    volumes: ['./data:/data']\n";
+    fs::write(directory.path().join("part/compose.yaml"), part)?;
+    fs::write(directory.path().join("part/.env"), "TAG=15\n")?;
+    let loaded = load::load(&request(directory.path(), &[]))?;
+    let db = &loaded.project.services["db"];
+    assert_eq!(db.image, "postgres:15");
+    let data = directory.path().join("part/data");
+    assert_eq!(db.volumes[0].source, data.display().to_string());
+    Ok(())
+}
+
+#[test]
+fn extends_services_of_other_files_and_refuses_circles() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let base = "services:\n  base: {image: nginx, build: ./ctx, labels: {a: '1'}}\n  a: {extends: b}\n  b: {extends: a}\n";
+    fs::write(directory.path().join("base.yaml"), base)?;
+    let main =
+        "services:\n  web:\n    extends: {file: base.yaml, service: base}\n    labels: {b: '2'}\n";
+    fs::write(directory.path().join("compose.yaml"), main)?;
+    let loaded = load::load(&request(directory.path(), &[]))?;
+    let labels: Vec<&String> = loaded.project.services["web"].labels.keys().collect();
+    assert_eq!(labels, ["a", "b"]);
+    let circle = "services:\n  web:\n    extends: {file: base.yaml, service: a}\n";
+    fs::write(directory.path().join("compose.yaml"), circle)?;
+    let error = load::load(&request(directory.path(), &[]));
+    assert!(error.is_err_and(|error| error.to_string().contains("Circular reference:")));
+    Ok(())
+}
+
+#[test]
+fn hides_the_values_of_secrets() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let main =
+        "services:\n  web: {image: nginx, secrets: [s]}\nsecrets:\n  s: {environment: SET}\n";
+    fs::write(directory.path().join("compose.yaml"), main)?;
+    let loaded = load::load(&request(directory.path(), &[]))?;
+    assert_eq!(loaded.project.secrets["s"].content, "value");
+    assert!(!serde_json::to_string(&loaded.project)?.contains("value"));
+    let mut raw = request(directory.path(), &[]);
+    raw.skip.push(Phase::Interpolation);
+    let tree = load::load_tree(&raw)?;
+    assert!(!load::to_json(&tree.tree).to_string().contains("value"));
+    Ok(())
+}
