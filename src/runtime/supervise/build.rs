@@ -26,7 +26,7 @@ use crate::runtime::keeper::{Notices, OutputItem, Session};
 use crate::runtime::network::{
     AttachRequest, ContainerNames, HostsRequest, NameService, ResolvRequest,
 };
-use crate::runtime::registry::{Credential, PullRequest, RegistryError};
+use crate::runtime::registry::{Credential, PullEvent, PullRequest, RegistryError};
 
 /// Credentials of a build by registry, for its base images.
 pub type Credentials = HashMap<String, Credential>;
@@ -78,7 +78,7 @@ impl BuildHost for StepHost {
         step: &RunStep,
         output: &mut dyn FnMut(OutputStream, &[u8]),
     ) -> Result<i64, HostError> {
-        let ended = self.runtime.block_on(self.run_step(step, output));
+        let ended = self.run_step(step, output);
         if let Err(error) = self.engine.networks().release(&step.id) {
             tracing::warn!(%error, step = step.id, "cannot release the network of a build step");
         }
@@ -92,9 +92,7 @@ impl BuildHost for StepHost {
         platform: Option<&str>,
         progress: &mut dyn FnMut(serde_json::Value),
     ) -> Result<(), HostError> {
-        let pulled = self
-            .runtime
-            .block_on(self.pull_image(reference, platform, progress));
+        let pulled = self.pull_image(reference, platform, progress);
         pulled.map_err(|error| HostError(error.chain()))
     }
 
@@ -104,27 +102,51 @@ impl BuildHost for StepHost {
 }
 
 impl StepHost {
-    async fn run_step(
+    /// Each wait is a call into the runtime of its own, so that `output` may block.
+    fn run_step(
         &self,
         step: &RunStep,
         output: &mut dyn FnMut(OutputStream, &[u8]),
     ) -> RuntimeResult<i64> {
         let request = self.request(step)?;
-        let keeper = self.engine.keeper();
-        let notices = keeper.subscribe().await?;
-        let session = keeper.attach(&step.id).await?;
-        keeper.start(&request).await?;
-        let followed = follow(session, output);
-        tokio::select! {
-            read = followed => read?,
-            () = self.cancelled.cancelled() => {
-                keeper.kill(&step.id, SIGKILL).await?;
+        let (notices, mut session) = self.runtime.block_on(self.start(&request))?;
+        while let Some(item) = self
+            .runtime
+            .block_on(self.next_output(&mut session, &step.id))?
+        {
+            match item {
+                OutputItem::Stdout(bytes) => output(OutputStream::Stdout, &bytes),
+                OutputItem::Stderr(bytes) => output(OutputStream::Stderr, &bytes),
+                OutputItem::Exit(_) => {}
             }
         }
-        exit_code(notices, &step.id).await
+        self.runtime.block_on(exit_code(notices, &step.id))
     }
 
-    async fn pull_image(
+    async fn start(&self, request: &ContainerRequest) -> RuntimeResult<(Notices, Session)> {
+        let keeper = self.engine.keeper();
+        let notices = keeper.subscribe().await?;
+        let session = keeper.attach(&request.id).await?;
+        keeper.start(request).await?;
+        Ok((notices, session))
+    }
+
+    /// The next piece of output; nothing more when the step has ended or the build was cancelled, which ends the step.
+    async fn next_output(
+        &self,
+        session: &mut Session,
+        id: &str,
+    ) -> RuntimeResult<Option<OutputItem>> {
+        tokio::select! {
+            item = session.output.next() => Ok(item?),
+            () = self.cancelled.cancelled() => {
+                self.engine.keeper().kill(id, SIGKILL).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn pull_image(
         &self,
         reference: &str,
         platform: Option<&str>,
@@ -139,20 +161,28 @@ impl StepHost {
             credential: self.credentials.get(parsed.domain()).cloned(),
             reference: parsed,
         };
-        let registries = self.engine.registries();
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-        let pull = registries.pull(self.engine.images(), &request, move |event| {
-            // The receiver goes with the pull.
-            let _gone = sender.send(event.to_json());
-        });
-        tokio::pin!(pull);
-        loop {
+        let (engine, cancelled) = (Arc::clone(&self.engine), self.cancelled.clone());
+        let pull = self.runtime.spawn(async move {
+            let tell = move |event: PullEvent| {
+                // The receiver goes with the build.
+                let _gone = sender.send(event.to_json());
+            };
             tokio::select! {
-                biased;
-                Some(message) = receiver.recv() => progress(message),
-                pulled = &mut pull => return pulled.map(drop).map_err(failed),
-                () = self.cancelled.cancelled() => return Err(RuntimeError::invalid("the build was cancelled")),
+                pulled = engine.registries().pull(engine.images(), &request, tell) => pulled.map(Some),
+                () = cancelled.cancelled() => Ok(None),
             }
+        });
+        while let Some(message) = receiver.blocking_recv() {
+            progress(message);
+        }
+        let pulled = self.runtime.block_on(pull);
+        match pulled
+            .map_err(|error| RuntimeError::internal("the pull broke off", error))?
+            .map_err(failed)?
+        {
+            Some(_) => Ok(()),
+            None => Err(RuntimeError::invalid("the build was cancelled")),
         }
     }
 
@@ -266,21 +296,6 @@ impl StepHost {
         };
         texts.into_iter().map(file).collect()
     }
-}
-
-/// Hands on what a step prints until it has ended.
-async fn follow(
-    mut session: Session,
-    output: &mut dyn FnMut(OutputStream, &[u8]),
-) -> RuntimeResult<()> {
-    while let Some(item) = session.output.next().await? {
-        match item {
-            OutputItem::Stdout(bytes) => output(OutputStream::Stdout, &bytes),
-            OutputItem::Stderr(bytes) => output(OutputStream::Stderr, &bytes),
-            OutputItem::Exit(_) => {}
-        }
-    }
-    Ok(())
 }
 
 async fn exit_code(mut notices: Notices, id: &str) -> RuntimeResult<i64> {
