@@ -241,6 +241,14 @@ pub(crate) enum Bound {
 }
 
 impl Element {
+    /// The bridge that it says to be one of ours.
+    pub(crate) fn bridge(&self) -> Option<&str> {
+        match self {
+            Self::Bridge(Set::Bridges, name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// The set that it belongs to.
     pub(crate) fn set(&self) -> Set {
         match self {

@@ -35,14 +35,24 @@ fn control(message: ControlMessage) -> RuleRequest {
 }
 
 fn request(message: NfTablesMessage, flags: u16) -> RuleRequest {
-    let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
+    request_in(NetfilterProtoFamily::Inet, message, flags)
+}
+
+/// A message about a table of a family.
+pub(crate) fn request_in(
+    family: NetfilterProtoFamily,
+    message: NfTablesMessage,
+    flags: u16,
+) -> RuleRequest {
+    let header = NetfilterHeader::new(family, 0, 0);
     Request {
         message: NetfilterMessage::new(header, message),
         flags,
     }
 }
 
-fn transaction(messages: Vec<RuleRequest>) -> Vec<RuleRequest> {
+/// Messages that the kernel takes all or none.
+pub(crate) fn transaction(messages: Vec<RuleRequest>) -> Vec<RuleRequest> {
     let begin = std::iter::once(control(ControlMessage::BatchBegin));
     begin
         .chain(messages)
@@ -212,6 +222,34 @@ pub(crate) fn tables() -> io::Result<Vec<String>> {
     });
     let found = Netlink::netfilter()?.dump(NetfilterMessage::new(header, query))?;
     Ok(found.into_iter().filter_map(table_name).collect())
+}
+
+/// The names of the chains of a table.
+pub(crate) fn chains_of(family: NetfilterProtoFamily, table: &str) -> io::Result<Vec<String>> {
+    let header = NetfilterHeader::new(family, 0, 0);
+    let query = NfTablesMessage::GetChain(ChainMessage {
+        attributes: Vec::new(),
+    });
+    let found = Netlink::netfilter()?.dump(NetfilterMessage::new(header, query))?;
+    Ok(found
+        .into_iter()
+        .filter_map(|message| chain_name(message, table))
+        .collect())
+}
+
+fn chain_name(message: NetfilterMessage, wanted: &str) -> Option<String> {
+    let NetfilterMessageInner::NfTables(NfTablesMessage::NewChain(chain)) = message.inner else {
+        return None;
+    };
+    let (mut of_table, mut name) = (false, None);
+    for attribute in chain.attributes {
+        match attribute {
+            ChainAttribute::Table(table) => of_table = table == wanted,
+            ChainAttribute::Name(text) => name = Some(text),
+            _ => {}
+        }
+    }
+    name.filter(|_| of_table)
 }
 
 fn table_name(message: NetfilterMessage) -> Option<String> {

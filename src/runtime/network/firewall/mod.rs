@@ -3,6 +3,7 @@
 //! The desired contents stand in memory; each change is one transaction of a few set elements. Where the kernel says
 //! that the table is not as we left it (somebody flushed it), the whole table is written anew, in one transaction too.
 
+mod docker;
 mod element;
 mod expression;
 mod message;
@@ -74,6 +75,10 @@ impl Firewall {
     }
 
     fn change(&mut self, new: &[Element], old: &[Element]) -> io::Result<()> {
+        let of_bridge = |element: &Element| element.set() == Set::Bridges;
+        if new.iter().chain(old).any(of_bridge) {
+            self.pass_beside_docker();
+        }
         if self.presence == Presence::Written {
             let batch = message::change(&self.table, new, old);
             if transact(batch).is_ok() {
@@ -83,8 +88,17 @@ impl Firewall {
         self.write()
     }
 
+    /// Lets our bridges through where Docker drops what it does not know; a failure is worth a word, not more.
+    fn pass_beside_docker(&self) {
+        let bridges: BTreeSet<&str> = self.contents.iter().filter_map(Element::bridge).collect();
+        if let Err(error) = docker::let_pass(&self.table, &bridges) {
+            tracing::warn!("cannot let containers pass in Docker's chain `DOCKER-USER`: {error}");
+        }
+    }
+
     /// Writes the whole table anew.
     pub(crate) fn write(&mut self) -> io::Result<()> {
+        self.pass_beside_docker();
         transact(message::whole(&self.table, &self.contents))?;
         self.presence = Presence::Written;
         Ok(())
@@ -99,6 +113,7 @@ impl Firewall {
     pub(crate) fn clear(&mut self) -> io::Result<()> {
         self.contents.clear();
         self.presence = Presence::Unknown;
+        self.pass_beside_docker();
         if self.is_present()? {
             transact(message::removal(&self.table))
         } else {
