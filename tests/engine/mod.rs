@@ -1,3 +1,4 @@
 //! Against real engines.
 
+mod docker;
 mod quickstart;
