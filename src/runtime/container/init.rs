@@ -10,6 +10,7 @@ use rustix::process::DumpableBehavior;
 use super::channel::Sender;
 use super::failure::Failure;
 use super::finish;
+use super::membership::Membership;
 use super::operation::{Performer, mount_proc, terminal};
 use super::request::{ContainerRequest, ExecRequest};
 use super::setup::SetupOp;
@@ -22,8 +23,8 @@ pub(crate) struct Given {
     pub sender: Sender,
     /// Standard streams; replaced by a terminal where there is one.
     pub stdio: [OwnedFd; 3],
-    /// The member files of cgroups of version 1.
-    pub cgroups: Vec<OwnedFd>,
+    /// How it gets into the cgroups of version 1.
+    pub membership: Membership,
 }
 
 /// Runs a container's first process.
@@ -32,9 +33,9 @@ pub(crate) fn run(request: &ContainerRequest, steps: &[SetupOp], given: Given) -
     let Given {
         sender,
         stdio,
-        cgroups,
+        membership,
     } = given;
-    let mut performer = Performer::new(&request.id, &sender, cgroups);
+    let mut performer = Performer::new(&request.id, &sender, membership);
     let failure = match performer.perform_all(steps) {
         Err(failure) => failure,
         Ok(proc) => {
@@ -56,9 +57,9 @@ pub(crate) fn run_exec(
     let Given {
         sender,
         stdio,
-        cgroups,
+        membership,
     } = given;
-    let failure = match enter(request, container, namespaces, &cgroups, &sender) {
+    let failure = match enter(request, container, namespaces, &membership, &sender) {
         Err(failure) => failure,
         Ok((proc, tty)) => {
             let stdio = tty.unwrap_or(stdio);
@@ -74,10 +75,10 @@ fn enter(
     request: &ExecRequest,
     container: &OwnedFd,
     namespaces: i32,
-    cgroups: &[OwnedFd],
+    membership: &Membership,
     sender: &Sender,
 ) -> Result<Entered, Failure> {
-    super::operation::join_cgroups(cgroups)?;
+    membership.settle()?;
     process::join_namespaces(container.as_fd(), namespaces)
         .map_err(|error| Failure::step("cannot join the container's namespaces", error))?;
     rustix::process::setsid().map_err(|error| Failure::step("cannot start a session", error))?;

@@ -7,6 +7,7 @@ use super::cgroup::{CgroupHandle, CgroupHost};
 use super::channel::{Receiver, channel};
 use super::failure::Failure;
 use super::init::{self, Given};
+use super::membership::{self, Membership};
 use super::request::{ContainerRequest, ExecRequest, Namespace};
 use super::setup;
 use crate::runtime::sys::process::{self, Forked};
@@ -22,6 +23,8 @@ pub(crate) struct Launched {
     pub pidfd: OwnedFd,
     /// What it says.
     pub receiver: Receiver,
+    /// The process that moves it into its cgroups, to be reaped.
+    pub helper: Option<OwnedFd>,
     /// Limits that did not take.
     pub warnings: Vec<String>,
 }
@@ -34,41 +37,72 @@ pub(crate) fn start(
 ) -> Result<Launched, Failure> {
     let group = CgroupHandle::new(host, &request.cgroup.path);
     let launched = prepare_group(&group, request).and_then(|warnings| {
-        let steps = setup::operations(request, host);
-        let (sender, receiver) =
-            channel().map_err(|error| Failure::step("cannot make a channel", error))?;
-        let cgroups = group
-            .open_v1_members()
-            .map_err(|error| Failure::step("cannot open the cgroup", error))?;
-        let v2 = group
-            .open_v2()
-            .map_err(|error| Failure::step("cannot open the cgroup", error))?;
-        let flags = setup::clone_flags(request);
-        let forked = with_pid_namespace(&request.namespaces.pid, || {
-            process::fork_with(flags, v2.as_ref().map(AsFd::as_fd))
-        });
-        match forked.map_err(|error| Failure::step("cannot make the process", error))? {
-            Forked::Child => init::run(
-                request,
-                &steps,
-                Given {
-                    sender,
-                    stdio,
-                    cgroups,
-                },
-            ),
-            Forked::Parent { pid, pidfd } => Ok(Launched {
-                pid,
-                pidfd,
-                receiver,
-                warnings,
-            }),
-        }
+        let mut launched = fork_container(request, host, &group, stdio)?;
+        launched.warnings = warnings;
+        Ok(launched)
     });
     if launched.is_err() {
         group.remove().unwrap_or_default();
     }
     launched
+}
+
+fn fork_container(
+    request: &ContainerRequest,
+    host: &CgroupHost,
+    group: &CgroupHandle,
+    stdio: [OwnedFd; 3],
+) -> Result<Launched, Failure> {
+    let steps = setup::operations(request, host);
+    let (sender, receiver) =
+        channel().map_err(|error| Failure::step("cannot make a channel", error))?;
+    let (word, helper_word) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|error| Failure::step("cannot make a pipe", error))?;
+    let open = |error| Failure::step("cannot open the cgroup", error);
+    let members = group.open_v1_members().map_err(open)?;
+    let v2 = group.open_v2().map_err(open)?;
+    let flags = setup::clone_flags(request);
+    let forked = with_pid_namespace(&request.namespaces.pid, || {
+        process::fork_with(flags, v2.as_ref().map(AsFd::as_fd))
+    });
+    match forked.map_err(|error| Failure::step("cannot make the process", error))? {
+        Forked::Child => {
+            // Its end must be the only one, for a helper that dies to be noticed.
+            drop(helper_word);
+            let membership = Membership::Helped(word);
+            init::run(
+                request,
+                &steps,
+                Given {
+                    sender,
+                    stdio,
+                    membership,
+                },
+            )
+        }
+        Forked::Parent { pid, pidfd } => Ok(Launched {
+            pid,
+            pidfd,
+            receiver,
+            helper: fork_helper(&members, pid, &helper_word),
+            warnings: Vec::new(),
+        }),
+    }
+}
+
+/// Without a helper the child finds the pipe closed, and gives up.
+fn fork_helper(members: &[OwnedFd], pid: i32, word: &OwnedFd) -> Option<OwnedFd> {
+    if members.is_empty() {
+        return None;
+    }
+    match process::fork_with(0, None) {
+        Ok(Forked::Child) => {
+            membership::help(members, pid, word);
+            process::exit_now(0)
+        }
+        Ok(Forked::Parent { pidfd, .. }) => Some(pidfd),
+        Err(_) => None,
+    }
 }
 
 fn prepare_group(group: &CgroupHandle, request: &ContainerRequest) -> Result<Vec<String>, Failure> {
@@ -141,13 +175,14 @@ pub(crate) fn exec(
             Given {
                 sender,
                 stdio,
-                cgroups,
+                membership: Membership::Own(cgroups),
             },
         ),
         Forked::Parent { pid, pidfd } => Ok(Launched {
             pid,
             pidfd,
             receiver,
+            helper: None,
             warnings: Vec::new(),
         }),
     }

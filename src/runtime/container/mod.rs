@@ -14,6 +14,7 @@ pub mod failure;
 pub(crate) mod finish;
 pub(crate) mod init;
 pub(crate) mod launch;
+mod membership;
 mod operation;
 mod reaper;
 pub mod request;

@@ -14,6 +14,7 @@ use rustix::pty::OpenptFlags;
 use super::channel::Sender;
 use super::failure::Failure;
 use super::finish;
+use super::membership::Membership;
 use super::request::{Access, Device, DeviceKind, Propagation, Recursion, TerminalSize};
 use super::rootfs;
 use super::setup::{Place, SetupOp};
@@ -25,7 +26,7 @@ use crate::runtime::sys::process;
 pub(super) struct Performer<'a> {
     id: &'a str,
     sender: &'a Sender,
-    cgroups: Vec<OwnedFd>,
+    membership: Membership,
     sources: Vec<OwnedFd>,
     root: Option<OwnedFd>,
     proc: Option<OwnedFd>,
@@ -44,11 +45,11 @@ fn named<T>(
 }
 
 impl<'a> Performer<'a> {
-    pub(super) fn new(id: &'a str, sender: &'a Sender, cgroups: Vec<OwnedFd>) -> Self {
+    pub(super) fn new(id: &'a str, sender: &'a Sender, membership: Membership) -> Self {
         Self {
             id,
             sender,
-            cgroups,
+            membership,
             sources: Vec::new(),
             root: None,
             proc: None,
@@ -74,7 +75,7 @@ impl<'a> Performer<'a> {
 
     fn perform(&mut self, step: &SetupOp) -> Result<(), Failure> {
         match step {
-            SetupOp::JoinCgroups => join_cgroups(&self.cgroups),
+            SetupOp::JoinCgroups => self.membership.settle(),
             SetupOp::OpenTerminal(size) => self.open_terminal(*size),
             SetupOp::Sysctl { name, value } => self.sysctl(name, value),
             _ => self.perform_plain(step).map_err(|(what, error)| {
@@ -102,6 +103,7 @@ impl<'a> Performer<'a> {
                 })
             }
             SetupOp::OomScore(score) => set_oom_score(*score),
+            SetupOp::OpenPeerSource { mounts, path, .. } => self.open_peer_source(mounts, path),
             SetupOp::OpenSource {
                 path, recursion, ..
             } => self.open_source(path, *recursion),
@@ -181,6 +183,30 @@ impl<'a> Performer<'a> {
         })?;
         self.sources.push(source);
         Ok(())
+    }
+
+    /// Goes over to another container's mounts and comes back; the clone belongs to neither.
+    fn open_peer_source(&mut self, mounts: &Path, path: &Path) -> Step {
+        let open = |path: &Path| -> io::Result<OwnedFd> {
+            Ok(rustix::fs::open(
+                path,
+                OFlags::RDONLY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?)
+        };
+        let what = || format!("open `{}` of another container", path.display());
+        let own = named(open(Path::new("/proc/self/ns/mnt")), what)?;
+        let peer = named(open(mounts), what)?;
+        named(
+            process::join_namespaces(peer.as_fd(), libc::CLONE_NEWNS),
+            what,
+        )?;
+        let opened = self.open_source(path, Recursion::Single);
+        named(
+            process::join_namespaces(own.as_fd(), libc::CLONE_NEWNS),
+            what,
+        )?;
+        opened
     }
 
     fn enter_root(&mut self, at: &Path) -> Step {
@@ -393,15 +419,6 @@ impl<'a> Performer<'a> {
         let mount = rootfs::resolve(self.root(), path)?;
         set_attributes(mount.as_fd(), libc::MOUNT_ATTR_RDONLY, 0, Reach::Single)
     }
-}
-
-/// Moves the calling process into cgroups of version 1.
-pub(super) fn join_cgroups(members: &[OwnedFd]) -> Result<(), Failure> {
-    for file in members {
-        rustix::io::write(file, b"0")
-            .map_err(|error| Failure::step("cannot join a cgroup", error))?;
-    }
-    Ok(())
 }
 
 fn join_namespace(path: &Path, flag: i32) -> Step {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::event::epoll::EventFlags;
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 
 use super::clock;
 use super::connection::Use;
@@ -54,7 +54,8 @@ impl Keeper {
             input,
             outputs,
         } = streams.map_err(|error| Failure::step("cannot make the streams", error))?;
-        let launched = launch::start(request, &self.host, child)?;
+        let mut launched = launch::start(request, &self.host, child)?;
+        self.watch_helper(launched.helper.take());
         record.started = describe(&launched);
         // Without the record a later keeper would kill what it does not know, which is better than losing it.
         record.save().map_err(saving)?;
@@ -62,6 +63,25 @@ impl Keeper {
         let task = new_task(record, None, launched, token, group, log);
         self.add_task(task, input, outputs)
             .map_err(|error| Failure::step("cannot watch the container", error))
+    }
+
+    /// A helper that cannot be watched stays a zombie until the keeper ends, which harms nobody.
+    fn watch_helper(&mut self, helper: Option<OwnedFd>) {
+        let Some(helper) = helper else { return };
+        if let Ok(token) = self.watch(Source::Helper, helper.as_fd(), EventFlags::IN) {
+            self.helpers.insert(token, helper);
+        }
+    }
+
+    pub(super) fn reap_helper(&mut self, token: u64) {
+        let Some(helper) = self.helpers.remove(&token) else {
+            return;
+        };
+        drop(rustix::process::waitid(
+            WaitId::PidFd(helper.as_fd()),
+            WaitIdOptions::EXITED,
+        ));
+        self.unwatch(token, helper.as_fd());
     }
 
     pub(super) fn exec(&mut self, token: u64, request: &ExecRequest) {

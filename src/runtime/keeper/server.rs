@@ -32,6 +32,8 @@ pub(super) enum Source {
     Output(String),
     /// Input of a process that was full.
     Input(String),
+    /// A helper of a start.
+    Helper,
 }
 
 /// The keeper.
@@ -49,6 +51,8 @@ pub(super) struct Keeper {
     pub(super) early: BTreeMap<String, Vec<u64>>,
     next_token: u64,
     pub(super) buffer: Vec<u8>,
+    /// Helpers of starts that have not ended.
+    pub(super) helpers: BTreeMap<u64, OwnedFd>,
     /// Cgroups whose last members are not gone yet.
     pub(super) removals: Vec<CgroupHandle>,
     stopping: bool,
@@ -68,6 +72,7 @@ impl Keeper {
             early: BTreeMap::new(),
             next_token: 0,
             buffer: vec![0; 64 * 1024],
+            helpers: BTreeMap::new(),
             removals: Vec::new(),
             stopping: false,
         };
@@ -138,6 +143,7 @@ impl Keeper {
             Source::Exit(id) => self.on_exit(&id),
             Source::Output(id) => self.on_output(&id, token),
             Source::Input(id) => self.flush_input(&id),
+            Source::Helper => self.reap_helper(token),
         }
     }
 

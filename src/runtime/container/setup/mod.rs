@@ -4,7 +4,7 @@
 //! `init`. In short: open what the host has to give, leave the host's tree, build the kernel's mounts, attach the
 //! user's, write what `/proc` takes, close doors.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::cgroup::{CgroupHost, CgroupVersion};
 use super::request::{
@@ -36,6 +36,12 @@ pub(crate) enum SetupOp {
         slot: usize,
         path: PathBuf,
         recursion: Recursion,
+    },
+    /// Clone a mount of another container for later, into a slot.
+    OpenPeerSource {
+        slot: usize,
+        mounts: PathBuf,
+        path: PathBuf,
     },
     /// A mount namespace of the container's own, cut off from the host's.
     OwnMounts,
@@ -147,11 +153,12 @@ pub(crate) fn clone_flags(request: &ContainerRequest) -> u64 {
 /// The steps of a container, in order.
 pub(crate) fn operations(request: &ContainerRequest, cgroups: &CgroupHost) -> Vec<SetupOp> {
     let mut steps = vec![SetupOp::NewSession];
-    identity(request, cgroups, &mut steps);
+    identity(request, &mut steps);
     let sources = open_sources(request, &mut steps);
     root(request, &mut steps);
-    kernel_mounts(request, cgroups, &mut steps);
+    kernel_mounts(request, &mut steps);
     devices(request, &mut steps);
+    cgroup_mounts(request, cgroups, &mut steps);
     attach_sources(request, sources, &mut steps);
     if let Some(size) = request.process.terminal {
         steps.push(SetupOp::OpenTerminal(size));
@@ -160,16 +167,12 @@ pub(crate) fn operations(request: &ContainerRequest, cgroups: &CgroupHost) -> Ve
     steps
 }
 
-fn identity(request: &ContainerRequest, cgroups: &CgroupHost, steps: &mut Vec<SetupOp>) {
-    if cgroups.version() == CgroupVersion::V1 {
-        steps.push(SetupOp::JoinCgroups);
-    }
+fn identity(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
     let namespaces = &request.namespaces;
     let joined = [
         (NamespaceKind::Network, &namespaces.network),
         (NamespaceKind::Ipc, &namespaces.ipc),
         (NamespaceKind::Uts, &namespaces.uts),
-        (NamespaceKind::Cgroup, &namespaces.cgroup),
     ];
     for (kind, namespace) in joined {
         if let Namespace::Path(path) = namespace {
@@ -178,9 +181,6 @@ fn identity(request: &ContainerRequest, cgroups: &CgroupHost, steps: &mut Vec<Se
                 path: path.clone(),
             });
         }
-    }
-    if namespaces.cgroup == Namespace::New {
-        steps.push(SetupOp::OwnCgroupNamespace);
     }
     steps.push(SetupOp::OomScore(
         request.process.oom_score_adj.unwrap_or(0),
@@ -192,26 +192,25 @@ fn identity(request: &ContainerRequest, cgroups: &CgroupHost, steps: &mut Vec<Se
     }
 }
 
-/// What is attached later: the mounts of the user, files, and shared memory of another IPC namespace.
-fn wanted_sources(request: &ContainerRequest) -> Vec<Mount> {
-    let bind = |source: &PathBuf, target: &str, access| Mount {
+fn bind(source: &Path, target: &str, access: Access) -> Mount {
+    Mount {
         target: target.to_owned(),
         access,
         kind: MountKind::Bind {
-            source: source.clone(),
+            source: source.to_owned(),
             recursion: Recursion::Recursive,
             propagation: Propagation::RecursivePrivate,
         },
-    };
+    }
+}
+
+/// What is attached later: the mounts of the user, files, and shared memory of another IPC namespace.
+fn wanted_sources(request: &ContainerRequest) -> Vec<Mount> {
     let mut wanted = Vec::new();
     if request.namespaces.ipc == Namespace::Host {
+        wanted.push(bind(Path::new("/dev/shm"), "/dev/shm", Access::ReadWrite));
         wanted.push(bind(
-            &PathBuf::from("/dev/shm"),
-            "/dev/shm",
-            Access::ReadWrite,
-        ));
-        wanted.push(bind(
-            &PathBuf::from("/dev/mqueue"),
+            Path::new("/dev/mqueue"),
             "/dev/mqueue",
             Access::ReadWrite,
         ));
@@ -235,6 +234,13 @@ fn open_sources(
 ) -> Vec<(Option<usize>, Mount)> {
     let mut slot = 0;
     let mut sources = Vec::new();
+    if let Namespace::Path(namespace) = &request.namespaces.ipc {
+        // Shared memory goes with the namespace of queues: that of the same process.
+        let (mounts, path) = (namespace.with_file_name("mnt"), PathBuf::from("/dev/shm"));
+        sources.push((Some(slot), bind(&path, "/dev/shm", Access::ReadWrite)));
+        steps.push(SetupOp::OpenPeerSource { slot, mounts, path });
+        slot += 1;
+    }
     for mount in wanted_sources(request) {
         if let MountKind::Bind {
             source, recursion, ..
@@ -284,7 +290,7 @@ fn kernel(
     }
 }
 
-fn kernel_mounts(request: &ContainerRequest, cgroups: &CgroupHost, steps: &mut Vec<SetupOp>) {
+fn kernel_mounts(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
     let locked = match request.paths.kernel {
         Access::ReadOnly => READ_ONLY,
         Access::ReadWrite => 0,
@@ -306,10 +312,11 @@ fn kernel_mounts(request: &ContainerRequest, cgroups: &CgroupHost, steps: &mut V
     ));
     steps.push(kernel(below("/dev/pts"), "devpts", &pts, NOSUID | NOEXEC));
     steps.push(kernel(Place::Top("sys"), "sysfs", &[], HARDENED | locked));
-    cgroup_mounts(cgroups, locked, steps);
     if request.namespaces.ipc != Namespace::Host {
-        let size = request.shm_size.to_string();
         steps.push(kernel(below("/dev/mqueue"), "mqueue", &[], HARDENED));
+    }
+    if request.namespaces.ipc == Namespace::New {
+        let size = request.shm_size.to_string();
         steps.push(kernel(
             below("/dev/shm"),
             "tmpfs",
@@ -319,7 +326,24 @@ fn kernel_mounts(request: &ContainerRequest, cgroups: &CgroupHost, steps: &mut V
     }
 }
 
-fn cgroup_mounts(cgroups: &CgroupHost, locked: u64, steps: &mut Vec<SetupOp>) {
+/// As late as the user's mounts allow: until here the child need not be in its cgroups of version 1. The namespace
+/// takes the cgroups of the moment as its roots, so it comes between.
+fn cgroup_mounts(request: &ContainerRequest, cgroups: &CgroupHost, steps: &mut Vec<SetupOp>) {
+    let locked = match request.paths.kernel {
+        Access::ReadOnly => READ_ONLY,
+        Access::ReadWrite => 0,
+    };
+    if cgroups.version() == CgroupVersion::V1 {
+        steps.push(SetupOp::JoinCgroups);
+    }
+    match &request.namespaces.cgroup {
+        Namespace::New => steps.push(SetupOp::OwnCgroupNamespace),
+        Namespace::Path(path) => steps.push(SetupOp::JoinNamespace {
+            kind: NamespaceKind::Cgroup,
+            path: path.clone(),
+        }),
+        Namespace::Host => {}
+    }
     const TOP: &str = "/sys/fs/cgroup";
     let top = || Place::Below(TOP.to_owned());
     if cgroups.version() == CgroupVersion::V2 {
@@ -479,3 +503,6 @@ fn close_doors(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
     );
     steps.extend(request.paths.masked.iter().cloned().map(SetupOp::Mask));
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+use super::*;
+use crate::runtime::container::request::{
+    Cgroup, ExtraFile, Init, Limits, Namespaces, NewPrivileges, PathProtection, Process, Rootfs,
+    Seccomp, Stdin, Stdio,
+};
+
+fn request() -> ContainerRequest {
+    ContainerRequest {
+        id: "box".into(),
+        process: Process {
+            argv: vec!["true".into()],
+            env: Vec::new(),
+            cwd: "/work".into(),
+            user: String::new(),
+            group_add: Vec::new(),
+            capabilities: 0,
+            privileges: NewPrivileges::Allowed,
+            seccomp: Seccomp::Unconfined,
+            rlimits: Vec::new(),
+            oom_score_adj: None,
+            apparmor: None,
+            selinux: None,
+            init: Init::Program,
+            terminal: Some(TerminalSize::default()),
+        },
+        rootfs: Rootfs {
+            lower: vec!["/l".into()],
+            upper: "/u".into(),
+            work: "/w".into(),
+            access: Access::ReadOnly,
+        },
+        namespaces: Namespaces {
+            network: Namespace::Path("/run/netns/box".into()),
+            pid: Namespace::New,
+            ipc: Namespace::New,
+            uts: Namespace::New,
+            cgroup: Namespace::New,
+            user: Namespace::Host,
+            time: Namespace::Host,
+            uid_map: Vec::new(),
+            gid_map: Vec::new(),
+        },
+        hostname: Some("box".into()),
+        domainname: None,
+        mounts: vec![
+            bind(Path::new("/host/deep"), "/data/deep", Access::ReadWrite),
+            bind(Path::new("/host/data"), "/data", Access::ReadOnly),
+        ],
+        files: vec![ExtraFile {
+            source: "/s/hosts".into(),
+            target: "/etc/hosts".into(),
+            access: Access::ReadWrite,
+        }],
+        devices: Vec::new(),
+        shm_size: 1,
+        paths: PathProtection {
+            masked: vec!["/proc/kcore".into()],
+            read_only: vec!["/proc/sys".into()],
+            kernel: Access::ReadOnly,
+        },
+        sysctls: vec![("net.core.somaxconn".into(), "9".into())],
+        cgroup: Cgroup {
+            path: "p/box".into(),
+            limits: Limits::default(),
+            devices: Vec::new(),
+        },
+        stdio: Stdio {
+            stdin: Stdin::Closed,
+        },
+        log: None,
+        run_dir: "/run/box".into(),
+        exit_record: "/exit".into(),
+    }
+}
+
+fn hybrid() -> CgroupHost {
+    CgroupHost::parse(
+        "1 0 0:1 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n2 0 0:2 / /u rw - cgroup2 cgroup2 rw\n",
+    )
+}
+
+fn steps() -> Vec<SetupOp> {
+    operations(&request(), &hybrid())
+}
+
+/// Places of the steps in the list, in the order asked for.
+fn places(steps: &[SetupOp], tests: &[&dyn Fn(&SetupOp) -> bool]) -> Vec<Option<usize>> {
+    tests
+        .iter()
+        .map(|test| steps.iter().position(|step| test(step)))
+        .collect()
+}
+
+fn is_kernel(step: &SetupOp, name: &str) -> bool {
+    matches!(step, SetupOp::MountKernel { filesystem, .. } if *filesystem == name)
+}
+
+#[test]
+fn the_order_keeps_the_host_out_of_reach() {
+    let found = places(
+        &steps(),
+        &[
+            &|step| {
+                matches!(
+                    step,
+                    SetupOp::JoinNamespace {
+                        kind: NamespaceKind::Network,
+                        ..
+                    }
+                )
+            },
+            &|step| matches!(step, SetupOp::OpenSource { .. }),
+            &|step| matches!(step, SetupOp::OwnMounts),
+            &|step| matches!(step, SetupOp::MountRoot { .. }),
+            &|step| matches!(step, SetupOp::EnterRoot { .. }),
+            &|step| is_kernel(step, "proc"),
+            &|step| matches!(step, SetupOp::MakeDevice(_)),
+            &|step| matches!(step, SetupOp::JoinCgroups),
+            &|step| matches!(step, SetupOp::OwnCgroupNamespace),
+            &|step| is_kernel(step, "cgroup"),
+            &|step| matches!(step, SetupOp::AttachSource { .. }),
+            &|step| matches!(step, SetupOp::OpenTerminal(_)),
+            &|step| matches!(step, SetupOp::Sysctl { .. }),
+            &|step| *step == SetupOp::ReadOnlyMount("/".into()),
+            &|step| matches!(step, SetupOp::Protect(_)),
+            &|step| matches!(step, SetupOp::Mask(_)),
+        ],
+    );
+    assert!(found.iter().all(Option::is_some), "{found:?}");
+    assert!(found.is_sorted(), "{found:?}");
+}
+
+#[test]
+fn parents_are_mounted_before_children() {
+    let targets: Vec<String> = steps()
+        .into_iter()
+        .filter_map(|step| match step {
+            SetupOp::AttachSource { target, .. } => Some(target),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(targets, ["/data", "/etc/hosts", "/data/deep"]);
+}
+
+#[test]
+fn a_shared_queue_namespace_shares_memory_too() {
+    let mut request = request();
+    request.namespaces.ipc = Namespace::Path("/proc/7/ns/ipc".into());
+    let steps = operations(&request, &hybrid());
+    let peer = SetupOp::OpenPeerSource {
+        slot: 0,
+        mounts: "/proc/7/ns/mnt".into(),
+        path: "/dev/shm".into(),
+    };
+    assert!(steps.contains(&peer));
+    let fresh = steps.iter().any(|step| matches!(step, SetupOp::MountKernel { place: Place::Below(path), .. } if path == "/dev/shm"));
+    assert!(!fresh);
+}
+
+#[test]
+fn version_2_is_born_inside() {
+    let host = CgroupHost::parse("2 0 0:2 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+    let steps = operations(&request(), &host);
+    assert!(!steps.contains(&SetupOp::JoinCgroups));
+    assert!(steps.iter().any(|step| is_kernel(step, "cgroup2")));
+}
+
+#[test]
+fn options_of_a_tmpfs_are_split() {
+    let (options, attributes) = tmpfs_options("rw,size=64m,noexec,mode=700", Access::ReadWrite);
+    assert_eq!(
+        options,
+        [
+            ("size".to_owned(), "64m".to_owned()),
+            ("mode".to_owned(), "700".to_owned())
+        ]
+    );
+    assert_eq!(attributes, NOEXEC);
+}
