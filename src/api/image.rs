@@ -17,7 +17,7 @@ use super::filter::Filters;
 use super::registry;
 use super::reply::{self, RouteResult, empty, json_ok};
 use super::router::page_not_found;
-use crate::runtime::error::{ErrorKind, RuntimeError, RuntimeResult};
+use crate::runtime::error::{RuntimeError, RuntimeResult};
 use crate::runtime::image::{
     ImportRequest, ListRequest, ListScope, LoadProgress, Parents, Removal, SharedSize,
 };

@@ -67,8 +67,8 @@ pub fn pack<W: Write>(
     let object = root
         .open_at(start, OFlags::PATH | OFlags::NOFOLLOW)
         .map_err(|errno| file_error("open", start, errno))?;
-    let stat = rustix::fs::fstat(&object).map_err(|errno| file_error("look at", start, errno))?;
-    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+    let found = rustix::fs::fstat(&object).map_err(|errno| file_error("look at", start, errno))?;
+    if FileType::from_raw_mode(found.st_mode) == FileType::Directory {
         let directory = rustix::fs::openat(
             &object,
             ".",
@@ -76,7 +76,7 @@ pub fn pack<W: Write>(
             Mode::empty(),
         )
         .map_err(|errno| file_error("open", start, errno))?;
-        return packer.directory(&directory, &stat, start, rename);
+        return packer.directory(&directory, &found, start, rename);
     }
     let parent = start.parent().unwrap_or(Path::new(""));
     let parent = root

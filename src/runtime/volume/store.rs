@@ -166,8 +166,8 @@ impl VolumeStore {
         let mut deleted = Vec::new();
         let mut reclaimed = 0;
         for record in self.all()? {
-            let used = is_used(&record.name, uses);
-            if used || !(query.all || record.is_anonymous()) || !query.accepts(&record, used) {
+            let in_use = is_used(&record.name, uses);
+            if in_use || !(query.all || record.is_anonymous()) || !query.accepts(&record, in_use) {
                 continue;
             }
             // What an option mounts is not the volume's own and is not reclaimed.
