@@ -1,3 +1,5 @@
+//! The engine in memory behaves as engines do.
+
 use super::{FakeEngine, Fault, Moment, Script};
 use crate::engine::{ContainerSpec, Engine, EngineErrorKind, EngineResult, EventRequest};
 use bollard_stubs::models;
