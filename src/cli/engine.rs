@@ -19,7 +19,7 @@ use hoist::api;
 use hoist::runtime::error::RuntimeError;
 use hoist::runtime::launch;
 use hoist::runtime::layout::Layout;
-use hoist::runtime::supervise::{Shutdown, Supervisor};
+use hoist::runtime::supervise::{Left, Shutdown, Supervisor};
 
 /// Arguments of `engine`.
 #[derive(Debug, Args)]
@@ -136,9 +136,13 @@ async fn leave(layout: &Layout, supervisor: &Supervisor) -> Result<(), RuntimeEr
         remove_file(&path);
     }
     let left = supervisor.leave().await;
-    remove_empty(&layout.run().join("containers"));
-    remove_empty(&layout.netns());
-    left
+    if matches!(left, Ok(Left::Nothing)) {
+        remove_file(&layout.run().join("keeper.lock"));
+    }
+    for folder in ["containers", "network", "netns", ""] {
+        remove_empty(&layout.run().join(folder));
+    }
+    left.map(drop)
 }
 
 fn remove_file(path: &Path) {

@@ -82,6 +82,15 @@ pub struct Counts {
     pub images: usize,
 }
 
+/// What goes on without the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing: the keeper has gone too.
+    Nothing,
+    /// Containers, with their keeper.
+    Containers,
+}
+
 /// The containers by id, and their names.
 #[derive(Debug, Default)]
 struct Registry {
@@ -354,14 +363,14 @@ impl Supervisor {
     ///
     /// # Errors
     /// When something could not be taken away.
-    pub async fn leave(&self) -> RuntimeResult<()> {
+    pub async fn leave(&self) -> RuntimeResult<Left> {
         let counts = self.counts();
         if counts.running + counts.paused > 0 {
-            return Ok(());
+            return Ok(Left::Containers);
         }
         self.networks.shut_down()?;
         self.keeper.stop().await?;
-        Ok(())
+        Ok(Left::Nothing)
     }
 
     fn insert(&self, container: Arc<Container>) {
