@@ -1,4 +1,4 @@
-//! Builds with BuildKit: the docker CLI's buildx plugin is told what to build (behaviours.md B204, B206, B208).
+//! Builds with `BuildKit`: the docker CLI's buildx plugin is told what to build (behaviours.md B204, B206, B208).
 //!
 //! The engine's own builder knows neither build secrets, SSH agents, further contexts nor caches; where the plugin is
 //! there, it is used, as docker compose does.

@@ -1,4 +1,4 @@
-//! Builds: with BuildKit where its plugin is, else through the engine's own builder.
+//! Builds: with `BuildKit` where its plugin is, else through the engine's own builder.
 
 use futures_util::StreamExt;
 use serde_json::Value;

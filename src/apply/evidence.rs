@@ -26,18 +26,16 @@ pub struct Evidence {
 
 /// Collects what the engine knows; a failure here hides no other.
 pub(super) async fn collect(run: &Run, action: &Action, error: &ApplyError) -> Option<Evidence> {
-    let containers: Vec<&ContainerRef> = match action {
-        Action::Wait(wait) => wait.containers.iter().collect(),
-        Action::StartContainer { container, .. } | Action::RunHook { container, .. } => {
-            vec![container]
-        }
-        _ => return None,
-    };
-    let concerned = containers.into_iter().find(|container| match error {
-        ApplyError::Unhealthy {
+    let containers = concerned(action);
+    let concerned = containers.into_iter().find(|container| {
+        if let ApplyError::Unhealthy {
             container: name, ..
-        } => container.name() == name,
-        _ => true,
+        } = error
+        {
+            container.name() == name
+        } else {
+            true
+        }
     })?;
     let id = run.find_id(concerned)?;
     let state = run.engine.inspect_container(&id).await.ok()?;
@@ -47,6 +45,17 @@ pub(super) async fn collect(run: &Run, action: &Action, error: &ApplyError) -> O
         probe: probe(&state),
         log: last_lines(run, &id).await,
     })
+}
+
+/// The containers that an action looks at or starts.
+fn concerned(action: &Action) -> Vec<&ContainerRef> {
+    if let Action::Wait(wait) = action {
+        return wait.containers.iter().collect();
+    }
+    if let Action::StartContainer { container, .. } | Action::RunHook { container, .. } = action {
+        return vec![container];
+    }
+    Vec::new()
 }
 
 fn ended(container: &ContainerInspectResponse) -> String {

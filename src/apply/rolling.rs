@@ -1,7 +1,7 @@
 //! A rolling update: groups of replicas, each of which must prove itself before the next one's turn comes.
 //!
 //! ```text
-//! start-first   create new ─ start ─ prove ─ old leaves its networks ─ old stops ─ names change
+//! start-first   create new, nameless ─ start ─ prove ─ give it the names ─ old leaves its networks ─ old stops
 //! stop-first    create new ─ old stops ─ start ─ prove ─ names change
 //! failed proof  new goes, old comes back ──> pause | rollback (all come back) | continue (new stays)
 //! ```
@@ -15,10 +15,10 @@ use futures_util::future::join_all;
 
 use super::scheduler::Run;
 use super::{ApplyError, Status, dispatch, hook, wait};
-use crate::engine::RemoveContainer;
+use crate::engine::{ContainerSpec, RemoveContainer};
 use crate::plan::{
-    ContainerRef, FailureAction, HookKind, NodeId, RollingStep, RollingUpdate, UpdateOrder,
-    UpdateRules, Wait, WaitUntil,
+    ContainerRef, FailureAction, HookKind, NodeId, RollingStep, RollingUpdate, UpdateOrder, Wait,
+    WaitUntil,
 };
 
 /// A replica whose new container has taken over.
@@ -179,6 +179,10 @@ async fn try_replace(
     run.tell_resource(&resource, Status::Working, "Recreate", "");
     let mut spec = step.create.complete(|container| run.find_id(container));
     dispatch::inline_seccomp(&mut spec).await?;
+    let hidden = match update.update.order {
+        UpdateOrder::StartFirst => hide(&mut spec),
+        UpdateOrder::StopFirst => Vec::new(),
+    };
     let (new, _) = run.engine.create_container(&spec).await?;
     replaced.new.clone_from(&new);
     run.remember(node, &step.create.display, new.clone());
@@ -188,6 +192,7 @@ async fn try_replace(
             .await?;
     }
     start_and_prove(run, update, &new, &step.create.display).await?;
+    show(run, &new, hidden).await?;
     if update.update.order == UpdateOrder::StartFirst {
         replaced.networks = leave_networks(run, &replaced.old).await?;
         run.engine
@@ -236,6 +241,39 @@ async fn start_and_prove(
     if update.update.monitor_millis > 0 {
         pause(run, update.update.monitor_millis).await?;
         wait::wait(run, &wish).await?;
+    }
+    Ok(())
+}
+
+/// Takes the service's names from a container that has not proved itself yet, so that no client is sent to it; answers
+/// the networks with the endpoints it is to have in the end.
+fn hide(spec: &mut ContainerSpec) -> Vec<(String, EndpointSettings)> {
+    let config = spec.body.networking_config.as_mut();
+    let endpoints = config.and_then(|config| config.endpoints_config.as_mut());
+    let mut hidden = Vec::new();
+    for (network, endpoint) in endpoints.into_iter().flatten() {
+        let names = endpoint.aliases.as_mut().filter(|names| names.len() > 1);
+        if let Some(names) = names {
+            let whole = names.clone();
+            names.truncate(1);
+            let mut shown = endpoint.clone();
+            shown.aliases = Some(whole);
+            hidden.push((network.clone(), shown));
+        }
+    }
+    hidden
+}
+
+/// Gives a container that has proved itself the service's names. An engine changes no names of an endpoint that is
+/// there, so it is made again.
+async fn show(
+    run: &Run,
+    id: &str,
+    hidden: Vec<(String, EndpointSettings)>,
+) -> Result<(), ApplyError> {
+    for (network, endpoint) in hidden {
+        run.engine.disconnect_network(&network, id).await?;
+        run.engine.connect_network(&network, id, endpoint).await?;
     }
     Ok(())
 }

@@ -210,10 +210,11 @@ fn begin_ready(run: &Arc<Run>, progress: &mut Progress, tasks: &mut JoinSet<Outc
 
 async fn perform(run: &Run, id: NodeId) -> Result<(), ApplyError> {
     let action = &run.plan.node(id).action;
-    let _place = match action {
-        // An update waits for its own containers, whose calls take no place either.
-        Action::Wait(_) | Action::RollingUpdate(_) => None,
-        _ => run.places.acquire().await.ok(),
+    // An update waits for its own containers, so it takes no place either.
+    let _place = if matches!(action, Action::Wait(_) | Action::RollingUpdate(_)) {
+        None
+    } else {
+        run.places.acquire().await.ok()
     };
     let words = news::words(action);
     if let Some(event) = words.as_ref().and_then(news::Words::begin) {
@@ -222,7 +223,7 @@ async fn perform(run: &Run, id: NodeId) -> Result<(), ApplyError> {
     let outcome = dispatch::dispatch(run, id, action).await;
     match (&words, &outcome) {
         (Some(words), Ok(dispatch::Told::No)) => {
-            words.end().into_iter().for_each(|event| run.tell(event))
+            words.end().into_iter().for_each(|event| run.tell(event));
         }
         (Some(words), Err(error)) => run.tell(words.fail(&error.chain())),
         (None, _) | (Some(_), Ok(dispatch::Told::Yes)) => {}

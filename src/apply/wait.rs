@@ -54,25 +54,14 @@ async fn expire(limit: Option<Duration>) {
 }
 
 fn tell_optional(run: &Run, wait: &Wait, error: &ApplyError) {
-    let text = match error {
-        ApplyError::Unhealthy { container, reason } => {
-            format!(
-                "optional dependency \"{}\" failed to start: container {container} {reason}",
-                wait.service
-            )
-        }
-        ApplyError::NotCompleted { code, .. } => {
-            format!(
-                "optional dependency \"{}\" didn't complete successfully: exit {code}",
-                wait.service
-            )
-        }
-        other => format!(
-            "optional dependency \"{}\" failed to start: {}",
-            wait.service,
-            other.chain()
-        ),
+    let reason = if let ApplyError::NotCompleted { code, .. } = error {
+        format!("didn't complete successfully: exit {code}")
+    } else if let ApplyError::Unhealthy { container, reason } = error {
+        format!("failed to start: container {container} {reason}")
+    } else {
+        format!("failed to start: {}", error.chain())
     };
+    let text = format!("optional dependency \"{}\" {reason}", wait.service);
     for container in &wait.containers {
         run.tell_resource(
             &format!("Container {}", container.name()),

@@ -97,23 +97,22 @@ fn sign(action: &Action) -> char {
 
 /// Steps of a replacement are told by the replacement itself.
 fn is_shown(node: &Node) -> bool {
-    match &node.action {
-        Action::StopContainer { shown, .. } | Action::RemoveContainer { shown, .. } => {
-            *shown == Shown::Yes
-        }
-        Action::RenameContainer { .. } => node.cause != Cause::Replacement,
-        _ => true,
+    if let Action::StopContainer { shown, .. } | Action::RemoveContainer { shown, .. } =
+        &node.action
+    {
+        return *shown == Shown::Yes;
     }
+    node.cause != Cause::Replacement
 }
 
 fn line(node: &Node, colour: Colour) -> String {
     let sign = sign(&node.action);
-    let text = match &node.action {
-        Action::CreateContainer(create) if create.replaces.is_some() => {
-            format!("recreate container {}", create.display)
-        }
-        action => action.to_string(),
-    };
+    let mut text = node.action.to_string();
+    if let Action::CreateContainer(create) = &node.action
+        && create.replaces.is_some()
+    {
+        text = format!("recreate container {}", create.display);
+    }
     let code = match sign {
         '+' => "32",
         '-' => "31",

@@ -22,7 +22,7 @@ pub(super) async fn provide<'a>(
             continue;
         };
         let given = run_provider(&session.project, service, verb, |message| {
-            session.ui.status(message)
+            session.ui.status(message);
         })
         .await
         .map_err(CommandError::user)?;

@@ -65,11 +65,13 @@ impl Graph {
     }
 
     /// The services in an order in which each comes after what it needs.
+    #[must_use]
     pub fn start_order(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.order.iter().map(|node| self.services[*node].as_str())
     }
 
     /// The services in an order in which each comes before what it needs.
+    #[must_use]
     pub fn stop_order(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.start_order().rev()
     }

@@ -151,28 +151,30 @@ fn own_containers<'a>(planner: &Planner<'a>, service: &Service) -> Vec<&'a Obser
 /// Puts container ids in the place of `service:NAME` (behaviours.md B133).
 fn bind(planner: &Planner<'_>, service: &Service) -> Result<Bound, PlanError> {
     let mut references = IndexMap::new();
-    let mut bound = service.clone();
+    let mut resolved = service.clone();
     let mut missing = None;
-    substitute(&mut bound, |what, name| match find_shared(planner, name) {
-        Some(ContainerRef::Existing { id, .. }) => Some(id),
-        Some(planned @ ContainerRef::Planned { .. }) => {
-            references.insert(name.to_owned(), planned);
-            None
-        }
-        None => {
-            missing.get_or_insert_with(|| ResolveError::SharedContainerMissing {
-                what,
-                service: name.to_owned(),
-            });
-            None
+    substitute(&mut resolved, |what, name| {
+        match find_shared(planner, name) {
+            Some(ContainerRef::Existing { id, .. }) => Some(id),
+            Some(planned @ ContainerRef::Planned { .. }) => {
+                references.insert(name.to_owned(), planned);
+                None
+            }
+            None => {
+                missing.get_or_insert_with(|| ResolveError::SharedContainerMissing {
+                    what,
+                    service: name.to_owned(),
+                });
+                None
+            }
         }
     });
     if let Some(error) = missing {
         return Err(error.into());
     }
-    let hash = references.is_empty().then(|| hash::service_hash(&bound));
+    let hash = references.is_empty().then(|| hash::service_hash(&resolved));
     Ok(Bound {
-        service: bound,
+        service: resolved,
         hash,
         references,
     })

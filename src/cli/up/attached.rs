@@ -132,11 +132,16 @@ fn announce(
     let mut names: Vec<String> = running(observed, services)
         .into_iter()
         .map(|container| container.name.clone())
-        .chain(plan.nodes().filter_map(|(_, node)| match &node.action {
-            plan::Action::StartContainer {
+        .chain(plan.nodes().filter_map(|(_, node)| {
+            let plan::Action::StartContainer {
                 service, container, ..
-            } if services.contains(service) => Some(container.name().to_owned()),
-            _ => None,
+            } = &node.action
+            else {
+                return None;
+            };
+            services
+                .contains(service)
+                .then(|| container.name().to_owned())
         }))
         .map(|name| follower.log_name(&name).to_owned())
         .collect();
