@@ -345,10 +345,10 @@ impl Printer {
         self.flush();
         let Some(error) = error else { return };
         let message = error.chain();
-        let detail = match error {
-            BuildError::Exit { code, .. } => json!({ "code": code, "message": message }),
-            _ => json!({ "message": message }),
-        };
+        let mut detail = json!({ "message": message });
+        if let BuildError::Exit { code, .. } = error {
+            detail["code"] = json!(code);
+        }
         self.send(&json!({ "errorDetail": detail, "error": message }));
     }
 

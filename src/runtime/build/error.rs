@@ -116,7 +116,15 @@ impl BuildError {
             Self::Parse { line, .. } | Self::Step { line, .. } | Self::Exit { line, .. } => {
                 Some(*line)
             }
-            _ => None,
+            Self::NoDockerfile { .. }
+            | Self::EmptyDockerfile { .. }
+            | Self::UnknownTarget { .. }
+            | Self::Invalid(_)
+            | Self::Cancelled
+            | Self::Image(_)
+            | Self::Archive(_)
+            | Self::Host(_)
+            | Self::File { .. } => None,
         }
     }
 

@@ -238,7 +238,11 @@ impl Sum<'_> {
                     self.hash
                         .update(target.map_err(failed("read link", &path))?.as_bytes());
                 }
-                _ => self.attributes(&below, &stat),
+                FileType::Fifo
+                | FileType::CharacterDevice
+                | FileType::BlockDevice
+                | FileType::Socket
+                | FileType::Unknown => self.attributes(&below, &stat),
             }
         }
         Ok(())
@@ -306,7 +310,12 @@ impl Copier<'_> {
                 let file = File::from(fd.map_err(failed("open", path))?);
                 self.file(file, &stat, directory.as_fd(), &name, to)
             }
-            _ => Err(BuildError::Invalid(format!(
+            FileType::Symlink
+            | FileType::Fifo
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Socket
+            | FileType::Unknown => Err(BuildError::Invalid(format!(
                 "cannot copy `{}`: it is neither a file nor a directory",
                 path.display()
             ))),

@@ -145,7 +145,13 @@ fn remove_if_new_and_empty(upper: &Root, lower: Option<&Root>, path: &Path) -> b
         FileType::RegularFile if stat.st_size == 0 => {
             rustix::fs::unlinkat(&parent, name, AtFlags::empty())
         }
-        _ => return false,
+        FileType::RegularFile
+        | FileType::Symlink
+        | FileType::Fifo
+        | FileType::CharacterDevice
+        | FileType::BlockDevice
+        | FileType::Socket
+        | FileType::Unknown => return false,
     };
     removed.is_ok()
 }

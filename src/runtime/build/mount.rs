@@ -198,7 +198,7 @@ impl MountFlag {
             self.id = match self.kind {
                 MountFlagKind::Ssh => "default".to_owned(),
                 MountFlagKind::Secret => named.rsplit('/').next().unwrap_or_default().to_owned(),
-                _ => named.clone(),
+                MountFlagKind::Bind | MountFlagKind::Cache | MountFlagKind::Tmpfs => named.clone(),
             };
             if self.kind == MountFlagKind::Secret && self.id.is_empty() {
                 self.id = self
