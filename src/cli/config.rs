@@ -1,6 +1,11 @@
 //! `config`: what the files come to.
 
-use std::{collections::BTreeSet, io::Read};
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "JSON values that are not named are scalars, and treated alike"
+)]
+
+use std::{collections::BTreeSet, fmt::Write as _, io::Read};
 
 use clap::Args;
 use hoist::load::{self, Dependencies, EnvFiles, LoadRequest, Loaded, LoadedTree, Phase};
@@ -163,10 +168,10 @@ pub(super) async fn cmd_config(ui: &Ui, context: &Context, args: &ConfigArgs) ->
 }
 
 fn lines<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
-    values
-        .into_iter()
-        .map(|value| format!("{value}\n"))
-        .collect()
+    values.into_iter().fold(String::new(), |mut text, value| {
+        writeln!(text, "{value}").expect("writing to a string never fails");
+        text
+    })
 }
 
 fn project_text(
@@ -197,14 +202,13 @@ fn project_text(
         ..request
     };
     let loaded = load_files(ui, request)?;
-    let text = match format {
-        "json" => model::to_json(&json_value(&loaded.project)?),
-        _ => {
-            let place = |path: &[String]| loaded.origins.line_of(path, context.current_dir());
-            let none = |_: &[String]| None;
-            let comments: yaml::Comments<'_> = if args.annotate { &place } else { &none };
-            yaml::document(&yaml_value(&loaded.project)?, comments)
-        }
+    let text = if format == "json" {
+        model::to_json(&json_value(&loaded.project)?)
+    } else {
+        let place = |path: &[String]| loaded.origins.line_of(path, context.current_dir());
+        let none = |_: &[String]| None;
+        let comments: yaml::Comments<'_> = if args.annotate { &place } else { &none };
+        yaml::document(&yaml_value(&loaded.project)?, comments)
     };
     Ok(text.replace('$', "$$"))
 }

@@ -144,11 +144,14 @@ impl Walk<'_> {
             Rule::KeyValue => self.key_value(node),
             Rule::DependsOn => depends_on(node),
             Rule::EnvFile => env_file(node),
-            Rule::List => list(node),
+            Rule::List => {
+                list(node);
+                Ok(())
+            }
             Rule::Dns => {
-                let result = list(node);
+                list(node);
                 drop_empty(node);
-                result
+                Ok(())
             }
             Rule::Extends => wrap(node, "service"),
             Rule::Gpus => gpus(node),
@@ -377,12 +380,11 @@ fn env_file(node: &mut Node) -> Result<(), String> {
     Ok(())
 }
 
-fn list(node: &mut Node) -> Result<(), String> {
+fn list(node: &mut Node) {
     if let Value::Text(text) = &node.value {
         let element = Node::text(text.clone(), node.span);
         node.value = Value::List(vec![element]);
     }
-    Ok(())
 }
 
 fn drop_empty(node: &mut Node) {

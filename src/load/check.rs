@@ -246,20 +246,14 @@ impl Check<'_> {
                 "service \"{name}\" depends on undefined service \"{target}\""
             ))
             .at(span, "");
-            let failure = match disabled {
-                Some(disabled) => failure.hint(format!(
-                    "it is disabled; one of the profiles {} enables it",
-                    disabled
-                        .profiles
-                        .iter()
-                        .map(|profile| format!("`{profile}`"))
-                        .collect::<Vec<_>>()
-                        .join(", ")
-                )),
-                None => {
-                    let known = self.project.services.keys().map(String::as_str);
-                    failure.hint_if(schema::nearest(target, known))
-                }
+            let failure = if let Some(disabled) = disabled {
+                failure.hint(format!(
+                    "it is disabled; one of these profiles enables it: {}",
+                    disabled.profiles.join(", ")
+                ))
+            } else {
+                let known = self.project.services.keys().map(String::as_str);
+                failure.hint_if(schema::nearest(target, known))
             };
             self.failures.0.push(failure);
         }

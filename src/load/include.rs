@@ -124,7 +124,9 @@ fn inner_scope(
         return Err(Failure::new("an entry of `include` has no `path`").at(entry.span, ""));
     };
     if included.contains(main) {
-        let chain = [included, &[main.clone()]].concat().join("\n include ");
+        let chain = [included, std::slice::from_ref(main)]
+            .concat()
+            .join("\n include ");
         return Err(Failure::new(format!("include cycle detected:\n{chain}")).at(entry.span, ""));
     }
     if let Some(missing) = files.iter().find(|file| !Path::new(file).exists()) {

@@ -182,21 +182,21 @@ impl Walk<'_> {
         match result {
             Ok(substituted) => Some(substituted),
             Err(error) => {
-                let failure = self.failure(error, text, span, path);
+                let failure = self.failure(&error, text, span, path);
                 self.fail(failure, span);
                 None
             }
         }
     }
 
-    fn failure(&self, error: TemplateError, text: &str, span: Span, path: Path<'_>) -> Failure {
+    fn failure(&self, error: &TemplateError, text: &str, span: Span, path: Path<'_>) -> Failure {
         match error {
             TemplateError::Invalid => Failure::new(format!(
                 "invalid interpolation format for `{path}`: `{text}`"
             ))
             .at(span, "")
             .hint("a `$` that is meant as such is written `$$`"),
-            TemplateError::Required { ref name, .. } => Failure::new(format!("{error}"))
+            TemplateError::Required { name, .. } => Failure::new(format!("{error}"))
                 .at(
                     self.variable_span(span, name),
                     format!("needed for `{path}`"),

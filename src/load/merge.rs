@@ -177,7 +177,7 @@ fn sequence(node: Node) -> Vec<Node> {
         Value::Map(map) => {
             let mut list: Vec<Node> = map
                 .into_iter()
-                .flat_map(|(key, node)| pairs(&key, node))
+                .flat_map(|(key, node)| pairs(&key, &node))
                 .collect();
             list.sort_by(|one, other| one.as_text().cmp(&other.as_text()));
             list
@@ -188,7 +188,7 @@ fn sequence(node: Node) -> Vec<Node> {
     }
 }
 
-fn pairs(key: &str, node: Node) -> Vec<Node> {
+fn pairs(key: &str, node: &Node) -> Vec<Node> {
     let place = node.key;
     let pair = |node: &Node| {
         let value = node.scalar_text().unwrap_or_default();
@@ -197,7 +197,7 @@ fn pairs(key: &str, node: Node) -> Vec<Node> {
     match &node.value {
         Value::Null => vec![Node::text(key, node.span).keyed(place)],
         Value::List(list) => list.iter().map(pair).collect(),
-        _ => vec![pair(&node)],
+        _ => vec![pair(node)],
     }
 }
 

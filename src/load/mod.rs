@@ -20,6 +20,11 @@
 //!
 //! Every node of the tree keeps its place until the end, so that each phase can point at the character.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a phase names the kinds of values that it takes, and treats all others alike"
+)]
+
 mod bind;
 mod canonical;
 mod check;
@@ -61,6 +66,7 @@ pub use error::{Diagnostic, Label, LoadError, Severity, Source};
 pub use node::{Instruction, Map as Tree, Node, Span, Value};
 pub use origin::{Origins, Step};
 pub use request::{Dependencies, EnvFiles, LoadRequest, Loaded, LoadedTree, Phase, Resources};
+pub use schema::json_schema;
 pub use source::normalize_name;
 pub use template::Variable;
 
@@ -216,9 +222,10 @@ fn load_merged(loader: &mut Loader<'_>) -> Result<Merged, Failures> {
     if request.runs(Phase::Normalization) {
         tree.insert("name".to_owned(), Node::text(name.clone(), Span::NOWHERE));
         let nothing = env::EnvMap::new();
-        let known = match request.runs(Phase::Interpolation) {
-            true => environment.as_ref(),
-            false => &nothing,
+        let known = if request.runs(Phase::Interpolation) {
+            environment.as_ref()
+        } else {
+            &nothing
         };
         defaults::normalize(&mut tree, &name, known);
     }

@@ -66,7 +66,7 @@ pub struct Node {
     /// A merge instruction, until the `reset` phase takes it.
     pub instruction: Option<Instruction>,
     /// The places of what it replaced, the first one first; boxed, because hardly any node has some.
-    earlier: Option<Box<Vec<Span>>>,
+    earlier: Option<Box<[Span]>>,
 }
 
 impl Node {
@@ -88,14 +88,14 @@ impl Node {
         let mut earlier = other.earlier().to_vec();
         earlier.push(other.span);
         earlier.extend_from_slice(self.earlier());
-        self.earlier = Some(Box::new(earlier));
+        self.earlier = Some(earlier.into_boxed_slice());
         self
     }
 
     /// Returns the places of what it replaced, the first one first.
     #[must_use]
     pub fn earlier(&self) -> &[Span] {
-        self.earlier.as_deref().map_or(&[], Vec::as_slice)
+        self.earlier.as_deref().unwrap_or_default()
     }
 
     /// Makes a text node at a place.
@@ -187,7 +187,7 @@ impl Node {
 
 /// Writes a float as Go's `%v` does: exponents below -4 and from 21 on.
 #[must_use]
-pub fn float_text(number: f64) -> String {
+pub(super) fn float_text(number: f64) -> String {
     if number.is_infinite() {
         return if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }

@@ -102,18 +102,12 @@ impl Walk<'_> {
     fn apply(&mut self, rule: Rule, node: &mut Node, path: Path<'_>) {
         let span = node.span;
         match (&mut node.value, rule) {
-            (Value::Text(text), Rule::Path) => *text = self.host(text),
-            (Value::Text(text), Rule::Context) => {
-                if !is_remote_context(text) {
-                    *text = self.host(text);
-                }
+            (Value::Text(text), Rule::Context) if is_remote_context(text) => {}
+            (Value::Text(text), Rule::Extends) if source::is_remote(text) => {}
+            (Value::Text(text), Rule::Path | Rule::Context | Rule::Extends) => {
+                *text = self.host(text);
             }
             (Value::Text(text), Rule::Foreign) => *text = self.foreign(text),
-            (Value::Text(text), Rule::Extends) => {
-                if !source::is_remote(text) {
-                    *text = self.host(text);
-                }
-            }
             (Value::Text(text), Rule::Linked) => *text = follow_link(&self.host(text)),
             (Value::Map(mount), Rule::Mount) => {
                 if mount.get("type").and_then(Node::as_text) != Some("bind") {

@@ -98,9 +98,10 @@ fn host_address(address: &str) -> Result<String, String> {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
         .unwrap_or(address);
-    match is_address(bare) {
-        true => Ok(bare.to_owned()),
-        false => Err(format!("`{address}` is not an IP address")),
+    if is_address(bare) {
+        Ok(bare.to_owned())
+    } else {
+        Err(format!("`{address}` is not an IP address"))
     }
 }
 

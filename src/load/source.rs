@@ -253,7 +253,7 @@ pub(super) fn project_name(
         .flat_map(|documents| documents.iter())
         .filter_map(|document| document.find("name"))
         .filter_map(|node| Some((node.as_text().filter(|name| !name.is_empty())?, node.span)))
-        .last();
+        .next_back();
     if let Some((name, span)) = written {
         let name = if request.runs(Phase::Interpolation) {
             interpolate::interpolate_text(name, span, environment, report)?

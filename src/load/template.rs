@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 /// Looks variables up, and hears of those that are missing.
-pub trait Lookup {
+pub(super) trait Lookup {
     /// Returns the value of a variable.
     fn find(&self, name: &str) -> Option<String>;
     /// Hears that a variable without an alternative is not set.
@@ -15,7 +15,7 @@ pub trait Lookup {
 
 /// Why a text could not be substituted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TemplateError {
+pub(super) enum TemplateError {
     /// The grammar is not met.
     #[error("invalid interpolation format")]
     Invalid,
@@ -69,7 +69,7 @@ const OPERATORS: [&str; 6] = [":?", "?", ":-", "-", ":+", "+"];
 ///
 /// # Errors
 /// Fails where the grammar is not met or a required variable has no value.
-pub fn substitute(text: &str, lookup: &mut dyn Lookup) -> Result<String, TemplateError> {
+pub(super) fn substitute(text: &str, lookup: &mut dyn Lookup) -> Result<String, TemplateError> {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(dollar) = rest.find('$') {
@@ -217,7 +217,7 @@ fn closing_brace(text: &str) -> Option<usize> {
 }
 
 /// Collects the variables of a text, also those in defaults.
-pub fn collect_variables(text: &str, found: &mut BTreeSet<Variable>) {
+pub(super) fn collect_variables(text: &str, found: &mut BTreeSet<Variable>) {
     let mut rest = text;
     while let Some(dollar) = rest.find('$') {
         rest = &rest[dollar..];

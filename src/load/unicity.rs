@@ -98,12 +98,11 @@ fn deduplicate(list: &mut Vec<Node>, index: Index, path: Path<'_>, failures: &mu
             kept.push(node);
             continue;
         };
-        match places.get(&key) {
-            Some(place) => kept[*place] = node.replacing(&kept[*place]),
-            None => {
-                places.insert(key, kept.len());
-                kept.push(node);
-            }
+        if let Some(place) = places.get(&key) {
+            kept[*place] = node.replacing(&kept[*place]);
+        } else {
+            places.insert(key, kept.len());
+            kept.push(node);
         }
     }
     *list = kept;
@@ -176,16 +175,11 @@ fn target(node: &Node) -> Option<String> {
 
 fn file_target(node: &Node, directory: &str) -> Option<String> {
     node.as_map()?;
-    match node.find("target") {
-        Some(target) => target.as_text().map(str::to_owned),
-        None => {
-            let source = node
-                .find("source")
-                .and_then(Node::scalar_text)
-                .unwrap_or_default();
-            Some(format!("{directory}/{source}"))
-        }
+    if let Some(target) = node.find("target") {
+        return target.as_text().map(str::to_owned);
     }
+    let source = node.find("source").and_then(Node::scalar_text);
+    Some(format!("{directory}/{}", source.unwrap_or_default()))
 }
 
 fn port_key(node: &Node) -> Option<String> {

@@ -64,7 +64,11 @@ pub struct FileReference {
     pub extensions: IndexMap<String, Value>,
 }
 
-#[expect(clippy::ref_option, reason = "serde passes a reference")]
+#[expect(
+    clippy::ref_option,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 fn octal<S: serde::Serializer>(mode: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("0{:o}", mode.unwrap_or_default()))
 }

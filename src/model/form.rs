@@ -108,6 +108,9 @@ pub(super) fn compact_json(value: &impl Serialize) -> Vec<u8> {
 }
 
 /// Writes indented JSON as Go's encoder does.
+///
+/// # Panics
+/// Panics where a value does not serialize; those of the model do.
 #[must_use]
 pub fn to_json(value: &impl Serialize) -> String {
     let text = go_json(value, PrettyFormatter::new());

@@ -123,7 +123,11 @@ pub struct ImageMountOptions {
 }
 
 /// docker compose writes only the unusual value.
-#[expect(clippy::ref_option, reason = "serde passes a reference")]
+#[expect(
+    clippy::ref_option,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 fn made_by_default(create: &Option<bool>) -> bool {
     *create != Some(false)
 }

@@ -328,7 +328,6 @@ pub struct Service {
 /// What a dependant waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::enum_variant_names, reason = "the specification's names")]
 pub enum DependencyCondition {
     /// The service was started.
     #[default]

@@ -39,7 +39,7 @@ impl ByteSize {
         };
         let factor = 1024_f64.powi(i32::try_from(exponent).ok()?);
         #[expect(clippy::cast_possible_truncation, reason = "Go truncates here too")]
-        fits.then(|| Self((size * factor) as i64))
+        fits.then_some(Self((size * factor) as i64))
     }
 }
 

@@ -3,6 +3,11 @@
 //!
 //! The general serializer leaves texts such as `1_000` bare, which docker compose would read as a number.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "JSON values that are not named are scalars, and treated alike"
+)]
+
 use std::fmt::Write as _;
 
 use hoist::load;

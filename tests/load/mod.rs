@@ -3,6 +3,7 @@
 mod layered;
 mod mistakes;
 mod robust;
+mod schema;
 
 use std::path::Path;
 

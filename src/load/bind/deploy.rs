@@ -48,7 +48,7 @@ impl Binder<'_> {
                 "delay" => target.delay = binder.duration(node, path).filter(|span| span.0 != 0),
                 "failure_action" => target.failure_action = binder.text(node, path),
                 "monitor" => {
-                    target.monitor = binder.duration(node, path).filter(|span| span.0 != 0)
+                    target.monitor = binder.duration(node, path).filter(|span| span.0 != 0);
                 }
                 "max_failure_ratio" => target.max_failure_ratio = binder.float(node, path),
                 "order" => target.order = binder.text(node, path),

@@ -169,31 +169,25 @@ impl Binder<'_> {
     }
 
     fn flag(&mut self, node: &Node, path: Path<'_>) -> bool {
-        match &node.value {
-            Value::Bool(flag) => *flag,
-            Value::Null => false,
-            Value::Text(text) => match interpolate::parse_boolean(text) {
-                Some((flag, instead)) => {
-                    if let Some(instead) = instead {
-                        self.report.warn(
-                            Failure::new(format!(
-                                "\"{text}\" for boolean is not supported by YAML 1.2, please use `{instead}`"
-                            ))
-                            .at(node.span, ""),
-                        );
-                    }
-                    flag
-                }
-                None => {
-                    self.wrong(node, path, "a boolean");
-                    false
-                }
-            },
-            _ => {
-                self.wrong(node, path, "a boolean");
-                false
-            }
+        let read = match &node.value {
+            Value::Bool(flag) => Some((*flag, None)),
+            Value::Null => Some((false, None)),
+            Value::Text(text) => interpolate::parse_boolean(text),
+            _ => None,
+        };
+        let Some((flag, instead)) = read else {
+            self.wrong(node, path, "a boolean");
+            return false;
+        };
+        if let (Some(instead), Some(text)) = (instead, node.as_text()) {
+            self.report.warn(
+                Failure::new(format!(
+                    "\"{text}\" for boolean is not supported by YAML 1.2, please use `{instead}`"
+                ))
+                .at(node.span, ""),
+            );
         }
+        flag
     }
 
     fn int(&mut self, node: &Node, path: Path<'_>) -> i64 {

@@ -108,7 +108,7 @@ impl Binder<'_> {
         );
         if extensions.shift_remove(SECRET_VALUE).is_some() {
             let value = node.find(SECRET_VALUE).and_then(Node::as_text);
-            object.content = value.unwrap_or_default().to_owned();
+            value.unwrap_or_default().clone_into(&mut object.content);
         }
         object.extensions = extensions;
         object

@@ -347,22 +347,22 @@ impl Binder<'_> {
             &mut config,
             |binder, target, key, node, path| match key {
                 "weight" => {
-                    target.weight = Some(binder.number(node, path)).filter(|weight| *weight != 0)
+                    target.weight = Some(binder.number(node, path)).filter(|weight| *weight != 0);
                 }
                 "weight_device" => {
-                    target.weight_device = binder.list(node, path, Binder::blkio_weight)
+                    target.weight_device = binder.list(node, path, Binder::blkio_weight);
                 }
                 "device_read_bps" => {
-                    target.device_read_bps = binder.list(node, path, Binder::blkio_limit)
+                    target.device_read_bps = binder.list(node, path, Binder::blkio_limit);
                 }
                 "device_read_iops" => {
-                    target.device_read_iops = binder.list(node, path, Binder::blkio_limit)
+                    target.device_read_iops = binder.list(node, path, Binder::blkio_limit);
                 }
                 "device_write_bps" => {
-                    target.device_write_bps = binder.list(node, path, Binder::blkio_limit)
+                    target.device_write_bps = binder.list(node, path, Binder::blkio_limit);
                 }
                 "device_write_iops" => {
-                    target.device_write_iops = binder.list(node, path, Binder::blkio_limit)
+                    target.device_write_iops = binder.list(node, path, Binder::blkio_limit);
                 }
                 _ => {}
             },

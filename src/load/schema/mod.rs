@@ -1,7 +1,10 @@
 //! The shape of a file: unknown keys, wrong types, missing keys, each with its place and a hint (behaviours.md B072).
 
 mod compose;
+mod publish;
 mod shape;
+
+pub use publish::json_schema;
 
 use self::shape::{BOOL, INT, Kinds, LIST, MAP, NULL, NUM, Object, Others, Shape, TEXT, Unique};
 use super::{
@@ -137,7 +140,6 @@ impl Check {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
         let inner = match object.others {
-            Others::Any => return,
             Others::Extensions if key.starts_with("x-") => return,
             Others::Refused | Others::Extensions => None,
             Others::Names(shape) => name.then_some(shape),
@@ -148,7 +150,7 @@ impl Check {
             {
                 Some(shape)
             }
-            Others::OpenNames(_) | Others::Words(_) => return,
+            Others::Any | Others::OpenNames(_) | Others::Words(_) => return,
         };
         match inner {
             Some(shape) => self.node(node, shape, path.key(key)),
@@ -169,7 +171,11 @@ fn same(one: &Node, other: &Node) -> bool {
         (Value::List(one), Value::List(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
         }
-        #[expect(clippy::cast_precision_loss, reason = "JSON numbers compare so")]
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::float_cmp,
+            reason = "JSON numbers compare so"
+        )]
         (Value::Int(int), Value::Float(float)) | (Value::Float(float), Value::Int(int)) => {
             *int as f64 == *float
         }
