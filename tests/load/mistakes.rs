@@ -72,7 +72,7 @@ const MISTAKES: [Mistake; 31] = [
         "not an IP address",
     ),
     (
-        "services:\n  web:\n    image: nginx\n    volumes: ['data:/b:c:d']\n",
+        "services:\n  web:\n    image: nginx\n    volumes: ['data:/b:ro:rw']\n",
         4,
         15,
         "not a volume",
