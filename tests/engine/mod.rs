@@ -1,4 +1,5 @@
 //! Against real engines.
 
+mod builtin;
 mod docker;
 mod quickstart;

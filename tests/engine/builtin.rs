@@ -1,0 +1,159 @@
+//! The built-in engine through its socket: a life from create to removal, and a `kill -9` in its middle.
+
+use std::error::Error;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::common::env::TestEnvironment;
+use crate::common::has_root;
+
+type TestResult = Result<(), Box<dyn Error>>;
+
+/// An engine of a test's own.
+struct OwnEngine {
+    env: TestEnvironment,
+    socket: PathBuf,
+}
+
+impl OwnEngine {
+    fn start() -> Result<Self, Box<dyn Error>> {
+        let env = TestEnvironment::new()?;
+        let engine = Self {
+            socket: env.path("run/engine.sock"),
+            env,
+        };
+        engine.wake()?;
+        Ok(engine)
+    }
+
+    /// Starts the engine where none runs.
+    fn wake(&self) -> TestResult {
+        let found = self.env.run(["engine", "socket"])?.success();
+        assert_eq!(
+            found.stdout.trim(),
+            format!("unix://{}", self.socket.display())
+        );
+        Ok(())
+    }
+
+    /// Ends the engine process without a chance to clean up.
+    fn kill(&self) -> TestResult {
+        let pid: i32 = std::fs::read_to_string(self.env.path("root/engine.pid"))?.parse()?;
+        kill_process(Pid::from_raw(pid).ok_or("no pid")?, Signal::KILL)?;
+        Ok(())
+    }
+
+    /// One request: status and body.
+    fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Value), Box<dyn Error>> {
+        let text = body.map(Value::to_string).unwrap_or_default();
+        let kind = if body.is_some() {
+            "Content-Type: application/json\r\n"
+        } else {
+            ""
+        };
+        let mut stream = UnixStream::connect(&self.socket)?;
+        // HTTP/1.0: the body ends with the connection, and is in no chunks.
+        write!(
+            stream,
+            "{method} {path} HTTP/1.0\r\n{kind}Content-Length: {}\r\n\r\n{text}",
+            text.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("no head")?;
+        let status = head.split(' ').nth(1).ok_or("no status")?.parse()?;
+        Ok((status, serde_json::from_str(body).unwrap_or(Value::Null)))
+    }
+
+    fn create(&self, script: &str) -> Result<String, Box<dyn Error>> {
+        let wish = json!({
+            "Image": "rootfs:/",
+            "Cmd": ["/bin/sh", "-c", script],
+            "HostConfig": { "NetworkMode": "none" },
+        });
+        let (status, made) = self.ask("POST", "/containers/create", Some(&wish))?;
+        assert_eq!(status, 201, "{made}");
+        Ok(made["Id"].as_str().unwrap_or_default().to_owned())
+    }
+
+    fn state(&self, id: &str) -> Result<Value, Box<dyn Error>> {
+        let (_, inspected) = self.ask("GET", &format!("/containers/{id}/json"), None)?;
+        Ok(inspected["State"].clone())
+    }
+
+    /// Ends the engine and looks for what it left.
+    fn stop(&self) -> TestResult {
+        let _stopped = self.env.run(["engine", "stop"])?.success();
+        assert_eq!(self.env.left_in_run_folder()?, Vec::<PathBuf>::new());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_container_lives_from_create_to_removal() -> TestResult {
+    if !has_root("builtin engine") {
+        return Ok(());
+    }
+    let engine = OwnEngine::start()?;
+    let id = engine.create("exit 7")?;
+    assert_eq!(engine.state(&id)?["Status"], "created");
+    let path = format!("/containers/{id}");
+    assert_eq!(engine.ask("POST", &format!("{path}/start"), None)?.0, 204);
+    let (_, ended) = engine.ask("POST", &format!("{path}/wait"), None)?;
+    assert_eq!(ended["StatusCode"], 7);
+    assert_eq!(engine.ask("POST", &format!("{path}/kill"), None)?.0, 409);
+    assert_eq!(engine.ask("DELETE", &path, None)?.0, 204);
+    assert_eq!(engine.ask("GET", &format!("{path}/json"), None)?.0, 404);
+    engine.stop()
+}
+
+#[test]
+fn a_killed_engine_loses_neither_containers_nor_exit_codes() -> TestResult {
+    if !has_root("builtin engine") {
+        return Ok(());
+    }
+    let engine = OwnEngine::start()?;
+    let lasting = engine.create("exec sleep 600")?;
+    let ending = engine.create("read line; exit 9")?;
+    for id in [&lasting, &ending] {
+        let started = engine.ask("POST", &format!("/containers/{id}/start"), None)?;
+        assert_eq!(started.0, 204, "{}", started.1);
+    }
+    let pid = engine.state(&lasting)?["Pid"].clone();
+    engine.kill()?;
+    engine.wake()?;
+    let state = engine.state(&lasting)?;
+    assert_eq!((&state["Status"], &state["Pid"]), (&json!("running"), &pid));
+    let (_, ended) = engine.ask("POST", &format!("/containers/{ending}/wait"), None)?;
+    assert_eq!(ended["StatusCode"], 9);
+    for id in [&lasting, &ending] {
+        let removed = engine.ask("DELETE", &format!("/containers/{id}?force=1"), None)?;
+        assert_eq!(removed.0, 204, "{}", removed.1);
+    }
+    engine.stop()
+}
+
+#[test]
+fn one_engine_runs_per_root() -> TestResult {
+    if !has_root("builtin engine") {
+        return Ok(());
+    }
+    let engine = OwnEngine::start()?;
+    let second = engine.env.run(["engine"])?;
+    assert_ne!(second.status, 0);
+    assert!(
+        second.stderr.contains("another engine already runs"),
+        "{}",
+        second.stderr
+    );
+    engine.stop()
+}
