@@ -24,11 +24,11 @@ pub(crate) struct Origin {
 /// Decides a network. `lender` is the config-only network that the request names, if it names one.
 pub(crate) fn decide(
     request: &NetworkCreateRequest,
-    origin: Origin,
+    origin: &Origin,
     taken: &Taken,
     lender: Option<&NetworkRecord>,
 ) -> Result<NetworkRecord, NetworkError> {
-    let mut record = plain_record(request, &origin)?;
+    let mut record = plain_record(request, origin)?;
     if let Some(lender) = lender {
         borrow(&mut record, request, lender)?;
     } else {

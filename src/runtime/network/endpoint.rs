@@ -101,24 +101,17 @@ fn hardware_address(
     if network.driver == Driver::Ipvlan {
         return Ok(None); // members share the parent's
     }
-    match settings
-        .mac_address
-        .as_deref()
-        .filter(|text| !text.is_empty())
-    {
-        Some(text) => parse_mac(text).map(Some),
-        None => {
-            let mut random = [0; 4];
-            // The endpoint's id is random and hexadecimal.
-            for (byte, digits) in random.iter_mut().zip(id.as_bytes().chunks(2)) {
-                *byte = std::str::from_utf8(digits)
-                    .ok()
-                    .and_then(|digits| u8::from_str_radix(digits, 16).ok())
-                    .unwrap_or(0);
-            }
-            Ok(Some(ipam::hardware_address(ipv4, random)))
-        }
+    let wish = settings.mac_address.as_deref();
+    if let Some(text) = wish.filter(|text| !text.is_empty()) {
+        return parse_mac(text).map(Some);
     }
+    let mut random = [0; 4];
+    // The endpoint's id is random and hexadecimal.
+    for (byte, digits) in random.iter_mut().zip(id.as_bytes().chunks(2)) {
+        let digits = std::str::from_utf8(digits).unwrap_or("0");
+        *byte = u8::from_str_radix(digits, 16).unwrap_or(0);
+    }
+    Ok(Some(ipam::hardware_address(ipv4, random)))
 }
 
 fn parse_mac(text: &str) -> Result<[u8; 6], NetworkError> {
@@ -160,7 +153,7 @@ fn interface_name(
             "interface name {name} is already in use in this container"
         ))),
         Some(name) => Ok(name.clone()),
-        None => Ok((0..)
+        None => Ok((0u32..=u32::MAX)
             .map(|number| format!("eth{number}"))
             .find(|name| !taken(name))
             .expect("numbers do not run out")),
@@ -402,9 +395,10 @@ fn shared_link(network: &NetworkRecord) -> Result<(InfoKind, InfoData), NetworkE
 
 /// Refuses options of macvlan and ipvlan that [`connect`] could not carry out.
 pub(crate) fn check_options(network: &NetworkRecord) -> Result<(), NetworkError> {
-    match network.driver {
-        Driver::Macvlan | Driver::Ipvlan => shared_link(network).map(drop),
-        _ => Ok(()),
+    if matches!(network.driver, Driver::Macvlan | Driver::Ipvlan) {
+        shared_link(network).map(drop)
+    } else {
+        Ok(())
     }
 }
 

@@ -48,7 +48,7 @@ const CONNECTIONS: usize = 1024;
 /// How long a connection to the container may take.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a UDP peer is remembered after its last packet.
-const PEER_MEMORY: Duration = Duration::from_secs(60);
+const PEER_MEMORY: Duration = Duration::from_mins(1);
 
 /// Passes TCP connections on until dropped.
 pub(crate) async fn tcp(listener: std::net::TcpListener, aim: Arc<Aim>, port: u16) {

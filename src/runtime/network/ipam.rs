@@ -13,11 +13,11 @@ use super::subnet::{Family, Subnet};
 
 /// Blocks that are in use already.
 #[derive(Debug, Clone, Default)]
-pub struct Taken {
+pub(crate) struct Taken {
     /// Blocks of networks of this engine.
-    pub networks: Vec<Subnet>,
+    pub(crate) networks: Vec<Subnet>,
     /// Blocks that the host routes elsewhere.
-    pub routes: Vec<Subnet>,
+    pub(crate) routes: Vec<Subnet>,
 }
 
 impl Taken {
@@ -51,8 +51,9 @@ fn default_blocks() -> impl Iterator<Item = Subnet> {
 
 /// The first free block of IPv6 below the engine's own /48.
 pub(crate) fn default_ipv6(site: [u8; 5], taken: &Taken) -> Result<Subnet, NetworkError> {
-    let [a, b, c, d, e] = site.map(u16::from);
-    let base = Ipv6Addr::new(0xfd00 | a, b << 8 | c, d << 8 | e, 0, 0, 0, 0, 0);
+    let [first, rest @ ..] = site.map(u16::from);
+    let (second, third) = (rest[0] << 8 | rest[1], rest[2] << 8 | rest[3]);
+    let base = Ipv6Addr::new(0xfd00 | first, second, third, 0, 0, 0, 0, 0);
     Subnet::around(IpAddr::V6(base), 48)
         .split(64)
         .find(|block| taken.is_free(block))

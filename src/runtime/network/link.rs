@@ -1,5 +1,10 @@
 //! Links, addresses and routes as netlink messages (pure), and the few sequences in which they are sent.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the kernel's attributes are many and grow; only a few concern us"
+)]
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};

@@ -1,5 +1,10 @@
 //! A synchronous netlink socket: many messages go to the kernel in one system call, one answer comes back.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the kernel's attributes are many and grow; only a few concern us"
+)]
+
 use std::io;
 use std::time::Duration;
 
@@ -28,8 +33,6 @@ pub(crate) struct Request<T> {
 /// A refused message of a batch.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    /// Its place in the batch.
-    pub(crate) index: usize,
     /// The kernel's answer.
     pub(crate) source: io::Error,
 }
@@ -102,7 +105,7 @@ impl Netlink {
         let first = self.sequence + 1;
         let last = first + u32::try_from(answered).unwrap_or(u32::MAX);
         self.send(batch, answered)
-            .map_err(|source| Refusal { index: 0, source })?;
+            .map_err(|source| Refusal { source })?;
         self.answers::<T>(first, last)
     }
 
@@ -137,14 +140,13 @@ impl Netlink {
             let (bytes, _) = self
                 .socket
                 .recv_from_full()
-                .map_err(|source| Refusal { index: 0, source })?;
+                .map_err(|source| Refusal { source })?;
             for (sequence, outcome) in outcomes::<T>(&bytes) {
                 if sequence < first || sequence > last {
                     continue; // an answer to a batch that was given up
                 }
                 if let Err(source) = outcome {
-                    let index = (sequence - first) as usize;
-                    refusal.get_or_insert(Refusal { index, source });
+                    refusal.get_or_insert(Refusal { source });
                 }
                 // A refusal of the first message may be one of the whole batch, with no answer after it.
                 if sequence == last || (sequence == first && refusal.is_some()) {

@@ -1,6 +1,11 @@
 //! Rules of others that stand in our way. An accepting rule of ours cannot help against a dropping one of another table,
 //! and tables of others are not ours to change, so all we can do is to say what is wrong and what helps.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the kernel's attributes are many and grow; only a few concern us"
+)]
+
 use netlink_packet_netfilter::nftables::{
     ChainAttribute, ChainMessage, Hook, HookNumber, InetHookNumber, NfTablesMessage,
 };

@@ -70,7 +70,7 @@ impl Driver {
 /// Where the subnets of a network come from; only the user's own allow static addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum PoolOrigin {
+pub(crate) enum PoolOrigin {
     /// Named in the request.
     User,
     /// Taken from the default pools.
@@ -79,56 +79,60 @@ pub enum PoolOrigin {
 
 /// One subnet of a network and what may be given out of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pool {
+pub(crate) struct Pool {
     /// The block.
-    pub subnet: Subnet,
+    pub(crate) subnet: Subnet,
     /// Addresses without a wish come from here.
-    pub range: Option<Subnet>,
+    pub(crate) range: Option<Subnet>,
     /// The bridge's own address, and the members' default route.
-    pub gateway: Option<IpAddr>,
+    pub(crate) gateway: Option<IpAddr>,
     /// Addresses that somebody else on the wire has.
-    pub reserved: BTreeMap<String, IpAddr>,
+    pub(crate) reserved: BTreeMap<String, IpAddr>,
     /// Who chose the block.
-    pub origin: PoolOrigin,
+    pub(crate) origin: PoolOrigin,
 }
 
 /// A network.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "as the API has them, each by its own name"
+)]
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct NetworkRecord {
+pub(crate) struct NetworkRecord {
     /// 64 hexadecimal digits.
-    pub id: String,
+    pub(crate) id: String,
     /// The user's name for it.
-    pub name: String,
+    pub(crate) name: String,
     /// How it carries packets.
-    pub driver: Driver,
+    pub(crate) driver: Driver,
     /// RFC 3339.
-    pub created: String,
+    pub(crate) created: String,
     /// Whether there is no way out.
-    pub internal: bool,
+    pub(crate) internal: bool,
     /// Kept for clients; every network of this engine can be attached to.
-    pub attachable: bool,
+    pub(crate) attachable: bool,
     /// Whether it only lends its settings to others.
-    pub config_only: bool,
+    pub(crate) config_only: bool,
     /// The network that lent the settings.
-    pub config_from: Option<String>,
+    pub(crate) config_from: Option<String>,
     /// Whether members get an IPv4 address.
-    pub enable_ipv4: bool,
+    pub(crate) enable_ipv4: bool,
     /// Whether members get an IPv6 address.
-    pub enable_ipv6: bool,
+    pub(crate) enable_ipv6: bool,
     /// Driver options.
-    pub options: BTreeMap<String, String>,
+    pub(crate) options: BTreeMap<String, String>,
     /// Labels.
-    pub labels: HashMap<String, String>,
+    pub(crate) labels: HashMap<String, String>,
     /// Options of the address management, kept for clients.
-    pub ipam_options: Option<HashMap<String, String>>,
+    pub(crate) ipam_options: Option<HashMap<String, String>>,
     /// The subnets.
-    pub pools: Vec<Pool>,
+    pub(crate) pools: Vec<Pool>,
 }
 
 impl NetworkRecord {
     /// The first pool of a family.
     #[must_use]
-    pub fn pool(&self, family: Family) -> Option<&Pool> {
+    pub(crate) fn pool(&self, family: Family) -> Option<&Pool> {
         self.pools
             .iter()
             .find(|pool| pool.subnet.family() == family)
@@ -136,25 +140,25 @@ impl NetworkRecord {
 
     /// The gateway of a family.
     #[must_use]
-    pub fn gateway(&self, family: Family) -> Option<IpAddr> {
+    pub(crate) fn gateway(&self, family: Family) -> Option<IpAddr> {
         self.pool(family).and_then(|pool| pool.gateway)
     }
 
     /// Whether it is one of those that always exist.
     #[must_use]
-    pub fn is_predefined(&self) -> bool {
+    pub(crate) fn is_predefined(&self) -> bool {
         is_predefined(&self.name)
     }
 
     /// A driver option that is a truth value; Docker's options say `true`, `1`, `T`.
     #[must_use]
-    pub fn flag(&self, option: &str) -> Option<bool> {
+    pub(crate) fn flag(&self, option: &str) -> Option<bool> {
         self.options.get(option).map(|value| is_true(value))
     }
 
     /// The name of the bridge on the host.
     #[must_use]
-    pub fn bridge_name(&self) -> String {
+    pub(crate) fn bridge_name(&self) -> String {
         self.options
             .get("com.docker.network.bridge.name")
             .cloned()
@@ -163,7 +167,7 @@ impl NetworkRecord {
 
     /// The wanted size of packets, where there is a wish; an overlay needs room for its outer headers.
     #[must_use]
-    pub fn mtu(&self) -> Option<u32> {
+    pub(crate) fn mtu(&self) -> Option<u32> {
         let wish = self
             .options
             .get("com.docker.network.driver.mtu")
@@ -176,7 +180,7 @@ impl NetworkRecord {
 
 /// Whether a name is reserved for a network that always exists.
 #[must_use]
-pub fn is_predefined(name: &str) -> bool {
+pub(crate) fn is_predefined(name: &str) -> bool {
     matches!(name, "bridge" | "host" | "none" | "default")
 }
 
@@ -187,34 +191,34 @@ pub(crate) fn is_true(text: &str) -> bool {
 
 /// One end of a network in a container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct EndpointRecord {
+pub(crate) struct EndpointRecord {
     /// The network.
-    pub network: String,
+    pub(crate) network: String,
     /// 64 hexadecimal digits.
-    pub id: String,
+    pub(crate) id: String,
     /// The address, where the network has IPv4.
-    pub ipv4: Option<Ipv4Addr>,
+    pub(crate) ipv4: Option<Ipv4Addr>,
     /// The address, where the network has IPv6.
-    pub ipv6: Option<Ipv6Addr>,
+    pub(crate) ipv6: Option<Ipv6Addr>,
     /// The interface's name inside.
-    pub interface: String,
+    pub(crate) interface: String,
     /// The link's name on the host; empty where there is none.
-    pub host_link: String,
+    pub(crate) host_link: String,
     /// As shown to clients, filled.
-    pub settings: EndpointSettings,
+    pub(crate) settings: EndpointSettings,
 }
 
 /// A published port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublishedPort {
+pub(crate) struct PublishedPort {
     /// `tcp`, `udp` or `sctp`.
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// The port inside.
-    pub container_port: u16,
+    pub(crate) container_port: u16,
     /// The address of the host that it is bound to; unspecified: all.
-    pub host_ip: IpAddr,
+    pub(crate) host_ip: IpAddr,
     /// The port of the host.
-    pub host_port: u16,
+    pub(crate) host_port: u16,
 }
 
 /// A transport protocol that can be published.
@@ -261,15 +265,15 @@ impl Protocol {
 
 /// Everything of one container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ContainerRecord {
+pub(crate) struct ContainerRecord {
     /// What it is called.
-    pub names: ContainerNames,
+    pub(crate) names: ContainerNames,
     /// The pinned namespace.
-    pub namespace: PathBuf,
+    pub(crate) namespace: PathBuf,
     /// Its endpoints, in the order of attachment.
-    pub endpoints: Vec<EndpointRecord>,
+    pub(crate) endpoints: Vec<EndpointRecord>,
     /// Its published ports.
-    pub ports: Vec<PublishedPort>,
+    pub(crate) ports: Vec<PublishedPort>,
 }
 
 /// A network as clients see it.

@@ -13,7 +13,7 @@ use super::answer::Transport;
 use super::directory::Upstream;
 
 /// How long one resolver may take; a container's own resolver gives up after five seconds.
-const PATIENCE: Duration = Duration::from_millis(2000);
+const PATIENCE: Duration = Duration::from_secs(2);
 const PORT: u16 = 53;
 /// Where systemd-resolved names the real resolvers behind its own stub.
 const BEHIND_STUB: &str = "/run/systemd/resolve/resolv.conf";

@@ -109,6 +109,7 @@ impl Set {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only maps have values")]
     fn value_kinds(self) -> &'static [u32] {
         match self {
             Self::Ports4 | Self::PortsAt4 => &[kind::IPV4, kind::PORT],
@@ -298,6 +299,7 @@ impl Element {
     }
 
     /// The value, for maps.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only ports have values")]
     fn value(&self) -> Option<Vec<u8>> {
         match self {
             Self::Port(rule) => {

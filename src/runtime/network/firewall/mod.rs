@@ -44,11 +44,6 @@ impl Firewall {
         }
     }
 
-    /// The name of the table.
-    pub(crate) fn table(&self) -> &str {
-        &self.table
-    }
-
     /// Adds elements, in one transaction.
     pub(crate) fn add(&mut self, elements: Vec<Element>) -> io::Result<()> {
         let new: Vec<_> = elements

@@ -99,18 +99,13 @@ pub(crate) fn chains() -> Vec<Chain> {
     ]
 }
 
-fn hook(
-    kind: &'static str,
-    number: InetHookNumber,
-    name: &'static str,
-    priority: i32,
-) -> Option<Hook> {
-    Some(Hook {
+fn hook(kind: &'static str, number: InetHookNumber, name: &'static str, priority: i32) -> Hook {
+    Hook {
         kind,
         number,
         name,
         priority,
-    })
+    }
 }
 
 fn published() -> Chain {
@@ -131,7 +126,12 @@ fn published() -> Chain {
 fn guard() -> Chain {
     Chain {
         name: "guard",
-        hook: hook("filter", InetHookNumber::PreRouting, "prerouting", -300),
+        hook: Some(hook(
+            "filter",
+            InetHookNumber::PreRouting,
+            "prerouting",
+            -300,
+        )),
         rules: vec![vec![
             Clause::Came(Set::Bridges, Membership::In),
             Clause::Family(Family::V4),
@@ -149,7 +149,7 @@ fn destination(name: &'static str) -> Chain {
     };
     Chain {
         name,
-        hook: hook("nat", number, name, -100),
+        hook: Some(hook("nat", number, name, -100)),
         rules: vec![vec![Clause::ToThisHost, Clause::Jump("published")]],
     }
 }
@@ -159,7 +159,7 @@ fn input() -> Chain {
     let from_bridge = Came(Set::Bridges, Membership::In);
     Chain {
         name: "input",
-        hook: hook("filter", InetHookNumber::LocalIn, "input", 0),
+        hook: Some(hook("filter", InetHookNumber::LocalIn, "input", 0)),
         rules: vec![
             vec![Came(Set::Bridges, Membership::Out), Accept],
             vec![from_bridge, Known, Accept],
@@ -176,7 +176,7 @@ fn forward() -> Chain {
     use Clause::{Accept, Came, CameAndLeaves, Drop, Known, Leaves, Published};
     Chain {
         name: "forward",
-        hook: hook("filter", InetHookNumber::Forward, "forward", 0),
+        hook: Some(hook("filter", InetHookNumber::Forward, "forward", 0)),
         rules: vec![
             vec![Known, Accept],
             vec![CameAndLeaves(Set::Together), Accept],
@@ -203,7 +203,7 @@ fn postrouting() -> Chain {
     );
     Chain {
         name: "postrouting",
-        hook: hook("nat", InetHookNumber::PostRouting, "postrouting", 100),
+        hook: Some(hook("nat", InetHookNumber::PostRouting, "postrouting", 100)),
         rules: vec![
             vec![
                 F(Family::V4),
@@ -402,9 +402,10 @@ fn destination_text(set: Set) -> &'static str {
 
 fn translate_text(map: Set, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let family = if is_v6(map) { "ip6" } else { "ip" };
-    let at = match map {
-        Set::PortsAt4 | Set::PortsAt6 => format!("{} . ", destination_text(map)),
-        _ => String::new(),
+    let at = if matches!(map, Set::PortsAt4 | Set::PortsAt6) {
+        format!("{} . ", destination_text(map))
+    } else {
+        String::new()
     };
     write!(
         f,

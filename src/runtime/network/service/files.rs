@@ -62,11 +62,16 @@ impl NetworkService {
         }
         let mut text = String::from("# Made by the hoist engine.\n");
         for server in servers {
-            text.push_str(&format!("nameserver {server}\n"));
+            text.push_str("nameserver ");
+            text.push_str(&server);
+            text.push('\n');
         }
         for (keyword, words) in [("search", search), ("options", options)] {
             if !words.is_empty() {
-                text.push_str(&format!("{keyword} {}\n", words.join(" ")));
+                text.push_str(keyword);
+                text.push(' ');
+                text.push_str(&words.join(" "));
+                text.push('\n');
             }
         }
         text

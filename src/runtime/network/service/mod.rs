@@ -154,7 +154,7 @@ impl NetworkService {
             created: jiff::Timestamp::now().to_string(),
             site: self.site(),
         };
-        let record = create::decide(request, origin, &taken(state)?, lender)?;
+        let record = create::decide(request, &origin, &taken(state)?, lender)?;
         endpoint::check_options(&record)?;
         Overlay::of(&record)?;
         check_bridge_name(state, &record)?;

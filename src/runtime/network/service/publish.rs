@@ -22,6 +22,9 @@ impl NetworkService {
     ///
     /// # Errors
     /// When a port is taken; the message names who holds it.
+    ///
+    /// # Panics
+    /// Never: the container is looked up under the same lock.
     pub fn publish(&self, container: &str, wishes: &PortMap) -> Result<PortMap, NetworkError> {
         let wishes = port::parse(wishes)?;
         let mut state = self.lock();

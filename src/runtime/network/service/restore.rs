@@ -1,6 +1,7 @@
 //! After a start of the engine: what should stand, stands; what belongs to nobody, goes.
 
 use std::collections::HashSet;
+use std::io;
 
 use super::{NetworkService, State, elements};
 use crate::runtime::network::bridge::owner_mark;
@@ -162,21 +163,23 @@ impl NetworkService {
     /// # Errors
     /// When the kernel refuses.
     pub fn repair_rules(&self) -> Result<Repair, NetworkError> {
-        let failed = || NetworkError::kernel("write the firewall rules (nftables)");
-        let mut state = self.lock();
-        if state.standing.is_empty() || state.firewall.is_present().map_err(failed())? {
-            return Ok(Repair::NotNeeded);
-        }
-        let wanted: Vec<_> = state
-            .standing
-            .keys()
-            .filter_map(|id| state.networks.get(id))
-            .flat_map(elements)
-            .collect();
-        state.firewall.add(wanted).map_err(failed())?;
-        state.firewall.write().map_err(failed())?;
-        Ok(Repair::Done)
+        repair(&mut self.lock())
+            .map_err(NetworkError::kernel("write the firewall rules (nftables)"))
     }
+}
+
+fn repair(state: &mut State) -> io::Result<Repair> {
+    if state.standing.is_empty() || state.firewall.is_present()? {
+        return Ok(Repair::NotNeeded);
+    }
+    let standing = state
+        .standing
+        .keys()
+        .filter_map(|id| state.networks.get(id));
+    let wanted: Vec<_> = standing.flat_map(elements).collect();
+    state.firewall.add(wanted)?;
+    state.firewall.write()?;
+    Ok(Repair::Done)
 }
 
 /// Whether something had to be put right.

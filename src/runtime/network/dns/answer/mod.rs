@@ -56,14 +56,14 @@ pub(crate) fn decide(
         [question] if query.metadata.op_code == OpCode::Query => question,
         _ => {
             response.metadata.response_code = ResponseCode::NotImp;
-            return encode(response, transport, &query);
+            return encode(&response, transport, &query);
         }
     };
     let name = text_of(question.name());
     if question.query_class() == DNSClass::IN {
         if let Some(members) = directory.find(container, &name) {
             response.add_answers(records(question.name(), question.query_type(), &members));
-            return encode(response, transport, &query);
+            return encode(&response, transport, &query);
         }
         if question.query_type() == RecordType::PTR
             && let Some(found) =
@@ -71,14 +71,14 @@ pub(crate) fn decide(
             && let Ok(found) = Name::from_ascii(format!("{found}."))
         {
             response.add_answer(record(question.name(), RData::PTR(PTR(found))));
-            return encode(response, transport, &query);
+            return encode(&response, transport, &query);
         }
     }
     let upstream = directory.upstream(container);
     if upstream == Upstream::Nobody || !name.contains('.') && !name.is_empty() {
         // Names without a dot are ours alone: they are not told to the world.
         response.metadata.response_code = ResponseCode::NXDomain;
-        return encode(response, transport, &query);
+        return encode(&response, transport, &query);
     }
     response.metadata.response_code = ResponseCode::ServFail;
     match response.to_vec() {
@@ -100,7 +100,7 @@ fn respond(query: &Message) -> Message {
     response
 }
 
-fn encode(response: Message, transport: Transport, query: &Message) -> Decision {
+fn encode(response: &Message, transport: Transport, query: &Message) -> Decision {
     let limit = match (transport, &query.edns) {
         (Transport::Tcp, _) => usize::from(u16::MAX),
         (Transport::Udp, Some(edns)) => usize::from(edns.max_payload()).max(PLAIN_LIMIT),
@@ -121,11 +121,15 @@ fn text_of(name: &Name) -> String {
     labels.collect::<Vec<_>>().join(".")
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a name of ours has addresses and no other records"
+)]
 fn records(name: &Name, kind: RecordType, members: &[Member]) -> Vec<Record> {
     let list = members.iter().filter_map(|member| match kind {
         RecordType::A => member.v4.map(|address| RData::A(A(address))),
         RecordType::AAAA => member.v6.map(|address| RData::AAAA(AAAA(address))),
-        _ => None,
+        _ => None, // a name of ours has no other records
     });
     list.map(|data| record(name, data)).collect()
 }
