@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::super::layout::Layout;
+use crate::runtime::layout::Layout;
 
 /// The kernel's release.
 #[must_use]

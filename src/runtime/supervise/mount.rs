@@ -10,9 +10,9 @@ use bollard_stubs::models::{
     MountType as WishedType,
 };
 
-use super::super::container::request::{Access, Propagation, Recursion};
-use super::super::error::{RuntimeError, RuntimeResult};
 use super::record::{Content, Missing, MountRecord, MountType, VolumeOwner};
+use crate::runtime::container::request::{Access, Propagation, Recursion};
+use crate::runtime::error::{RuntimeError, RuntimeResult};
 
 /// A mount as wished, with what its volume is made of where it is not there.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! Identifiers and names of containers: made, checked, found.
 
-use super::super::error::{RuntimeError, RuntimeResult};
+use crate::runtime::error::{RuntimeError, RuntimeResult};
 
 const ADJECTIVES: &[&str] = &[
     "able", "amber", "bold", "brave", "brisk", "calm", "clear", "crisp", "eager", "early", "fair",

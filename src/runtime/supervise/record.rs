@@ -12,8 +12,8 @@ use bollard_stubs::models::{ContainerConfig, EndpointSettings, HostConfig, PortM
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::super::container::request::{Access, Propagation, Recursion};
 use super::status::Status;
+use crate::runtime::container::request::{Access, Propagation, Recursion};
 
 /// The time that Docker writes where there is none.
 pub const NO_TIME: &str = "0001-01-01T00:00:00Z";

@@ -1,6 +1,6 @@
 //! Signals by name and number.
 
-use super::super::error::{RuntimeError, RuntimeResult};
+use crate::runtime::error::{RuntimeError, RuntimeResult};
 
 const NAMES: &[(&str, i32)] = &[
     ("ABRT", libc::SIGABRT),

@@ -10,7 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::error::{ErrorKind, RuntimeError};
+use crate::runtime::error::{ErrorKind, RuntimeError};
 
 /// Where a container is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,9 +5,9 @@ use bollard_stubs::models::{
     ContainerConfig, HealthConfig, HostConfig, PortMap, RestartPolicy, RestartPolicyNameEnum,
 };
 
-use super::super::error::{RuntimeError, RuntimeResult};
 use super::host;
 use super::signal::parse_signal;
+use crate::runtime::error::{RuntimeError, RuntimeResult};
 
 const LEAST_MEMORY: i64 = 6 << 20;
 const CAPABILITIES: &[&str] = &[
