@@ -283,3 +283,58 @@ fn truncated() -> ArchiveError {
         "the archive ends too early",
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use proptest::prelude::*;
+
+    use super::{Limits, TarReader};
+    use crate::runtime::archive::{Entry, NoRecorder, TarWriter};
+
+    /// Reads an archive to its end or to the first error; neither may panic, hang or take much memory.
+    fn read_all(archive: &[u8]) {
+        let mut nothing = NoRecorder;
+        let limits = Limits {
+            bytes: 1 << 20,
+            ..Limits::default()
+        };
+        let mut reader = TarReader::new(archive, limits, &mut nothing);
+        while let Ok(Some(_)) = reader.next_entry() {
+            let mut content = Vec::new();
+            if reader.read_to_end(&mut content).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn sample() -> Vec<u8> {
+        let mut nothing = NoRecorder;
+        let mut writer = TarWriter::new(Vec::new(), &mut nothing);
+        let long = "n".repeat(120);
+        let written = writer
+            .header(&Entry::directory("d"))
+            .and_then(|()| writer.bytes(&long, b"content"))
+            .and_then(|()| writer.bytes("d/f", &[7; 700]));
+        assert!(written.is_ok());
+        writer.finish().unwrap_or_default()
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
+            read_all(&bytes);
+        }
+
+        #[test]
+        fn a_changed_archive_is_read_or_refused(changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20)) {
+            let mut archive = sample();
+            let length = archive.len();
+            for (index, byte) in changes {
+                archive[index.index(length)] = byte;
+            }
+            read_all(&archive);
+        }
+    }
+}
