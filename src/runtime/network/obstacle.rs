@@ -1,5 +1,6 @@
 //! Rules of others that stand in our way. An accepting rule of ours cannot help against a dropping one of another table,
-//! and tables of others are not ours to change, so all we can do is to say what is wrong and what helps.
+//! and tables of others are not ours to change (Docker's chain for the rules of others aside, see `firewall::docker`),
+//! so all we can do is to say what is wrong and what helps.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -16,20 +17,18 @@ use netlink_packet_netfilter::{
 use super::netlink::Netlink;
 
 const POLICY_DROP: u32 = 0;
-/// Docker's chain for the rules of others.
+/// Docker's chain for the rules of others, where `firewall::docker` has put ours.
 const DOCKER_CHAIN: &str = "DOCKER-USER";
 
 /// Says what keeps forwarded packets from passing, where something does.
 pub(crate) fn find() -> Option<String> {
     let chains = chains()?;
+    if chains.iter().any(|chain| chain.name == DOCKER_CHAIN) {
+        return None; // our bridges pass there
+    }
     let dropping = chains.iter().find(|chain| chain.drops_forwarded)?;
-    let help = if chains.iter().any(|chain| chain.name == DOCKER_CHAIN) {
-        "let bridges of this engine pass in Docker's chain for such rules, with `iptables -I DOCKER-USER -i BRIDGE -j ACCEPT` and `-o BRIDGE`"
-    } else {
-        "let the bridges of this engine pass there"
-    };
     Some(format!(
-        "the host's table `{}` drops forwarded packets (chain `{}` has the policy drop), so containers may not reach each other or the outside: {help}",
+        "the host's table `{}` drops forwarded packets (chain `{}` has the policy drop), so containers may not reach each other or the outside: let the bridges of this engine pass there",
         dropping.table, dropping.name
     ))
 }

@@ -59,6 +59,7 @@ pub use signal::parse_signal;
 pub use stop::StopRequest;
 pub use wait::WaitCondition;
 
+use super::container::cgroup::CgroupHost;
 use super::error::{RuntimeError, RuntimeResult};
 use super::image::{ImageStore, ImageUse, UseState};
 use super::keeper::{KeeperClient, KeeperPaths};
@@ -370,6 +371,9 @@ impl Supervisor {
         }
         self.networks.shut_down()?;
         self.keeper.stop().await?;
+        if let Ok(host) = CgroupHost::probe() {
+            host.remove_parent(&self.cgroup_parent());
+        }
         Ok(Left::Nothing)
     }
 

@@ -100,6 +100,15 @@ impl CgroupHost {
         }
     }
 
+    /// Removes a group that no container is left in, with its empty children, from every hierarchy.
+    pub fn remove_parent(&self, path: &str) {
+        let v1 = self.v1.iter().map(|hierarchy| &hierarchy.mount);
+        for folder in v1.chain(&self.v2).map(|mount| mount.join(path)) {
+            // A group with members stays: the kernel refuses, and that is right.
+            drop(remove_tree(&folder));
+        }
+    }
+
     /// The version that carries the controllers.
     #[must_use]
     pub fn version(&self) -> CgroupVersion {
