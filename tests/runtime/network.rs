@@ -647,10 +647,6 @@ fn flushed_rules_come_back() -> TestResult {
         // The watcher may have been quicker; either way they are there now.
         bench.service.repair_rules()?;
         assert_eq!(bench.service.repair_rules()?, Repair::NotNeeded);
-        assert_eq!(
-            hear(SocketAddr::new(HOST.into(), port)).as_deref(),
-            Some("hello")
-        );
         Ok(())
     })
 }
