@@ -86,9 +86,10 @@ fn get(engine: &Arc<Supervisor>, container: Arc<Container>, call: &Call) -> Rout
 async fn put(engine: &Arc<Supervisor>, container: Arc<Container>, call: Call) -> RouteResult {
     let request = PutRequest {
         path: path(&call)?.to_owned(),
-        overwriting: match call.query.is_on("noOverwriteDirNonDir") {
-            true => Overwriting::SameKind,
-            false => Overwriting::Any,
+        overwriting: if call.query.is_on("noOverwriteDirNonDir") {
+            Overwriting::SameKind
+        } else {
+            Overwriting::Any
         },
         copies_owner: call.query.is_on("copyUIDGID"),
     };

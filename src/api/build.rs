@@ -91,7 +91,7 @@ async fn build(engine: &Arc<Supervisor>, call: Call) -> RouteResult {
                 printer
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .take(event)
+                    .take(event);
             };
             engine.build_image(&request, cancelled, credentials, &tell)
         });
@@ -292,7 +292,7 @@ impl Printer {
             BuildEvent::Cached { stage } => self.stage(stage, said(" ---> Using cache\n")),
             BuildEvent::Output { stage, text, .. } => self.stage(stage, said(&text)),
             BuildEvent::Done { stage, state } => {
-                self.stage(stage, said(&format!(" ---> {state}\n")))
+                self.stage(stage, said(&format!(" ---> {state}\n")));
             }
             BuildEvent::StageEnded { stage } => self.ended(stage),
             BuildEvent::Warning(text) => self.say(&said(&format!("{text}\n"))),

@@ -84,13 +84,15 @@ fn inspect(engine: &Supervisor, name: &str) -> RuntimeResult<Value> {
 fn list(engine: &Supervisor, call: &Call) -> RouteResult {
     let request = ListRequest {
         filters: Filters::parse_open(call.query.find("filters"))?.into_map(),
-        scope: match call.query.is_on("all") {
-            true => ListScope::All,
-            false => ListScope::Leaves,
+        scope: if call.query.is_on("all") {
+            ListScope::All
+        } else {
+            ListScope::Leaves
         },
-        shared_size: match call.query.is_on("shared-size") {
-            true => SharedSize::Compute,
-            false => SharedSize::Skip,
+        shared_size: if call.query.is_on("shared-size") {
+            SharedSize::Compute
+        } else {
+            SharedSize::Skip
         },
     };
     json_ok(&block_in_place(|| {
@@ -248,13 +250,15 @@ fn tag(engine: &Supervisor, name: &str, call: &Call) -> RouteResult {
 }
 
 fn remove(engine: &Supervisor, name: &str, call: &Call) -> RouteResult {
-    let removal = match call.query.is_on("force") {
-        true => Removal::Forced,
-        false => Removal::Plain,
+    let removal = if call.query.is_on("force") {
+        Removal::Forced
+    } else {
+        Removal::Plain
     };
-    let parents = match call.query.is_on("noprune") {
-        true => Parents::Keep,
-        false => Parents::Prune,
+    let parents = if call.query.is_on("noprune") {
+        Parents::Keep
+    } else {
+        Parents::Prune
     };
     let image = block_in_place(|| engine.images().resolve(name))?;
     let gone = block_in_place(|| {

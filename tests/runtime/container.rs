@@ -174,7 +174,12 @@ async fn a_program_that_cannot_run_has_docker_s_text_and_code() -> TestResult {
             return Err(program.into());
         };
         assert!(error.to_string().ends_with(text), "{error}");
-        assert_eq!(error.kind().map(|kind| kind.exit_code()), Some(code));
+        assert_eq!(
+            error
+                .kind()
+                .map(hoist::runtime::keeper::FailureKind::exit_code),
+            Some(code)
+        );
     }
     cage.close().await
 }

@@ -175,7 +175,7 @@ async fn what_is_pushed_can_be_pulled_by_tag_and_digest() -> TestResult {
         .push(&store, &push, move |event| {
             log.lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .push(event.to_json().to_string())
+                .push(event.to_json().to_string());
         })
         .await?;
     let text = lines
@@ -204,7 +204,7 @@ async fn what_is_pushed_can_be_pulled_by_tag_and_digest() -> TestResult {
         .push(&store, &push, move |event| {
             log.lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .push(event.status)
+                .push(event.status);
         })
         .await?;
     assert!(

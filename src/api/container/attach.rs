@@ -33,9 +33,10 @@ pub(super) async fn attach(
     };
     let live = call.query.is_on("stream");
     let old = call.query.is_on("logs");
-    let session = match live {
-        true => Some(engine.keeper().attach(container.id()).await?),
-        false => None,
+    let session = if live {
+        Some(engine.keeper().attach(container.id()).await?)
+    } else {
+        None
     };
     engine.publish(&container, "attach", []);
     let (input, output) = match session {

@@ -300,9 +300,10 @@ fn command(record: &Record) -> String {
         let plain = word
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"_-./=:,+@%".contains(&byte));
-        match plain && !word.is_empty() {
-            true => word.clone(),
-            false => format!("'{}'", word.replace('\'', "'\\''")),
+        if plain && !word.is_empty() {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
         }
     };
     let words: Vec<_> = record.command().iter().map(quote).collect();

@@ -195,13 +195,15 @@ pub(super) async fn resize(
 
 pub(super) async fn remove(engine: &Arc<Supervisor>, id: &str, call: &Call) -> RouteResult {
     let container = engine.container(id)?;
-    let force = match call.query.is_on("force") {
-        true => Force::Yes,
-        false => Force::No,
+    let force = if call.query.is_on("force") {
+        Force::Yes
+    } else {
+        Force::No
     };
-    let volumes = match call.query.is_on("v") {
-        true => AnonymousVolumes::Remove,
-        false => AnonymousVolumes::Keep,
+    let volumes = if call.query.is_on("v") {
+        AnonymousVolumes::Remove
+    } else {
+        AnonymousVolumes::Keep
     };
     engine.remove(&container, force, volumes).await?;
     no_content()

@@ -42,9 +42,7 @@ pub(super) async fn stats(
     );
     let lines = stream::unfold(state, |(engine, container, last, pause)| async move {
         tokio::time::sleep(pause).await;
-        if engine.find(container.id()).is_none() {
-            return None;
-        }
+        engine.find(container.id())?;
         let usage = engine.usage(&container);
         let before = last.as_ref().map(|(usage, at)| (usage, *at));
         let line = format!("{}\n", reading(&container, usage.as_ref(), before));

@@ -37,9 +37,10 @@ pub(crate) struct Streams {
 impl Streams {
     /// The type of the body that carries them.
     pub(crate) fn content_type(self, version: ApiVersion) -> &'static str {
-        match self.framed && version >= ApiVersion::v1(42) {
-            true => FRAMED,
-            false => RAW,
+        if self.framed && version >= ApiVersion::v1(42) {
+            FRAMED
+        } else {
+            RAW
         }
     }
 

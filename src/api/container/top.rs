@@ -83,11 +83,12 @@ fn columns(args: &str) -> RuntimeResult<Vec<String>> {
         return Ok(chosen);
     }
     let first = words.first().copied().unwrap_or("-ef");
-    Ok(match first.contains('u') {
-        true => owned(&[
+    Ok(if first.contains('u') {
+        owned(&[
             "user", "pid", "%cpu", "%mem", "vsz", "rss", "tty", "stat", "start", "time", "command",
-        ]),
-        false => owned(&["UID", "pid", "ppid", "c", "stime", "tty", "time", "cmd"]),
+        ])
+    } else {
+        owned(&["UID", "pid", "ppid", "c", "stime", "tty", "time", "cmd"])
     })
 }
 
@@ -169,9 +170,10 @@ fn read(pid: i32) -> Option<Process> {
         parent: i32::try_from(number(1)).unwrap_or(0),
         user: id("Uid:"),
         group: id("Gid:"),
-        command: match arguments.is_empty() {
-            true => format!("[{name}]"),
-            false => arguments.to_owned(),
+        command: if arguments.is_empty() {
+            format!("[{name}]")
+        } else {
+            arguments.to_owned()
         },
         name,
         state: fields

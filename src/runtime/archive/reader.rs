@@ -134,10 +134,7 @@ impl<'a, R: Read> TarReader<'a, R> {
             entry.sparse = Some(sparse);
         }
         self.entries += 1;
-        self.bytes = self
-            .bytes
-            .checked_add(real_size.max(entry.size))
-            .unwrap_or(u64::MAX);
+        self.bytes = self.bytes.saturating_add(real_size.max(entry.size));
         if self.entries > self.limits.entries {
             return Err(ArchiveError::TooLarge {
                 what: "entries",

@@ -295,15 +295,15 @@ impl Unpacker<'_> {
     fn directory(&mut self, entry: &Entry, path: &Path) -> Result<(), ArchiveError> {
         let (parent, name) = self.root.parent_of(path)?;
         let was_whiteout = is_whiteout(parent.as_fd(), name);
-        let directory = match self.existing_directory(path, parent.as_fd(), name)? {
-            Some(directory) => directory,
-            None => {
-                self.made(entry, path, parent.as_fd(), name, || {
-                    rustix::fs::mkdirat(parent.as_fd(), name, Mode::from_raw_mode(0o700))
-                })?;
-                open_directory(parent.as_fd(), name)
-                    .map_err(|errno| file_error("open", path, errno))?
-            }
+        let directory = if let Some(directory) =
+            self.existing_directory(path, parent.as_fd(), name)?
+        {
+            directory
+        } else {
+            self.made(entry, path, parent.as_fd(), name, || {
+                rustix::fs::mkdirat(parent.as_fd(), name, Mode::from_raw_mode(0o700))
+            })?;
+            open_directory(parent.as_fd(), name).map_err(|errno| file_error("open", path, errno))?
         };
         if was_whiteout && self.options.whiteouts == ArchiveWhiteouts::Overlay {
             set_opaque(directory.as_fd(), path)?;

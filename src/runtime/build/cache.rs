@@ -15,40 +15,40 @@ use crate::runtime::image::{ConfigFile, Digest, ImageStore};
 
 /// A digest that is filled piece by piece; pieces cannot run into each other.
 #[derive(Debug, Clone)]
-pub struct KeyMaker(Sha256);
+pub(super) struct KeyMaker(Sha256);
 
 impl KeyMaker {
     /// Begins after another key, or from nothing.
     #[must_use]
-    pub fn after(key: &str) -> Self {
+    pub(super) fn after(key: &str) -> Self {
         let mut maker = Self(Sha256::new());
         maker.add(key.as_bytes());
         maker
     }
 
     /// Adds a piece.
-    pub fn add(&mut self, piece: &[u8]) {
+    pub(super) fn add(&mut self, piece: &[u8]) {
         self.0.update((piece.len() as u64).to_le_bytes());
         self.0.update(piece);
     }
 
     /// The key: 64 hexadecimal digits.
     #[must_use]
-    pub fn finish(self) -> String {
+    pub(super) fn finish(self) -> String {
         hex::encode(self.0.finalize())
     }
 }
 
 /// The records below a directory.
 #[derive(Debug, Clone)]
-pub struct StepCache {
+pub(super) struct StepCache {
     directory: PathBuf,
 }
 
 impl StepCache {
     /// The cache below the builder's directory.
     #[must_use]
-    pub fn at(root: &Path) -> Self {
+    pub(super) fn at(root: &Path) -> Self {
         Self {
             directory: root.join("cache"),
         }
@@ -56,7 +56,7 @@ impl StepCache {
 
     /// The config file after a step, when all its layers are there.
     #[must_use]
-    pub fn find(&self, key: &str, store: &ImageStore) -> Option<ConfigFile> {
+    pub(super) fn find(&self, key: &str, store: &ImageStore) -> Option<ConfigFile> {
         let bytes = fs::read(self.directory.join(key)).ok()?;
         let file = ConfigFile::parse(&bytes).ok()?;
         store.has_layers(&file.rootfs.diff_ids).then_some(file)
@@ -66,7 +66,7 @@ impl StepCache {
     ///
     /// # Errors
     /// When the record cannot be written.
-    pub fn put(&self, key: &str, file: &ConfigFile) -> Result<(), BuildError> {
+    pub(super) fn put(&self, key: &str, file: &ConfigFile) -> Result<(), BuildError> {
         fs::create_dir_all(&self.directory).map_err(failed("make directory", &self.directory))?;
         let path = self.directory.join(key);
         let temporary = self.directory.join(format!("{key}.{}", std::process::id()));
@@ -79,7 +79,7 @@ impl StepCache {
     ///
     /// # Errors
     /// When the store cannot be changed.
-    pub fn prune(&self, store: &ImageStore) -> Result<(Vec<String>, u64), BuildError> {
+    pub(super) fn prune(&self, store: &ImageStore) -> Result<(Vec<String>, u64), BuildError> {
         let entries = fs::read_dir(&self.directory)
             .into_iter()
             .flatten()
@@ -97,7 +97,7 @@ impl StepCache {
 }
 
 /// An error of a file of the builder.
-pub fn failed<'p>(
+pub(super) fn failed<'p>(
     action: &'static str,
     path: &'p Path,
 ) -> impl FnOnce(std::io::Error) -> BuildError + use<'p> {

@@ -6,11 +6,11 @@ use super::parse::{Document, Instruction};
 use crate::runtime::image::{command, json_form};
 
 /// Where scripts that bring their own interpreter are mounted.
-pub const SCRIPTS: &str = "/run/hoist-build";
+pub(super) const SCRIPTS: &str = "/run/hoist-build";
 
 /// What a RUN line runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommandLine {
+pub(super) struct CommandLine {
     /// Program and arguments.
     pub argv: Vec<String>,
     /// A script to mount at its path.
@@ -19,7 +19,7 @@ pub struct CommandLine {
 
 /// A here-document that begins with `#!`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Script {
+pub(super) struct Script {
     /// Path in the container.
     pub path: String,
     /// Its text.
@@ -28,7 +28,7 @@ pub struct Script {
 
 /// The command line of an instruction under a config (whose SHELL holds).
 #[must_use]
-pub fn command_line(instruction: &Instruction, config: &ImageConfig) -> CommandLine {
+pub(super) fn command_line(instruction: &Instruction, config: &ImageConfig) -> CommandLine {
     let Some(first) = instruction.documents.first() else {
         return plain(command(config, &instruction.rest));
     };
@@ -68,7 +68,7 @@ fn with_documents(instruction: &Instruction) -> String {
 
 /// The text that a document has as a file of COPY.
 #[must_use]
-pub fn find_document<'a>(instruction: &'a Instruction, word: &str) -> Option<&'a Document> {
+pub(super) fn find_document<'a>(instruction: &'a Instruction, word: &str) -> Option<&'a Document> {
     instruction
         .documents
         .iter()

@@ -31,7 +31,7 @@ const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
 
 /// Where files come from.
 #[derive(Debug)]
-pub struct Source {
+pub(super) struct Source {
     /// The tree.
     pub root: Root,
     /// What of it cannot be seen.
@@ -42,7 +42,7 @@ pub struct Source {
 
 /// Who owns copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SourceOwner {
+pub(super) enum SourceOwner {
     /// Root: files of a context.
     Root,
     /// Whoever owns the original: files of images.
@@ -51,7 +51,7 @@ pub enum SourceOwner {
 
 /// How files are changed on the way.
 #[derive(Debug, Clone, Default)]
-pub struct Changes {
+pub(super) struct Changes {
     /// `--chown`.
     pub owner: Option<Owner>,
     /// `--chmod`.
@@ -61,7 +61,7 @@ pub struct Changes {
 }
 
 /// An error of a system call on a path.
-pub fn failed<'p>(
+pub(super) fn failed<'p>(
     action: &'static str,
     path: &'p Path,
 ) -> impl FnOnce(Errno) -> BuildError + use<'p> {
@@ -74,7 +74,7 @@ pub fn failed<'p>(
 
 /// A path within a root: no leading slash, no `.` and `..`.
 #[must_use]
-pub fn within(path: &str) -> PathBuf {
+pub(super) fn within(path: &str) -> PathBuf {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {
@@ -91,7 +91,7 @@ impl Source {
     ///
     /// # Errors
     /// When there is none.
-    pub fn select(&self, pattern: &str) -> Result<Vec<PathBuf>, BuildError> {
+    pub(super) fn select(&self, pattern: &str) -> Result<Vec<PathBuf>, BuildError> {
         let clean = within(pattern);
         let text = clean.to_string_lossy();
         let found = if Glob::is_special(&text) {
@@ -151,7 +151,7 @@ impl Source {
     ///
     /// # Errors
     /// When something cannot be read.
-    pub fn sum(&self, path: &Path, changes: &Changes) -> Result<[u8; 32], BuildError> {
+    pub(super) fn sum(&self, path: &Path, changes: &Changes) -> Result<[u8; 32], BuildError> {
         let mut sum = Sum {
             source: self,
             changes,
@@ -269,7 +269,7 @@ impl Sum<'_> {
 
 /// Where files go, and how.
 #[derive(Debug)]
-pub struct Copier<'a> {
+pub(super) struct Copier<'a> {
     /// Where they come from.
     pub source: &'a Source,
     /// The tree that they go to.
@@ -284,7 +284,7 @@ impl Copier<'_> {
     ///
     /// # Errors
     /// When something cannot be read or made.
-    pub fn copy(&self, path: &Path, to: &Path, shape: Shape) -> Result<(), BuildError> {
+    pub(super) fn copy(&self, path: &Path, to: &Path, shape: Shape) -> Result<(), BuildError> {
         let fd = self
             .source
             .root
@@ -396,7 +396,7 @@ impl Copier<'_> {
             }
             match kind {
                 FileType::Directory => {
-                    self.child_directory((from, to), &name, &stat, (&path, &below))?
+                    self.child_directory((from, to), &name, &stat, (&path, &below))?;
                 }
                 FileType::RegularFile => {
                     let file = File::from(open_file(from.as_fd(), &name, &path)?);
@@ -539,7 +539,7 @@ impl Copier<'_> {
 
 /// Whether the last part of a target is a directory in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub(super) enum Shape {
     /// It ends with a slash, or several files go there.
     Directory,
     /// What is there decides; where nothing is, it is the file's name.
@@ -550,7 +550,7 @@ pub enum Shape {
 ///
 /// # Errors
 /// When one cannot be made.
-pub fn make_directories(root: &Root, path: &Path, owner: Owner) -> Result<(), BuildError> {
+pub(super) fn make_directories(root: &Root, path: &Path, owner: Owner) -> Result<(), BuildError> {
     let mut so_far = PathBuf::new();
     for part in path.components() {
         let parent = root.open_at(&so_far, OFlags::RDONLY | OFlags::DIRECTORY);

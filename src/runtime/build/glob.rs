@@ -5,7 +5,7 @@
 
 /// A compiled pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Glob {
+pub(super) struct Glob {
     tokens: Vec<Token>,
 }
 
@@ -31,7 +31,7 @@ enum Token {
 impl Glob {
     /// Compiles a pattern; an unfinished set stands for itself.
     #[must_use]
-    pub fn new(pattern: &str) -> Self {
+    pub(super) fn new(pattern: &str) -> Self {
         let mut tokens = Vec::new();
         let mut rest = pattern;
         while let Some(c) = rest.chars().next() {
@@ -68,7 +68,7 @@ impl Glob {
 
     /// Whether the whole path fits.
     #[must_use]
-    pub fn matches(&self, path: &str) -> bool {
+    pub(super) fn matches(&self, path: &str) -> bool {
         let mut states = vec![false; self.tokens.len() + 1];
         self.enter(0, &mut states);
         for c in path.chars() {
@@ -122,7 +122,7 @@ impl Glob {
 
     /// Whether a pattern has anything special.
     #[must_use]
-    pub fn is_special(pattern: &str) -> bool {
+    pub(super) fn is_special(pattern: &str) -> bool {
         pattern.contains(['*', '?', '[', '\\'])
     }
 }

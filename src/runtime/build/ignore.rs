@@ -6,7 +6,7 @@ use super::glob::Glob;
 
 /// Rules in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ignore {
+pub(super) struct Ignore {
     rules: Vec<(Glob, Verdict)>,
 }
 
@@ -20,14 +20,14 @@ enum Verdict {
 impl Ignore {
     /// Reads a `.dockerignore` file.
     #[must_use]
-    pub fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         Self::from_patterns(lines)
     }
 
     /// Rules from patterns.
-    pub fn from_patterns<'a>(patterns: impl Iterator<Item = &'a str>) -> Self {
+    pub(super) fn from_patterns<'a>(patterns: impl Iterator<Item = &'a str>) -> Self {
         Self {
             rules: patterns.filter_map(rule).collect(),
         }
@@ -35,13 +35,13 @@ impl Ignore {
 
     /// Whether there are no rules.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
 
     /// Whether a path, relative to the root of the context, is left out.
     #[must_use]
-    pub fn leaves_out(&self, path: &str) -> bool {
+    pub(super) fn leaves_out(&self, path: &str) -> bool {
         let decided = self.rules.iter().rev().find(|(glob, _)| {
             let ends = path.match_indices('/').map(|(at, _)| at);
             ends.chain([path.len()])
@@ -52,7 +52,7 @@ impl Ignore {
 
     /// Whether something below a directory that is left out may be taken all the same.
     #[must_use]
-    pub fn has_exceptions(&self) -> bool {
+    pub(super) fn has_exceptions(&self) -> bool {
         self.rules
             .iter()
             .any(|(_, verdict)| *verdict == Verdict::Take)

@@ -15,7 +15,7 @@ use crate::runtime::image::{Digest, ImageStore, Scratch};
 
 /// A layer in the making.
 #[derive(Debug)]
-pub struct LayerSpace {
+pub(super) struct LayerSpace {
     scratch: Scratch,
     lower: Vec<PathBuf>,
 }
@@ -25,7 +25,7 @@ impl LayerSpace {
     ///
     /// # Errors
     /// When its directories cannot be made.
-    pub fn new(store: &ImageStore, below: &[Digest]) -> Result<Self, BuildError> {
+    pub(super) fn new(store: &ImageStore, below: &[Digest]) -> Result<Self, BuildError> {
         let space = Self {
             scratch: store.scratch()?,
             lower: store.layer_paths(below),
@@ -40,25 +40,25 @@ impl LayerSpace {
 
     /// Directory for whatever the step needs; gone with it.
     #[must_use]
-    pub fn scratch(&self) -> &Path {
+    pub(super) fn scratch(&self) -> &Path {
         self.scratch.path()
     }
 
     /// The layers below, the uppermost first.
     #[must_use]
-    pub fn lower(&self) -> &[PathBuf] {
+    pub(super) fn lower(&self) -> &[PathBuf] {
         &self.lower
     }
 
     /// What the step changes.
     #[must_use]
-    pub fn upper(&self) -> PathBuf {
+    pub(super) fn upper(&self) -> PathBuf {
         self.scratch.path().join("upper")
     }
 
     /// Scratch directory of the overlay.
     #[must_use]
-    pub fn work(&self) -> PathBuf {
+    pub(super) fn work(&self) -> PathBuf {
         self.scratch.path().join("work")
     }
 
@@ -66,7 +66,7 @@ impl LayerSpace {
     ///
     /// # Errors
     /// When the overlay cannot be mounted.
-    pub fn root(&self) -> Result<Root, BuildError> {
+    pub(super) fn root(&self) -> Result<Root, BuildError> {
         let (upper, work) = (self.upper(), self.work());
         Ok(Root::from_fd(open_merged(
             &self.lower,
@@ -78,7 +78,7 @@ impl LayerSpace {
     ///
     /// # Errors
     /// When its files cannot be read.
-    pub fn keep(
+    pub(super) fn keep(
         self,
         store: &ImageStore,
         below: &[Digest],
@@ -95,7 +95,7 @@ impl LayerSpace {
     ///
     /// # Errors
     /// When the directories cannot be opened.
-    pub fn remove_mount_points(&self, targets: &[PathBuf]) -> Result<(), BuildError> {
+    pub(super) fn remove_mount_points(&self, targets: &[PathBuf]) -> Result<(), BuildError> {
         let upper = Root::open(&self.upper())?;
         let lower = view(&self.lower)?;
         for target in targets {
@@ -118,7 +118,7 @@ impl LayerSpace {
 ///
 /// # Errors
 /// When they cannot be merged.
-pub fn view(lower: &[PathBuf]) -> Result<Option<Root>, BuildError> {
+pub(super) fn view(lower: &[PathBuf]) -> Result<Option<Root>, BuildError> {
     if lower.is_empty() {
         return Ok(None);
     }
@@ -197,7 +197,7 @@ fn at(seconds: i64) -> Timestamps {
 ///
 /// # Errors
 /// When it cannot be made.
-pub fn write_file(
+pub(super) fn write_file(
     directory: &Path,
     name: &str,
     content: &[u8],

@@ -23,7 +23,7 @@ const AGENT: &str = "/run/buildkit/ssh_agent.";
 
 /// A mount as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MountFlag {
+pub(super) struct MountFlag {
     /// What is mounted.
     pub kind: MountFlagKind,
     /// Where; empty for the default of a secret or agent.
@@ -54,7 +54,7 @@ pub struct MountFlag {
 
 /// What is mounted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum MountFlagKind {
+pub(super) enum MountFlagKind {
     /// Files of the context or of an image.
     #[default]
     Bind,
@@ -70,7 +70,7 @@ pub enum MountFlagKind {
 
 /// Whether the step may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MountAccess {
+pub(super) enum MountAccess {
     /// It may.
     ReadWrite,
     /// It may not.
@@ -79,7 +79,7 @@ pub enum MountAccess {
 
 /// Whether something has to be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
+pub(super) enum Presence {
     /// Without it the step fails.
     Required,
     /// Without it there is no mount.
@@ -88,7 +88,7 @@ pub enum Presence {
 
 /// Who may use a cache at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sharing {
+pub(super) enum Sharing {
     /// Everybody.
     Shared,
     /// One step, the others wait.
@@ -102,7 +102,7 @@ impl MountFlag {
     ///
     /// # Errors
     /// With the option that is not known or makes no sense.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let options: Vec<(String, &str)> = text
             .split(',')
             .map(|option| option.split_once('=').unwrap_or((option, "")))
@@ -254,7 +254,7 @@ fn bytes(text: &str) -> Option<u64> {
 
 /// Mounts made ready; what they lock is free again when this is dropped.
 #[derive(Debug, Default)]
-pub struct Ready {
+pub(super) struct Ready {
     /// The mounts.
     pub mounts: Vec<StepMount>,
     /// Variables.
@@ -265,7 +265,7 @@ pub struct Ready {
 
 impl Ready {
     /// Adds a mount of a host path.
-    pub fn add_path(&mut self, target: &str, path: PathBuf, access: MountAccess) {
+    pub(super) fn add_path(&mut self, target: &str, path: PathBuf, access: MountAccess) {
         let kind = match access {
             MountAccess::ReadOnly => StepMountKind::ReadOnly(path),
             MountAccess::ReadWrite => StepMountKind::ReadWrite(path),
@@ -277,7 +277,7 @@ impl Ready {
     }
 
     /// Adds a tmpfs.
-    pub fn add_memory(&mut self, flag: &MountFlag) {
+    pub(super) fn add_memory(&mut self, flag: &MountFlag) {
         self.mounts.push(StepMount {
             target: flag.target.clone(),
             kind: StepMountKind::Tmpfs(flag.size),
@@ -288,7 +288,7 @@ impl Ready {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn add_cache(
+    pub(super) fn add_cache(
         &mut self,
         flag: &MountFlag,
         root: &Path,
@@ -323,7 +323,7 @@ impl Ready {
     ///
     /// # Errors
     /// When it has to be given and is not.
-    pub fn add_secret(
+    pub(super) fn add_secret(
         &mut self,
         flag: &MountFlag,
         content: Option<&Vec<u8>>,
@@ -357,7 +357,7 @@ impl Ready {
     ///
     /// # Errors
     /// When it has to be given and is not.
-    pub fn add_agent(
+    pub(super) fn add_agent(
         &mut self,
         flag: &MountFlag,
         socket: Option<&PathBuf>,
@@ -401,7 +401,7 @@ fn make(path: &Path, mode: u32) -> Result<(), BuildError> {
 ///
 /// # Errors
 /// When it is not there.
-pub fn host_path(root: &Root, path: &Path) -> Result<PathBuf, BuildError> {
+pub(super) fn host_path(root: &Root, path: &Path) -> Result<PathBuf, BuildError> {
     let fd = root
         .open_at(path, OFlags::PATH)
         .map_err(super::files::failed("open", path))?;

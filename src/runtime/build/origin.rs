@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 
 /// A place with files.
 #[derive(Debug)]
-pub enum Origin {
+pub(super) enum Origin {
     /// A directory of the host, without what its rules leave out.
     Directory(PathBuf, Ignore),
     /// The layers of a stage or image.

@@ -12,7 +12,7 @@ const FILE_MAX: u64 = 4 << 20;
 
 /// A user and a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owner {
+pub(super) struct Owner {
     /// The user.
     pub uid: u32,
     /// The group.
@@ -20,13 +20,13 @@ pub struct Owner {
 }
 
 /// Nobody but root.
-pub const ROOT: Owner = Owner { uid: 0, gid: 0 };
+pub(super) const ROOT: Owner = Owner { uid: 0, gid: 0 };
 
 /// Resolves `user[:group]`, each a name or a number.
 ///
 /// # Errors
 /// With the name that is not in the image.
-pub fn resolve(text: &str, image: &Root) -> Result<Owner, String> {
+pub(super) fn resolve(text: &str, image: &Root) -> Result<Owner, String> {
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
         None => (text, None),
@@ -84,7 +84,7 @@ fn read(image: &Root, path: &str) -> String {
 
 /// A `--chmod`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ModeChange {
+pub(super) enum ModeChange {
     /// These bits.
     Set(u32),
     /// Clauses such as `u+x`, in order.
@@ -93,7 +93,7 @@ pub enum ModeChange {
 
 /// One clause of a mode in letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Clause {
+pub(super) struct Clause {
     /// Bits of the classes it speaks of: `0o700`, `0o070`, `0o007`.
     classes: u32,
     operator: char,
@@ -110,7 +110,7 @@ impl ModeChange {
     ///
     /// # Errors
     /// When it is neither.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let bad = || {
             format!(
                 "invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777"
@@ -128,7 +128,7 @@ impl ModeChange {
 
     /// The mode of a file that had another.
     #[must_use]
-    pub fn apply(&self, mode: u32, is_directory: bool) -> u32 {
+    pub(super) fn apply(&self, mode: u32, is_directory: bool) -> u32 {
         match self {
             Self::Set(bits) => *bits,
             Self::Clauses(clauses) => clauses.iter().fold(mode & 0o7777, |mode, clause| {
@@ -142,7 +142,7 @@ impl Clause {
     fn apply(self, mode: u32, is_directory: bool) -> u32 {
         let executable = is_directory || mode & 0o111 != 0;
         let one = self.bits | if executable { self.conditional } else { 0 };
-        let bits = (one * 0o111 & self.classes) | self.special;
+        let bits = ((one * 0o111) & self.classes) | self.special;
         match self.operator {
             '+' => mode | bits,
             '-' => mode & !bits,

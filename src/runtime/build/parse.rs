@@ -1,4 +1,4 @@
-//! A Dockerfile's text to instructions, as BuildKit's frontend reads it.
+//! A Dockerfile's text to instructions, as `BuildKit`'s frontend reads it.
 //!
 //! ```text
 //! text --directives--> escape character
@@ -11,7 +11,7 @@ use super::BuildError;
 
 /// A Dockerfile, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dockerfile {
+pub(super) struct Dockerfile {
     /// The instructions in order.
     pub instructions: Vec<Instruction>,
     /// The escape character.
@@ -20,7 +20,7 @@ pub struct Dockerfile {
 
 /// One instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instruction {
+pub(super) struct Instruction {
     /// First line, from 1.
     pub line: usize,
     /// Last line, here-documents included.
@@ -39,7 +39,7 @@ pub struct Instruction {
 
 /// A flag of an instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Flag {
+pub(super) struct Flag {
     /// Its name without dashes.
     pub name: String,
     /// What follows `=`, if there is one.
@@ -48,7 +48,7 @@ pub struct Flag {
 
 /// A here-document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Document {
+pub(super) struct Document {
     /// The mark as written: `<<-"EOF"`.
     pub mark: String,
     /// Its name.
@@ -61,7 +61,7 @@ pub struct Document {
 
 /// Whether variables are expanded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expansion {
+pub(super) enum Expansion {
     /// They are.
     Expand,
     /// The name was quoted.
@@ -93,25 +93,25 @@ const KEYWORDS: [&str; 18] = [
 impl Instruction {
     /// The value of a flag; a flag without value is `true`.
     #[must_use]
-    pub fn flag(&self, name: &str) -> Option<&str> {
+    pub(super) fn flag(&self, name: &str) -> Option<&str> {
         let found = self.flags.iter().rfind(|flag| flag.name == name);
         found.map(|flag| flag.value.as_deref().unwrap_or("true"))
     }
 
     /// All values of a flag.
-    pub fn flag_values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(super) fn flag_values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let found = self.flags.iter().filter(move |flag| flag.name == name);
         found.filter_map(|flag| flag.value.as_deref())
     }
 
     /// Whether a switch is on.
     #[must_use]
-    pub fn is_on(&self, name: &str) -> bool {
+    pub(super) fn is_on(&self, name: &str) -> bool {
         self.flag(name).is_some_and(|value| value != "false")
     }
 
     /// An error at this instruction.
-    pub fn error(&self, message: impl Into<String>) -> BuildError {
+    pub(super) fn error(&self, message: impl Into<String>) -> BuildError {
         BuildError::Parse {
             line: self.line,
             message: message.into(),
@@ -123,7 +123,7 @@ impl Instruction {
 ///
 /// # Errors
 /// When it cannot be one; the error names the line.
-pub fn parse(text: &str) -> Result<Dockerfile, BuildError> {
+pub(super) fn parse(text: &str) -> Result<Dockerfile, BuildError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines: Vec<&str> = text
         .lines()
@@ -149,7 +149,7 @@ pub fn parse(text: &str) -> Result<Dockerfile, BuildError> {
 ///
 /// # Errors
 /// When it cannot be one.
-pub fn parse_line(text: &str, line: usize, escape: char) -> Result<Instruction, BuildError> {
+pub(super) fn parse_line(text: &str, line: usize, escape: char) -> Result<Instruction, BuildError> {
     split_instruction(text, line, escape)
 }
 
@@ -232,12 +232,11 @@ impl Reader<'_> {
             }
             let line = if first { line.trim_start() } else { line };
             first = false;
-            match continued(line, self.escape) {
-                Some(part) => text.push_str(part),
-                None => {
-                    text.push_str(line);
-                    break;
-                }
+            if let Some(part) = continued(line, self.escape) {
+                text.push_str(part)
+            } else {
+                text.push_str(line);
+                break;
             }
         }
         text.trim_end().to_owned()

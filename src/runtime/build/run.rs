@@ -177,10 +177,10 @@ impl Worker<'_> {
             match flag.kind {
                 MountFlagKind::Tmpfs => ready.add_memory(flag),
                 MountFlagKind::Secret => {
-                    ready.add_secret(flag, self.shared.request.secrets.get(&flag.id), scratch)?
+                    ready.add_secret(flag, self.shared.request.secrets.get(&flag.id), scratch)?;
                 }
                 MountFlagKind::Ssh => {
-                    ready.add_agent(flag, self.shared.request.ssh.get(&flag.id))?
+                    ready.add_agent(flag, self.shared.request.ssh.get(&flag.id))?;
                 }
                 MountFlagKind::Bind => {
                     if let Some(origin) = origin {

@@ -27,7 +27,7 @@ const PROXIES: [&str; 8] = [
 
 /// What holds for the whole file.
 #[derive(Debug)]
-pub struct Globals {
+pub(super) struct Globals {
     given: BTreeMap<String, String>,
     platform: BTreeMap<String, String>,
     declared: BTreeMap<String, String>,
@@ -37,14 +37,14 @@ pub struct Globals {
 
 /// What is visible at a place of a stage.
 #[derive(Debug, Clone, Default)]
-pub struct Scope {
+pub(super) struct Scope {
     args: Vec<(String, String)>,
 }
 
 impl Globals {
     /// From the build arguments and the platform; ARG lines before the first FROM are added by [`Self::declare`].
     #[must_use]
-    pub fn new(
+    pub(super) fn new(
         given: &BTreeMap<String, String>,
         platform: &Platform,
         target: &str,
@@ -90,7 +90,7 @@ impl Globals {
     ///
     /// # Errors
     /// When it is malformed.
-    pub fn declare(&mut self, instruction: &Instruction) -> Result<(), BuildError> {
+    pub(super) fn declare(&mut self, instruction: &Instruction) -> Result<(), BuildError> {
         for (name, default) in arguments(instruction, self.escape)? {
             let value = match self.given(&name) {
                 Some(given) => Some(given),
@@ -109,7 +109,7 @@ impl Globals {
     ///
     /// # Errors
     /// When it is malformed.
-    pub fn word(&self, word: &str, at: &Instruction) -> Result<String, BuildError> {
+    pub(super) fn word(&self, word: &str, at: &Instruction) -> Result<String, BuildError> {
         let lookup = |name: &str| {
             self.declared
                 .get(name)
@@ -128,7 +128,7 @@ impl Globals {
     }
 
     /// Marks the arguments that a stage declares as used.
-    pub fn note_use(&self, instruction: &Instruction) {
+    pub(super) fn note_use(&self, instruction: &Instruction) {
         for (name, _) in arguments(instruction, self.escape).unwrap_or_default() {
             let _given = self.given(&name);
         }
@@ -136,7 +136,7 @@ impl Globals {
 
     /// Build arguments that no ARG asks for.
     #[must_use]
-    pub fn unused(&self) -> Vec<String> {
+    pub(super) fn unused(&self) -> Vec<String> {
         let used = self.used.borrow();
         let known = |name: &str| {
             used.contains(name)
@@ -153,7 +153,7 @@ impl Globals {
 
     /// A copy without the bookkeeping, which stages in other threads can read.
     #[must_use]
-    pub fn freeze(self) -> Frozen {
+    pub(super) fn freeze(self) -> Frozen {
         Frozen {
             given: self.given,
             platform: self.platform,
@@ -165,7 +165,7 @@ impl Globals {
 
 /// What holds for the whole file, complete.
 #[derive(Debug)]
-pub struct Frozen {
+pub(super) struct Frozen {
     given: BTreeMap<String, String>,
     platform: BTreeMap<String, String>,
     declared: BTreeMap<String, String>,
@@ -176,7 +176,7 @@ pub struct Frozen {
 impl Frozen {
     /// The proxy variables among the build arguments.
     #[must_use]
-    pub fn proxies(&self) -> Vec<String> {
+    pub(super) fn proxies(&self) -> Vec<String> {
         let given = self
             .given
             .iter()
@@ -197,7 +197,7 @@ impl Scope {
     ///
     /// # Errors
     /// When it is malformed.
-    pub fn declare(
+    pub(super) fn declare(
         &mut self,
         instruction: &Instruction,
         globals: &Frozen,
@@ -219,7 +219,7 @@ impl Scope {
 
     /// The arguments as `NAME=value`, those left out that an ENV of the config hides.
     #[must_use]
-    pub fn visible(&self, config: &ImageConfig) -> Vec<String> {
+    pub(super) fn visible(&self, config: &ImageConfig) -> Vec<String> {
         let environment = environment_of(config);
         let visible = self
             .args
@@ -234,7 +234,7 @@ impl Scope {
     ///
     /// # Errors
     /// When it is malformed.
-    pub fn word(
+    pub(super) fn word(
         &self,
         word: &str,
         at: &Instruction,
@@ -246,7 +246,7 @@ impl Scope {
     }
 
     /// Looks variables up; ENV wins over ARG.
-    pub fn lookup(&self, config: &ImageConfig) -> impl Fn(&str) -> Option<String> + use<> {
+    pub(super) fn lookup(&self, config: &ImageConfig) -> impl Fn(&str) -> Option<String> + use<> {
         let environment = environment_of(config);
         let args = self.args.clone();
         move |name| {

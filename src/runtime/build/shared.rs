@@ -15,10 +15,10 @@ use super::{BuildError, BuildEvent, BuildHost, BuildRequest, OutputStream};
 use crate::runtime::image::{ImageStore, Platform};
 
 /// What is told of a build.
-pub type Progress<'a> = dyn Fn(BuildEvent) + Sync + 'a;
+pub(super) type Progress<'a> = dyn Fn(BuildEvent) + Sync + 'a;
 
 /// One build.
-pub struct Shared<'a> {
+pub(super) struct Shared<'a> {
     /// Where layers go.
     pub store: &'a ImageStore,
     /// Who runs and pulls.
@@ -55,7 +55,7 @@ pub struct Shared<'a> {
 
 /// Where stages leave their results.
 #[derive(Debug, Default)]
-pub struct Board {
+pub(super) struct Board {
     results: Mutex<BTreeMap<usize, Option<State>>>,
     changed: Condvar,
     failed: AtomicBool,
@@ -67,7 +67,7 @@ impl Board {
     }
 
     /// Leaves a result; `None` is a failure, after which no stage goes on.
-    pub fn put(&self, stage: usize, result: Option<State>) {
+    pub(super) fn put(&self, stage: usize, result: Option<State>) {
         if result.is_none() {
             self.failed.store(true, Ordering::Relaxed);
         }
@@ -77,7 +77,7 @@ impl Board {
 
     /// The result of a stage, once it is there; `None` when any stage has failed.
     #[must_use]
-    pub fn wait(&self, stage: usize) -> Option<State> {
+    pub(super) fn wait(&self, stage: usize) -> Option<State> {
         let mut results = self.results();
         loop {
             if self.failed.load(Ordering::Relaxed) {
@@ -96,12 +96,12 @@ impl Board {
 
 impl Shared<'_> {
     /// Tells something.
-    pub fn tell(&self, event: BuildEvent) {
+    pub(super) fn tell(&self, event: BuildEvent) {
         (self.progress)(event);
     }
 
     /// Tells a line of a stage.
-    pub fn say(&self, stage: usize, text: &str) {
+    pub(super) fn say(&self, stage: usize, text: &str) {
         self.tell(BuildEvent::Output {
             stage,
             stream: OutputStream::Stdout,
@@ -110,7 +110,7 @@ impl Shared<'_> {
     }
 
     /// Tells that a step begins.
-    pub fn announce(&self, stage: usize, offset: usize, instruction: &Instruction) {
+    pub(super) fn announce(&self, stage: usize, offset: usize, instruction: &Instruction) {
         self.tell(BuildEvent::Step {
             stage,
             number: self.numbers.get(&stage).copied().unwrap_or_default() + offset,
@@ -123,7 +123,7 @@ impl Shared<'_> {
     ///
     /// # Errors
     /// See above.
-    pub fn check_going(&self) -> Result<(), BuildError> {
+    pub(super) fn check_going(&self) -> Result<(), BuildError> {
         if self.board.failed.load(Ordering::Relaxed) || self.host.is_cancelled() {
             return Err(BuildError::Cancelled);
         }
@@ -134,7 +134,7 @@ impl Shared<'_> {
     ///
     /// # Errors
     /// When it is not built, or a stage has failed.
-    pub fn wait_for(&self, stage: usize) -> Result<State, BuildError> {
+    pub(super) fn wait_for(&self, stage: usize) -> Result<State, BuildError> {
         if !self.needed.contains(&stage) {
             return Err(BuildError::Invalid(format!(
                 "stage {stage} is not part of this build"
@@ -147,7 +147,7 @@ impl Shared<'_> {
     ///
     /// # Errors
     /// When it cannot be pulled.
-    pub fn pull(&self, reference: &str) -> Result<(), BuildError> {
+    pub(super) fn pull(&self, reference: &str) -> Result<(), BuildError> {
         let platform = self.request.platform.as_deref();
         let mut progress = |message| self.tell(BuildEvent::Pull(message));
         Ok(self.host.pull(reference, platform, &mut progress)?)

@@ -11,7 +11,7 @@ use super::parse::{Dockerfile, Instruction, parse_line};
 
 /// A Dockerfile, cut at its FROM lines.
 #[derive(Debug, Clone)]
-pub struct Stages {
+pub(super) struct Stages {
     /// ARG lines before the first FROM.
     pub globals: Vec<Instruction>,
     /// The stages in order.
@@ -22,7 +22,7 @@ pub struct Stages {
 
 /// One stage.
 #[derive(Debug, Clone)]
-pub struct Stage {
+pub(super) struct Stage {
     /// Name after AS, in lower case.
     pub name: Option<String>,
     /// What is named after FROM, not expanded.
@@ -37,7 +37,7 @@ pub struct Stage {
 ///
 /// # Errors
 /// When an instruction stands before the first FROM, or a FROM is malformed.
-pub fn split(file: Dockerfile) -> Result<Stages, BuildError> {
+pub(super) fn split(file: Dockerfile) -> Result<Stages, BuildError> {
     let mut globals = Vec::new();
     let mut stages: Vec<Stage> = Vec::new();
     for instruction in file.instructions {
@@ -91,7 +91,7 @@ fn is_stage_name(name: &str) -> bool {
 impl Stages {
     /// The stage of a name or number, among those before `limit`.
     #[must_use]
-    pub fn find(&self, name: &str, limit: usize) -> Option<usize> {
+    pub(super) fn find(&self, name: &str, limit: usize) -> Option<usize> {
         let lower = name.to_ascii_lowercase();
         let before = &self.stages[..limit.min(self.stages.len())];
         let named = before
@@ -107,7 +107,7 @@ impl Stages {
     ///
     /// # Errors
     /// When there is no such stage.
-    pub fn target(&self, name: Option<&str>) -> Result<usize, BuildError> {
+    pub(super) fn target(&self, name: Option<&str>) -> Result<usize, BuildError> {
         let Some(name) = name else {
             return Ok(self.stages.len().saturating_sub(1));
         };
@@ -119,7 +119,7 @@ impl Stages {
 
     /// The stages that a stage takes files from or begins with. `base` is its expanded FROM.
     #[must_use]
-    pub fn dependencies(&self, index: usize, base: &str) -> BTreeSet<usize> {
+    pub(super) fn dependencies(&self, index: usize, base: &str) -> BTreeSet<usize> {
         let stage = &self.stages[index];
         let sources = stage
             .steps
@@ -132,14 +132,14 @@ impl Stages {
 
     /// The stage of a name, not of a number: what FROM may name.
     #[must_use]
-    pub fn find_named(&self, name: &str, limit: usize) -> Option<usize> {
+    pub(super) fn find_named(&self, name: &str, limit: usize) -> Option<usize> {
         let number = name.parse::<usize>().is_ok();
         self.find(name, limit).filter(|_| !number)
     }
 
     /// The target and all that it needs, in order. `bases` are the expanded FROMs.
     #[must_use]
-    pub fn needed(&self, target: usize, bases: &[String]) -> BTreeSet<usize> {
+    pub(super) fn needed(&self, target: usize, bases: &[String]) -> BTreeSet<usize> {
         let mut needed = BTreeSet::new();
         let mut open = vec![target];
         while let Some(index) = open.pop() {

@@ -11,7 +11,7 @@ const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/b
 
 /// A stage between two steps.
 #[derive(Debug, Clone)]
-pub struct State {
+pub(super) struct State {
     /// Config, history and layers so far.
     pub file: ConfigFile,
     /// The key of all that led here.
@@ -24,7 +24,7 @@ pub struct State {
 
 /// Where the config's command comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CommandOrigin {
+pub(super) enum CommandOrigin {
     /// From the base image.
     Base,
     /// From this build.
@@ -34,7 +34,7 @@ pub enum CommandOrigin {
 impl State {
     /// Nothing but a machine.
     #[must_use]
-    pub fn scratch(platform: &Platform) -> Self {
+    pub(super) fn scratch(platform: &Platform) -> Self {
         let mut file = ConfigFile::for_this_machine();
         file.os.clone_from(&platform.os);
         file.architecture.clone_from(&platform.architecture);
@@ -51,7 +51,7 @@ impl State {
 
     /// On top of an image.
     #[must_use]
-    pub fn on_image(id: &Digest, file: ConfigFile) -> Self {
+    pub(super) fn on_image(id: &Digest, file: ConfigFile) -> Self {
         let mut key = KeyMaker::after("image");
         key.add(id.hex().as_bytes());
         Self::of(file, key.finish())
@@ -68,13 +68,13 @@ impl State {
 
     /// The config so far.
     #[must_use]
-    pub fn config(&self) -> ImageConfig {
+    pub(super) fn config(&self) -> ImageConfig {
         self.file.config.clone().unwrap_or_default()
     }
 
     /// Environment of a RUN step, with a search path in any case.
     #[must_use]
-    pub fn environment(&self) -> Vec<String> {
+    pub(super) fn environment(&self) -> Vec<String> {
         let mut env = self.config().env.unwrap_or_default();
         if !env.iter().any(|pair| pair.starts_with("PATH=")) {
             env.push(DEFAULT_PATH.to_owned());
@@ -84,14 +84,14 @@ impl State {
 
     /// The digest of all files: of the layers, or of nothing.
     #[must_use]
-    pub fn files(&self) -> String {
+    pub(super) fn files(&self) -> String {
         let chains = self.file.chain_ids();
         chains.last().map(Digest::to_string).unwrap_or_default()
     }
 
     /// A short id to show.
     #[must_use]
-    pub fn short(&self) -> String {
+    pub(super) fn short(&self) -> String {
         Digest::of(&self.file.to_bytes()).short().to_owned()
     }
 }
@@ -100,7 +100,7 @@ impl State {
 ///
 /// # Errors
 /// When the time is out of range.
-pub fn extend(
+pub(super) fn extend(
     file: &mut ConfigFile,
     created_by: &str,
     layer: Option<Digest>,

@@ -21,7 +21,7 @@ use crate::runtime::image::{ConfigFile, Digest, ErrorKind, ImageError, apply};
 use rustix::fs::OFlags;
 
 /// Builds one stage.
-pub struct Worker<'a> {
+pub(super) struct Worker<'a> {
     /// What all stages share.
     pub shared: &'a Shared<'a>,
     /// Index of the stage.
@@ -35,7 +35,7 @@ impl<'a> Worker<'a> {
     ///
     /// # Errors
     /// With the first step that fails.
-    pub fn build(shared: &'a Shared<'a>, index: usize) -> Result<State, BuildError> {
+    pub(super) fn build(shared: &'a Shared<'a>, index: usize) -> Result<State, BuildError> {
         let from = &shared.stages.stages[index].from;
         shared.announce(index, 0, from);
         let state = begin(shared, index).map_err(|error| error.at(from))?;

@@ -127,13 +127,13 @@ pub fn apply(
             config.working_dir = Some(join_workdir(
                 config.working_dir.as_deref().unwrap_or("/"),
                 &word(needed()?)?,
-            ))
+            ));
         }
         "STOPSIGNAL" => config.stop_signal = Some(word(needed()?)?),
         "SHELL" => {
             config.shell = Some(json_form(needed()?).filter(|s| !s.is_empty()).ok_or_else(
                 || refused("SHELL requires the arguments to be in JSON form".to_owned()),
-            )?)
+            )?);
         }
         "ONBUILD" => on_build(config, needed()?)?,
         "HEALTHCHECK" => config.healthcheck = Some(healthcheck(needed()?)?),
@@ -279,7 +279,7 @@ fn healthcheck(rest: &str) -> Result<HealthConfig, ImageError> {
         let (flag, after) = flag.split_once(char::is_whitespace).unwrap_or((flag, ""));
         let (name, value) = flag
             .split_once('=')
-            .ok_or_else(|| refused(format!("missing a value on flag: {name}", name = flag)))?;
+            .ok_or_else(|| refused(format!("missing a value on flag: {flag}")))?;
         set_health_flag(&mut health, name, value)?;
         rest = after.trim_start();
     }

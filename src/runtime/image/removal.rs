@@ -87,9 +87,9 @@ impl ImageStore {
             deleted: &mut deleted,
         };
         if is_id(reference, &id) {
-            work.remove_by_id(&id, removal)?
+            work.remove_by_id(&id, removal)?;
         } else {
-            work.remove_by_name(reference, &id, removal)?
+            work.remove_by_name(reference, &id, removal)?;
         }
         Ok(deleted)
     }

@@ -97,7 +97,7 @@ impl Lexer<'_> {
                 Some('$') => out.push_str(&self.variable()?),
                 Some(c) if c == self.escape => match self.rest.next() {
                     Some(next) if next == '"' || next == '$' || next == self.escape => {
-                        out.push(next)
+                        out.push(next);
                     }
                     Some(next) => out.extend([c, next]),
                     None => out.push(c),

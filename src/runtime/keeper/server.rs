@@ -102,7 +102,7 @@ impl Keeper {
             }
             self.retry();
         }
-        Ok(std::fs::remove_file(self.paths.socket())?)
+        std::fs::remove_file(self.paths.socket())
     }
 
     /// A tick while something has no event of its own: cgroups that empty, terminals of ended processes.
@@ -238,11 +238,11 @@ impl Keeper {
         let Some(connection) = self.connections.get_mut(&token) else {
             return Ok(());
         };
-        if connection.usage == Use::Asking {
-            if let Some(request) = connection.take_request()? {
-                connection.usage = Use::Waiting;
-                self.handle(token, request);
-            }
+        if connection.usage == Use::Asking
+            && let Some(request) = connection.take_request()?
+        {
+            connection.usage = Use::Waiting;
+            self.handle(token, request);
         }
         self.feed_input(token);
         Ok(())
@@ -359,7 +359,7 @@ impl Keeper {
         match result {
             Ok(()) => self.answer(token, &Reply::Done),
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
-                self.refuse(token, not_running(id))
+                self.refuse(token, not_running(id));
             }
             Err(error) => self.refuse(token, Failure::step(format!("cannot reach `{id}`"), error)),
         }

@@ -188,7 +188,7 @@ pub(crate) fn up_owned(name: &str, link_local: LinkLocal, owner: String) -> Vec<
     let by_name = |message: &mut LinkMessage| {
         message
             .attributes
-            .push(LinkAttribute::IfName(name.to_owned()))
+            .push(LinkAttribute::IfName(name.to_owned()));
     };
     let mut list = bring_up(by_name, link_local);
     let mut message = LinkMessage::default();

@@ -31,7 +31,7 @@ const BUNDLES: [&str; 4] = [
 ];
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a registry may think before it answers.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A request's body.
 pub(super) type Body = BoxBody<Bytes, std::io::Error>;

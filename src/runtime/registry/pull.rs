@@ -173,16 +173,14 @@ impl Registries {
         );
         let work = move || {
             let gzip = |layer: &&Descriptor| layer.media_type.ends_with("gzip");
-            let pairs = receipt
+            let mut pairs = receipt
                 .diff_ids()
                 .iter()
                 .zip(&layers)
                 .filter(|(_, layer)| gzip(layer));
-            pairs
-                .map(|(diff_id, layer)| {
-                    store.remember_remote(diff_id, &layer.digest, layer.size, &repository)
-                })
-                .collect::<Result<(), _>>()
+            pairs.try_for_each(|(diff_id, layer)| {
+                store.remember_remote(diff_id, &layer.digest, layer.size, &repository)
+            })
         };
         Ok(tokio::task::spawn_blocking(work).await??)
     }

@@ -219,7 +219,7 @@ impl LayerPush {
             tell(
                 &self.progress,
                 PullEvent::at(self.layer.diff_id.short(), "Pushing", current, size),
-            )
+            );
         };
         self.repository
             .upload(Arc::new(file), size, &digest, location, &pushing)

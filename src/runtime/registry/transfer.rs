@@ -18,7 +18,7 @@ use crate::runtime::image::{Descriptor, Digest};
 /// Tries of one transfer.
 const ATTEMPTS: u32 = 5;
 /// How long nothing may arrive.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 /// Bytes of one piece of an upload.
 const PIECE: u64 = 32 << 20;
 

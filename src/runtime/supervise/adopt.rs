@@ -71,7 +71,7 @@ impl Supervisor {
                 }
             }
             Status::Exited if rebooted_since(container) => {
-                self.start_with_the_engine(container).await
+                self.start_with_the_engine(container).await;
             }
             Status::Paused | Status::Created | Status::Exited => {}
         }

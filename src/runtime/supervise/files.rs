@@ -153,9 +153,10 @@ impl Supervisor {
             Mode::empty(),
         )
         .map_err(|errno| missing(container, path, errno))?;
-        let owner = match request.copies_owner {
-            true => self.owner_of(container)?,
-            false => Owner::Archive,
+        let owner = if request.copies_owner {
+            self.owner_of(container)?
+        } else {
+            Owner::Archive
         };
         let options = UnpackOptions {
             owner,
@@ -193,17 +194,16 @@ impl Supervisor {
 
     /// The root as a client looks into it.
     fn root(&self, container: &Container) -> RuntimeResult<Root> {
-        let opened = match container.status().is_alive() {
-            true => live_root(container).map_err(|errno| {
+        let opened = if container.status().is_alive() {
+            live_root(container).map_err(|errno| {
                 RuntimeError::internal(
                     format!("cannot open the root of container {}", container.id()),
                     io::Error::from(errno),
                 )
-            })?,
-            false => {
-                let lower = container.with(|record| record.lower.clone());
-                open_merged(&lower, Some((&container.upper(), &container.work())))?
-            }
+            })?
+        } else {
+            let lower = container.with(|record| record.lower.clone());
+            open_merged(&lower, Some((&container.upper(), &container.work())))?
         };
         Ok(Root::from_fd(opened))
     }
@@ -277,9 +277,10 @@ impl Supervisor {
 impl View {
     /// Opens the object of the path; the last link is followed only where the path says so (`/`, `/.`).
     fn open(&self, path: &str) -> Result<OwnedFd, Errno> {
-        let flags = match means_folder(path) {
-            true => OFlags::PATH | OFlags::DIRECTORY,
-            false => OFlags::PATH | OFlags::NOFOLLOW,
+        let flags = if means_folder(path) {
+            OFlags::PATH | OFlags::DIRECTORY
+        } else {
+            OFlags::PATH | OFlags::NOFOLLOW
         };
         self.root.open_at(&self.path, flags)
     }

@@ -166,18 +166,17 @@ impl Supervisor {
             }
         };
         let mut output = session.output;
-        match tokio::time::timeout(check.timeout, read_to_end(&mut output)).await {
-            Ok(result) => Ok(result),
-            Err(_) => {
-                self.keeper().kill(&request.id, libc::SIGKILL).await?;
-                Ok((
-                    -1,
-                    format!(
-                        "Health check exceeded timeout ({})",
-                        duration_text(check.timeout)
-                    ),
-                ))
-            }
+        if let Ok(result) = tokio::time::timeout(check.timeout, read_to_end(&mut output)).await {
+            Ok(result)
+        } else {
+            self.keeper().kill(&request.id, libc::SIGKILL).await?;
+            Ok((
+                -1,
+                format!(
+                    "Health check exceeded timeout ({})",
+                    duration_text(check.timeout)
+                ),
+            ))
         }
     }
 

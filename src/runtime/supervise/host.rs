@@ -45,9 +45,10 @@ pub fn processors() -> i64 {
 /// Whether the unified cgroup hierarchy is the machine's only one.
 #[must_use]
 pub fn cgroup_version() -> &'static str {
-    match Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        true => "2",
-        false => "1",
+    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        "2"
+    } else {
+        "1"
     }
 }
 

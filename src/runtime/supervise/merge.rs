@@ -10,12 +10,12 @@ use bollard_stubs::models::{
 use super::host;
 
 /// Name of the default runtime.
-pub const RUNTIME: &str = "hoist";
+pub(super) const RUNTIME: &str = "hoist";
 
 const DEFAULT_SHM_SIZE: i64 = 64 << 20;
 
 /// Paths that a container sees empty.
-pub const MASKED_PATHS: &[&str] = &[
+pub(super) const MASKED_PATHS: &[&str] = &[
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -31,7 +31,7 @@ pub const MASKED_PATHS: &[&str] = &[
 ];
 
 /// Paths that a container cannot write.
-pub const READ_ONLY_PATHS: &[&str] = &[
+pub(super) const READ_ONLY_PATHS: &[&str] = &[
     "/proc/bus",
     "/proc/fs",
     "/proc/irq",
@@ -135,7 +135,7 @@ fn merge_health(mine: &mut Option<HealthConfig>, image: Option<&HealthConfig>) {
 }
 
 /// Fills in what the client left out of the host part.
-pub fn fill_defaults(host: &mut HostConfig) {
+pub(super) fn fill_defaults(host: &mut HostConfig) {
     let mode = host.network_mode.as_deref().unwrap_or_default();
     if matches!(mode, "" | "default") {
         host.network_mode = Some("bridge".to_owned());

@@ -260,9 +260,10 @@ impl Supervisor {
             container.with(|record| ImageUse {
                 container: record.id.clone(),
                 image: record.image.clone(),
-                state: match record.state.status.is_running() {
-                    true => UseState::Running,
-                    false => UseState::Stopped,
+                state: if record.state.status.is_running() {
+                    UseState::Running
+                } else {
+                    UseState::Stopped
                 },
             })
         });

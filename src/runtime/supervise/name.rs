@@ -17,7 +17,7 @@ const NOUNS: &[&str] = &[
 
 /// 64 random hexadecimal digits; the first twelve are never all decimal digits, so that a short id is no number.
 #[must_use]
-pub fn random_id() -> String {
+pub(super) fn random_id() -> String {
     loop {
         let mut bytes = [0_u8; 32];
         fill_random(&mut bytes);
@@ -30,7 +30,7 @@ pub fn random_id() -> String {
 
 /// A name nobody thought of.
 #[must_use]
-pub fn random_name() -> String {
+pub(super) fn random_name() -> String {
     let mut bytes = [0_u8; 3];
     fill_random(&mut bytes);
     let pick = |list: &[&str], byte: u8| list[usize::from(byte) % list.len()].to_owned();
@@ -55,7 +55,7 @@ fn fill_random(bytes: &mut [u8]) {
 ///
 /// # Errors
 /// When it does not follow the rule.
-pub fn check_name(name: &str) -> RuntimeResult<&str> {
+pub(super) fn check_name(name: &str) -> RuntimeResult<&str> {
     let bare = name.strip_prefix('/').unwrap_or(name);
     let fits = bare.len() >= 2
         && bare.as_bytes()[0].is_ascii_alphanumeric()

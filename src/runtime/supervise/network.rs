@@ -151,9 +151,10 @@ impl Supervisor {
         };
         let named = |name: &String| !matches!(name.as_str(), "bridge" | "host" | "none");
         let resolv = ResolvRequest {
-            names: match record.networks.keys().any(named) {
-                true => NameService::Engine,
-                false => NameService::Host,
+            names: if record.networks.keys().any(named) {
+                NameService::Engine
+            } else {
+                NameService::Host
             },
             dns: host.dns.clone().unwrap_or_default(),
             dns_search: host.dns_search.clone().unwrap_or_default(),
@@ -351,9 +352,12 @@ fn names_of(record: &Record) -> RuntimeResult<ContainerNames> {
 
 fn port_wishes(record: &Record) -> PortMap {
     let host = &record.host_config;
-    let full = |port: &str| match port.contains('/') {
-        true => port.to_owned(),
-        false => format!("{port}/tcp"),
+    let full = |port: &str| {
+        if port.contains('/') {
+            port.to_owned()
+        } else {
+            format!("{port}/tcp")
+        }
     };
     let mut wishes = PortMap::new();
     for (port, bindings) in host.port_bindings.iter().flatten() {

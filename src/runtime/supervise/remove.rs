@@ -129,7 +129,7 @@ impl Supervisor {
             match block_in_place(|| self.volumes().remove(&mount.name, &uses)) {
                 Ok(()) => self.publish_volume(&mount.name, "destroy", []),
                 Err(error) => {
-                    tracing::debug!(%error, volume = mount.name, "an anonymous volume stays")
+                    tracing::debug!(%error, volume = mount.name, "an anonymous volume stays");
                 }
             }
         }

@@ -7,7 +7,7 @@ use bollard_stubs::models::{RestartPolicy, RestartPolicyNameEnum};
 use super::record::Intent;
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
+const LONGEST_DELAY: Duration = Duration::from_mins(1);
 /// A run of this length makes the next delay the first one again.
 const GOOD_RUN: Duration = Duration::from_secs(10);
 

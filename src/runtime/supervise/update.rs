@@ -62,9 +62,10 @@ impl Supervisor {
             let text = error.chain().replace("can't create 'AutoRemove' container with restart policy", "Restart policy cannot be updated because AutoRemove is enabled for the container");
             RuntimeError::invalid(text)
         })?;
-        let warnings = match container.status().is_alive() {
-            true => block_in_place(|| self.apply_limits(container, wish))?,
-            false => Vec::new(),
+        let warnings = if container.status().is_alive() {
+            block_in_place(|| self.apply_limits(container, wish))?
+        } else {
+            Vec::new()
         };
         container.update(|record| record.host_config = host)?;
         if wish.restart_policy.is_some() {

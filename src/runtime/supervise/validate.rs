@@ -78,7 +78,7 @@ fn text(value: &Option<String>) -> &str {
 }
 
 /// Checks the container's own part.
-pub fn check_config(config: &ContainerConfig) -> RuntimeResult<()> {
+pub(super) fn check_config(config: &ContainerConfig) -> RuntimeResult<()> {
     let folder = text(&config.working_dir);
     if !folder.is_empty() && !folder.starts_with('/') {
         return refuse(format!(
@@ -122,7 +122,7 @@ fn check_health(health: &HealthConfig) -> RuntimeResult<()> {
 }
 
 /// Checks the host's part, defaults not yet filled in.
-pub fn check_host(host: &HostConfig) -> RuntimeResult<()> {
+pub(super) fn check_host(host: &HostConfig) -> RuntimeResult<()> {
     check_memory(host)?;
     check_processors(host)?;
     check_restart(host.restart_policy.as_ref(), host.auto_remove == Some(true))?;
@@ -134,7 +134,7 @@ pub fn check_host(host: &HostConfig) -> RuntimeResult<()> {
 }
 
 /// Checks the limits of memory.
-pub fn check_memory(host: &HostConfig) -> RuntimeResult<()> {
+pub(super) fn check_memory(host: &HostConfig) -> RuntimeResult<()> {
     let value = |value: Option<i64>| value.unwrap_or(0);
     let (memory, swap, reserved) = (
         value(host.memory),
@@ -169,7 +169,7 @@ pub fn check_memory(host: &HostConfig) -> RuntimeResult<()> {
 }
 
 /// Checks the limits of processors.
-pub fn check_processors(host: &HostConfig) -> RuntimeResult<()> {
+pub(super) fn check_processors(host: &HostConfig) -> RuntimeResult<()> {
     let value = |value: Option<i64>| value.unwrap_or(0);
     let (nano, period, quota) = (
         value(host.nano_cpus),
@@ -217,7 +217,10 @@ fn check_cpuset(set: &str, count: i64) -> RuntimeResult<()> {
 }
 
 /// Checks a restart policy.
-pub fn check_restart(policy: Option<&RestartPolicy>, auto_remove: bool) -> RuntimeResult<()> {
+pub(super) fn check_restart(
+    policy: Option<&RestartPolicy>,
+    auto_remove: bool,
+) -> RuntimeResult<()> {
     let Some(policy) = policy else { return Ok(()) };
     let most = policy.maximum_retry_count.unwrap_or(0);
     let restarts = !matches!(
@@ -369,7 +372,7 @@ fn is_container_mode(mode: &str) -> bool {
 }
 
 /// Checks what the two parts say together about shared namespaces.
-pub fn check_conflicts(config: &ContainerConfig, host: &HostConfig) -> RuntimeResult<()> {
+pub(super) fn check_conflicts(config: &ContainerConfig, host: &HostConfig) -> RuntimeResult<()> {
     let network = text(&host.network_mode);
     let shared = network.starts_with("container:");
     let has_hostname = !text(&config.hostname).is_empty();

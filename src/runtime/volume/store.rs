@@ -273,12 +273,11 @@ fn new_record(request: &VolumeCreateRequest) -> Result<VolumeRecord, VolumeError
             .collect::<BTreeMap<_, _>>()
     };
     let mut labels = sorted(&request.labels);
-    let name = match request.name.as_deref().filter(|name| !name.is_empty()) {
-        Some(name) => name.to_owned(),
-        None => {
-            labels.insert(ANONYMOUS.to_owned(), String::new());
-            random_name()?
-        }
+    let name = if let Some(name) = request.name.as_deref().filter(|name| !name.is_empty()) {
+        name.to_owned()
+    } else {
+        labels.insert(ANONYMOUS.to_owned(), String::new());
+        random_name()?
     };
     Ok(VolumeRecord {
         name,

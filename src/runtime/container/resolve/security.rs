@@ -76,7 +76,7 @@ fn apply(
         ("seccomp", profile) => security.seccomp = custom_seccomp(profile, security.capabilities)?,
         ("apparmor", "unconfined") => security.apparmor = None,
         ("apparmor", profile) if apparmor_has(profile) => {
-            security.apparmor = Some(profile.to_owned())
+            security.apparmor = Some(profile.to_owned());
         }
         ("apparmor", profile) => {
             if PathBuf::from("/sys/kernel/security/apparmor").exists() {

@@ -87,7 +87,7 @@ fn steps() -> Vec<SetupOp> {
 fn places(steps: &[SetupOp], tests: &[&dyn Fn(&SetupOp) -> bool]) -> Vec<Option<usize>> {
     tests
         .iter()
-        .map(|test| steps.iter().position(|step| test(step)))
+        .map(|test| steps.iter().position(test))
         .collect()
 }
 
