@@ -37,6 +37,7 @@ use crate::runtime::supervise::{Credentials, Supervisor};
 const QUEUE: usize = 64;
 
 /// Answers `/build…`.
+#[expect(clippy::unused_async, reason = "every resource is routed the same way")]
 pub(crate) async fn route(
     engine: &Arc<Supervisor>,
     method: &str,
@@ -44,7 +45,7 @@ pub(crate) async fn route(
     call: Call,
 ) -> RouteResult {
     match (method, rest) {
-        ("POST", []) => build(engine, call).await,
+        ("POST", []) => build(engine, call),
         ("POST", ["prune"]) => prune(engine, &call),
         ("POST", ["cancel"]) => json_with(
             StatusCode::NOT_FOUND,
@@ -68,7 +69,7 @@ fn prune(engine: &Arc<Supervisor>, call: &Call) -> RouteResult {
     json_ok(&json!({ "CachesDeleted": pruned.0, "SpaceReclaimed": pruned.1 }))
 }
 
-async fn build(engine: &Arc<Supervisor>, call: Call) -> RouteResult {
+fn build(engine: &Arc<Supervisor>, call: Call) -> RouteResult {
     let mut request = request(&call)?;
     let credentials = credentials(&call)?;
     let verbosity = if call.query.is_on("q") {
@@ -86,7 +87,7 @@ async fn build(engine: &Arc<Supervisor>, call: Call) -> RouteResult {
     spawn_blocking(move || {
         let printer = Mutex::new(Printer::new(sender, verbosity));
         let built = unpacked(&engine, body).and_then(|context| {
-            request.context = context.path().to_owned();
+            context.path().clone_into(&mut request.context);
             let tell = |event| {
                 printer
                     .lock()
@@ -322,7 +323,9 @@ impl Printer {
     /// Prints the first stage's lines; those of stages after it when it has ended.
     fn print_first(&mut self) {
         while let Some((stage, lines)) = self.waiting.pop_first() {
-            lines.iter().for_each(|line| self.say(line));
+            for line in &lines {
+                self.say(line);
+            }
             if !self.ended.contains(&stage) {
                 self.waiting.insert(stage, Vec::new());
                 return;
@@ -377,7 +380,9 @@ mod tests {
     fn printed(events: Vec<BuildEvent>) -> Vec<String> {
         let (sender, mut receiver) = mpsc::channel(100);
         let mut printer = Printer::new(sender, Verbosity::All);
-        events.into_iter().for_each(|event| printer.take(event));
+        for event in events {
+            printer.take(event);
+        }
         printer.end(None);
         drop(printer);
         let mut lines = Vec::new();

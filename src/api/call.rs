@@ -70,7 +70,6 @@ impl Query {
         match (self.find(name), default) {
             (Some(value), _) => is_true(value),
             (None, Default::On) => true,
-            (None, Default::Off) => false,
         }
     }
 
@@ -91,8 +90,6 @@ impl Query {
 pub(crate) enum Default {
     /// On.
     On,
-    /// Off.
-    Off,
 }
 
 fn is_true(value: &str) -> bool {

@@ -1,6 +1,7 @@
 //! The image store, on files of its own.
 
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 
 use hoist::runtime::archive::{Entry, EntryKind, NoRecorder, TarWriter};
 use hoist::runtime::image::{
@@ -80,7 +81,7 @@ fn what_is_saved_loads_again_with_the_same_id() -> TestResult {
             ("d/", b""),
             ("d/f", b"first"),
             ("d/f", b"second"),
-            ("z", &[0; 100_000]),
+            ("z", &vec![0; 100_000]),
         ],
     )?;
     let mut archive = Vec::new();
@@ -368,7 +369,6 @@ fn special_entries_survive_in_a_layer() -> TestResult {
     )?;
     let lower = store.lower_dirs(&store.resolve("x")?);
     let metadata = std::fs::metadata(lower[0].join("h"))?;
-    use std::os::unix::fs::MetadataExt;
     assert_eq!(
         (
             metadata.mode() & 0o7777,

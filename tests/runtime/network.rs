@@ -301,7 +301,7 @@ fn two_containers_talk_by_address_and_name() -> TestResult {
         for name in ["web.", "WEB-1.", "web.net."] {
             assert_eq!(
                 client.look_up(name, RecordType::A)?,
-                [address.clone()],
+                std::slice::from_ref(&address),
                 "{name}"
             );
         }

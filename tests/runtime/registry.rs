@@ -24,7 +24,7 @@ const PASSWORDS: &str = "user:$2b$04$PvMTFyVuHdjor76BrqO.KOCjEtW7mNJO75zs4wWcs7k
 struct Server {
     process: Child,
     address: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Server {
         Ok(Some(Self {
             process,
             address,
-            _folder: folder,
+            folder,
         }))
     }
 }
@@ -153,6 +153,7 @@ fn pull_request(
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn what_is_pushed_can_be_pulled_by_tag_and_digest() -> TestResult {
     let Some(server) = start(
         "what_is_pushed_can_be_pulled_by_tag_and_digest",
@@ -324,7 +325,7 @@ async fn a_registry_with_tls_serves_as_a_mirror() -> TestResult {
     let name = format!("{}/app:1", server.address);
     let (store, id) = store_with(root.path(), &name)?;
     let trusting = RegistrySettings {
-        certificates: vec![server._folder.path().join("ca")],
+        certificates: vec![server.folder.path().join("ca")],
         mirrors,
         ..RegistrySettings::default()
     };

@@ -378,7 +378,7 @@ fn status_text(record: &Record) -> String {
 fn human_duration(age: Duration) -> String {
     let seconds = age.as_secs();
     let minutes = seconds / 60;
-    let hours = (age.as_secs_f64() / 3600.0).round() as u64;
+    let hours = (seconds + 1800) / 3600;
     match (seconds, minutes, hours) {
         (0, ..) => "Less than a second".to_owned(),
         (1, ..) => "1 second".to_owned(),

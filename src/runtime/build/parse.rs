@@ -233,7 +233,7 @@ impl Reader<'_> {
             let line = if first { line.trim_start() } else { line };
             first = false;
             if let Some(part) = continued(line, self.escape) {
-                text.push_str(part)
+                text.push_str(part);
             } else {
                 text.push_str(line);
                 break;

@@ -77,10 +77,7 @@ impl Keeper {
         let Some(helper) = self.helpers.remove(&token) else {
             return;
         };
-        drop(rustix::process::waitid(
-            WaitId::PidFd(helper.as_fd()),
-            WaitIdOptions::EXITED,
-        ));
+        let _reaped = rustix::process::waitid(WaitId::PidFd(helper.as_fd()), WaitIdOptions::EXITED);
         self.unwatch(token, helper.as_fd());
     }
 

@@ -141,10 +141,6 @@ impl Repository {
         format!("{}/v2/{}/{rest}", self.endpoint.base, self.path)
     }
 
-    pub(super) fn host(&self) -> &str {
-        self.endpoint.base.split("://").nth(1).unwrap_or_default()
-    }
-
     /// Asks for tokens that also allow to read another repository.
     pub(super) async fn read_also(&self, path: &str) {
         let mut also = self.also_from.lock().await;
@@ -349,10 +345,9 @@ impl Repository {
                 .content(Content::Bytes(form.into()));
         }
         let separator = if realm.contains('?') { '&' } else { '?' };
-        let scopes: String = scopes
-            .iter()
-            .map(|scope| format!("&scope={}", encode(scope)))
-            .collect();
+        let scopes = scopes.iter().fold(String::new(), |query, scope| {
+            query + "&scope=" + &encode(scope)
+        });
         let call = Call::new(
             Method::GET,
             format!("{realm}{separator}service={}{scopes}", encode(service)),

@@ -8,12 +8,11 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use bollard_stubs::models::RestartPolicyNameEnum;
 use jiff::Timestamp;
 
 use super::Supervisor;
 use super::container::Container;
-use super::record::{Intent, Record, read_json};
+use super::record::{Record, read_json};
 use super::restart::{Ended, next_delay, wants_restart};
 use super::status::Status;
 use crate::runtime::error::RuntimeResult;
@@ -264,16 +263,4 @@ pub(super) fn lost_notice(container: &Container, pid: i32) -> ExitNotice {
             known: false,
             finished_at: Timestamp::now().to_string(),
         })
-}
-
-/// Whether a policy starts a container again after every end.
-#[must_use]
-pub(super) fn is_kept_up(record: &Record) -> bool {
-    let policy = record.host_config.restart_policy.as_ref();
-    let name = policy.and_then(|policy| policy.name);
-    record.intent == Intent::Run
-        && matches!(
-            name,
-            Some(RestartPolicyNameEnum::ALWAYS | RestartPolicyNameEnum::UNLESS_STOPPED)
-        )
 }

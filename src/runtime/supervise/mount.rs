@@ -39,6 +39,9 @@ impl From<MountRecord> for WishedMount {
 }
 
 /// All mounts of a container; those of `inherited` (`VolumesFrom`) give way to its own.
+///
+/// # Errors
+/// When a mount cannot be read.
 pub fn wished_mounts(
     config: &ContainerConfig,
     host: &HostConfig,

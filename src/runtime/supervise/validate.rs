@@ -73,6 +73,10 @@ fn refuse<T>(text: impl Into<String>) -> RuntimeResult<T> {
     Err(RuntimeError::invalid(text))
 }
 
+#[expect(
+    clippy::ref_option,
+    reason = "the types of the API hold their texts so"
+)]
 fn text(value: &Option<String>) -> &str {
     value.as_deref().unwrap_or_default()
 }

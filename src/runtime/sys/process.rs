@@ -59,7 +59,7 @@ pub fn fork_with(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forke
     arguments.flags = flags | into | libc::CLONE_PIDFD as u64;
     arguments.pidfd = ptr::from_mut(&mut pidfd) as u64;
     arguments.exit_signal = libc::SIGCHLD as u64;
-    arguments.cgroup = cgroup.map_or(0, |fd| fd.as_raw_fd() as u64);
+    arguments.cgroup = cgroup.map_or(0, |fd| u64::from(fd.as_raw_fd().unsigned_abs()));
     // SAFETY: `arguments` lives across the call; without CLONE_VM and a stack the child continues here on its own
     // copy of memory, and the caller has no other thread (checked above) that could have held a lock.
     let pid = check(unsafe {
@@ -308,15 +308,15 @@ pub fn send_signal_fd(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
 /// # Errors
 /// When it still runs, or the kernel is older than 6.15.
 pub fn exit_status_of(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
-    const PIDFD_INFO_EXIT: u64 = 1 << 3;
+    const PIDFD_INFO_EXIT: u32 = 1 << 3;
     const EXIT_CODE: usize = 15;
     // PIDFD_GET_INFO = _IOWR(0xFF, 11, struct pidfd_info) of 64 bytes; `mask` first, `exit_code` at offset 60.
-    const PIDFD_GET_INFO: libc::c_ulong = (3 << 30) | (64 << 16) | (0xFF << 8) | 11;
+    const PIDFD_GET_INFO: libc::c_ulong = (3 << 30) | (0x40 << 16) | (0xFF << 8) | 0x0B;
     let mut answer = [0_u32; 16];
-    answer[0] = PIDFD_INFO_EXIT as u32;
+    answer[0] = PIDFD_INFO_EXIT;
     // SAFETY: the buffer has the 64 bytes that the request's number declares, and lives across the call.
     check(unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, answer.as_mut_ptr()) }.into())?;
-    if u64::from(answer[0]) & PIDFD_INFO_EXIT == 0 {
+    if answer[0] & PIDFD_INFO_EXIT == 0 {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
     Ok(answer[EXIT_CODE].cast_signed())

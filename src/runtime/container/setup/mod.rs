@@ -12,6 +12,9 @@ use super::request::{
     Recursion, TerminalSize,
 };
 
+/// Where a container sees its control groups.
+const CGROUP_TOP: &str = "/sys/fs/cgroup";
+
 /// One step of the child.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SetupOp {
@@ -344,8 +347,7 @@ fn cgroup_mounts(request: &ContainerRequest, cgroups: &CgroupHost, steps: &mut V
         }),
         Namespace::Host => {}
     }
-    const TOP: &str = "/sys/fs/cgroup";
-    let top = || Place::Below(TOP.to_owned());
+    let top = || Place::Below(CGROUP_TOP.to_owned());
     if cgroups.version() == CgroupVersion::V2 {
         if cgroups.v2.is_some() {
             steps.push(kernel(top(), "cgroup2", &[], HARDENED | locked));
@@ -360,14 +362,14 @@ fn cgroup_mounts(request: &ContainerRequest, cgroups: &CgroupHost, steps: &mut V
             (key.to_owned(), value.to_owned())
         });
         steps.push(SetupOp::MountKernel {
-            place: Place::Below(format!("{TOP}/{}", name.trim_start_matches("name="))),
+            place: Place::Below(format!("{CGROUP_TOP}/{}", name.trim_start_matches("name="))),
             filesystem: "cgroup",
             options: options.collect(),
             attributes: HARDENED | locked,
         });
     }
     if locked != 0 {
-        steps.push(SetupOp::ReadOnlyMount(TOP.to_owned()));
+        steps.push(SetupOp::ReadOnlyMount(CGROUP_TOP.to_owned()));
     }
 }
 
