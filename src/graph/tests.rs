@@ -1,3 +1,5 @@
+//! Orders, selections and circles.
+
 use super::{Graph, GraphError, Reach};
 use crate::model::{Dependency, Project, Service};
 

@@ -66,7 +66,7 @@ fn the_quickstart_runs_from_up_to_down_and_leaves_nothing() -> TestResult {
         return Ok(());
     }
     let quickstart = Quickstart::new()?;
-    let _up = quickstart.main(&["up", "-d"])?.success();
+    let _up = quickstart.main(&["up", "-d", "--wait"])?.success();
 
     let answer = quickstart.get()?;
     assert!(
@@ -102,7 +102,10 @@ fn the_quickstart_runs_from_up_to_down_and_leaves_nothing() -> TestResult {
 
     let data = quickstart.ids("data")?;
     let _changed = quickstart
-        .hoist(&["compose.yaml", "compose.prod.yaml"], &["up", "-d"])?
+        .hoist(
+            &["compose.yaml", "compose.prod.yaml"],
+            &["up", "-d", "--wait"],
+        )?
         .success();
     assert_ne!(quickstart.ids("web")?, web, "the override changes `web`");
     assert_eq!(quickstart.ids("data")?, data, "and nothing else");

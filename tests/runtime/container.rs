@@ -162,7 +162,11 @@ async fn a_program_that_cannot_run_has_docker_s_text_and_code() -> TestResult {
             127,
         ),
         ("/bin/plain", "exec: \"/bin/plain\": permission denied", 126),
-        ("/etc", "exec: \"/etc\": is a directory", 126),
+        (
+            "/etc",
+            "exec: \"/etc\": is a directory: permission denied",
+            126,
+        ),
     ];
     for (program, text, code) in cases {
         let error = cage

@@ -159,10 +159,10 @@ fn links_on(request: &Request<'_>, _network: &str) -> Vec<String> {
         let Some(service) = request.project.services.get(name) else {
             continue;
         };
-        let scale = super::super::wanted_replicas(service);
+        let scale = crate::plan::wanted_replicas(service);
         for number in 1..=scale {
             let container =
-                super::super::container_name(request.project, service, number, request.separator);
+                crate::plan::container_name(request.project, service, number, request.separator);
             let tail = format!("{name}{}{number}", request.separator);
             links.push(format!("{container}:{alias}"));
             links.push(format!("{container}:{tail}"));

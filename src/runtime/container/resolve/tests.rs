@@ -1,3 +1,5 @@
+//! Docker's words made into requests.
+
 use bollard_stubs::models::ResourcesUlimits;
 
 use super::*;

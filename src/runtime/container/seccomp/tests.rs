@@ -1,3 +1,5 @@
+//! Filters, run by an interpreter of their code.
+
 use super::assemble::{Instruction, program};
 use super::profile::{Action, Profile};
 use super::{custom_program, default};

@@ -1,3 +1,5 @@
+//! The order of the steps, which is what safety depends on.
+
 use super::*;
 use crate::runtime::container::request::{
     Cgroup, ExtraFile, Init, Limits, Namespaces, NewPrivileges, PathProtection, Process, Rootfs,

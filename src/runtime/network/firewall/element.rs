@@ -3,8 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use super::super::record::Protocol;
-use super::super::subnet::{Family, Subnet};
+use crate::runtime::network::record::Protocol;
+use crate::runtime::network::subnet::{Family, Subnet};
 
 /// Number of a data type in nftables, which the `nft` program shows sets by.
 mod kind {

@@ -1,3 +1,5 @@
+//! Answers to queries.
+
 use std::collections::{BTreeMap, HashMap};
 
 use bollard_stubs::models::EndpointSettings;
