@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 use crate::common::env::{CommandOutput, TestEnvironment, output};
+use crate::common::skip;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -29,13 +30,12 @@ struct Project {
 
 impl Project {
     /// Answers none, and says so, where no engine is named.
-    #[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
     fn up(test: &str) -> Result<Option<Self>, Box<dyn Error>> {
         let Some(host) = std::env::var("DOCKER_HOST")
             .ok()
             .filter(|it| !it.is_empty())
         else {
-            eprintln!("{test}: skipped: needs a Docker engine in DOCKER_HOST");
+            skip(test, "a Docker engine in DOCKER_HOST");
             return Ok(None);
         };
         let env = TestEnvironment::new()?;

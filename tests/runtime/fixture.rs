@@ -1,5 +1,6 @@
 //! A keeper of the test's own with a busybox root, and short ways to run something in a container.
 
+use crate::common::skip;
 use std::error::Error;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -46,7 +47,8 @@ impl Cage {
             return Ok(None);
         }
         if !Path::new("/bin/busybox").exists() {
-            return Ok(skip(test, "needs /bin/busybox (busybox-static)"));
+            skip(test, "busybox-static");
+            return Ok(None);
         }
         let folder = tempfile::Builder::new().prefix("hoist-cage-").tempdir()?;
         make_root(&folder.path().join("lower"))?;
@@ -226,12 +228,6 @@ impl Cage {
         }
         Ok(())
     }
-}
-
-#[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
-fn skip<T>(test: &str, why: &str) -> Option<T> {
-    eprintln!("{test}: skipped: {why}");
-    None
 }
 
 /// Reads a session to its end.

@@ -11,5 +11,4 @@ mod keeper;
 mod limit;
 mod network;
 mod registry;
-mod speed;
 mod terminal;

@@ -1,12 +1,6 @@
 //! Networks of the built-in engine on the real kernel: needs root. Each test has an engine of its own (run directory,
 //! instance, networks), so tests can run side by side and beside a real engine.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a skipped test says what it needs, a measurement what it found"
-)]
-
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs::{self, File};
@@ -33,6 +27,8 @@ use netlink_packet_route::link::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use crate::common::skip;
+
 type TestResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// The address of the "host" that each test runs on.
@@ -42,11 +38,11 @@ const HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// sees nor touches the rules and links of the machine.
 fn on_own_host(test: impl FnOnce() -> TestResult + Send) -> TestResult {
     if !rustix::process::geteuid().is_root() {
-        println!("skipped: needs root");
+        skip("networks", "root");
         return Ok(());
     }
     if let Err(error) = netns::inside_new(|| ()) {
-        println!("skipped: needs network namespaces ({error})");
+        skip("networks", &format!("network namespaces ({error})"));
         return Ok(());
     }
     netns::inside_new(|| make_host().and_then(|()| test()))?
@@ -113,7 +109,8 @@ struct Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         if let Err(error) = self.service.shut_down() {
-            eprintln!("cleanup: {error}: {:?}", error.source());
+            let source = error.source();
+            drop(writeln!(std::io::stderr(), "cleanup: {error}: {source:?}"));
         }
     }
 }
@@ -739,7 +736,7 @@ fn macvlan_members_share_a_parent_that_is_kept() -> TestResult {
             let a = match bench.join(&format!("{driver}-a"), driver) {
                 Ok(a) => a,
                 Err(error) => {
-                    println!("skipped: needs {driver} in the kernel ({error})");
+                    skip("networks", &format!("{driver} in the kernel ({error})"));
                     continue;
                 }
             };

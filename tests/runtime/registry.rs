@@ -13,7 +13,7 @@ use hoist::runtime::registry::{
     Credential, News, PullRequest, PushRequest, Registries, RegistrySettings,
 };
 
-use crate::common::has_root;
+use crate::common::{has_root, skip};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -112,14 +112,13 @@ fn certificate(folder: &Path) -> TestResult {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
 fn start(test: &str, access: Access) -> Result<Option<Server>, Box<dyn std::error::Error>> {
     if !has_root(test) {
         return Ok(None);
     }
     let server = Server::start(access)?;
     if server.is_none() {
-        eprintln!("{test}: skipped: needs docker-registry");
+        skip(test, "docker-registry");
     }
     Ok(server)
 }

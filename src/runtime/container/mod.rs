@@ -4,7 +4,7 @@
 //! ContainerConfig + HostConfig + image --resolve()--> ContainerRequest --(keeper)--> setup list --> child --> exec
 //! ```
 //!
-//! [`resolve`] is called by the engine (it knows images, volumes and networks); everything after the request happens
+//! [`resolve()`] is called by the engine (it knows images, volumes and networks); everything after the request happens
 //! in the keeper, which has no choices left to make.
 
 pub mod capability;

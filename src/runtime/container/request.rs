@@ -1,6 +1,6 @@
 //! What to run, with no choice left: the value that travels from the engine to the keeper.
 //!
-//! Made by [`super::resolve`], read by the set-up list and by the child. Everything in it is plain data, so that it
+//! Made by [`super::resolve()`], read by the set-up list and by the child. Everything in it is plain data, so that it
 //! can be printed, compared and sent as JSON.
 
 use std::path::PathBuf;
