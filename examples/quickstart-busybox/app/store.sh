@@ -6,9 +6,9 @@ if [ "${1:-}" = request ]; then
     number=$(cat "$dir/$name" 2>/dev/null || echo 0)
     case $verb in
     GET) echo "$number" ;;
-    SET | ADD)
+    INIT | ADD)
         [ "$token" = "$(cat /run/secrets/store_token)" ] || { echo 'error: wrong token'; exit; }
-        [ "$verb" = SET ] && number=$value || number=$((number + value))
+        if [ "$verb" = ADD ]; then number=$((number + value)); elif [ ! -e "$dir/$name" ]; then number=$value; fi
         echo "$number" > "$dir/$name"
         echo "$number"
         ;;

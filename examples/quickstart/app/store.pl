@@ -1,5 +1,6 @@
 #!/usr/bin/env perl
-# The store: one line a request, `TOKEN GET NAME`, `TOKEN SET NAME NUMBER` or `TOKEN ADD NAME NUMBER`.
+# The store: one line a request, `TOKEN GET NAME`, `TOKEN INIT NAME NUMBER` (keeps a number that is there) or
+# `TOKEN ADD NAME NUMBER`.
 use strict;
 use warnings;
 use IO::Socket::INET;
@@ -26,7 +27,7 @@ while (my $client = $server->accept) {
     if (!defined $verb) { print $client "error: no command\n" }
     elsif ($verb eq 'GET') { print $client ($numbers{$name // ''} // 0), "\n" }
     elsif (($given // '') ne $token) { print $client "error: wrong token\n" }
-    elsif ($verb eq 'SET') { $numbers{$name} = $value; save(); print $client "$value\n" }
+    elsif ($verb eq 'INIT') { $numbers{$name} //= $value; save(); print $client "$numbers{$name}\n" }
     elsif ($verb eq 'ADD') { $numbers{$name} += $value; save(); print $client "$numbers{$name}\n" }
     else { print $client "error: unknown command $verb\n" }
     close $client;

@@ -16,5 +16,5 @@ while (my $client = $server->accept) {
     my $body = "$ENV{GREETING}\ncount: $count\nserved by: " . hostname() . "\n";
     print $client "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: ", length $body, "\r\nConnection: close\r\n\r\n$body";
     close $client;
-    print 'web: ', $request =~ s/\s+$//r, "\n";
+    print 'web: ', $request =~ s/\s+$//r, "\n" if $request ne ''; # the health check sends none
 }
