@@ -107,6 +107,8 @@ impl Context {
         // What exists may still have to be removed when the files ask for one name twice.
         let mut request = self.load_request();
         request.skip.push(Phase::ContainerNames);
+        // An `env_file` that is gone must not keep anybody from looking (behaviours.md B043).
+        request.skip.push(Phase::EnvironmentResolution);
         match (
             self.load(ui, request).await,
             self.variable("COMPOSE_PROJECT_NAME"),
@@ -128,7 +130,11 @@ impl Context {
         let given = self.global().project_name.as_deref();
         match given.or_else(|| self.variable("COMPOSE_PROJECT_NAME")) {
             Some(name) => Ok(name.to_lowercase()),
-            None => Ok(self.load(ui, self.load_request()).await?.name),
+            None => {
+                let mut request = self.load_request();
+                request.skip.push(Phase::EnvironmentResolution);
+                Ok(self.load(ui, request).await?.name)
+            }
         }
     }
 
