@@ -68,6 +68,9 @@ impl Log {
             let (line, after) = rest.split_at(position + 1);
             self.add_part(stream, line, &time);
             rest = after;
+            if self.is_full(self.batch.len() as u64) {
+                self.write_batch()?;
+            }
         }
         self.add_part(stream, rest, &time);
         self.write_batch()
@@ -122,11 +125,7 @@ impl Log {
         if self.batch.is_empty() {
             return Ok(());
         }
-        if self
-            .target
-            .max_size
-            .is_some_and(|limit| self.size > 0 && self.size + self.batch.len() as u64 > limit)
-        {
+        if self.size > 0 && self.is_full(0) {
             self.rotate()?;
         }
         let result = self.file.write_all(&self.batch);
@@ -137,6 +136,13 @@ impl Log {
         }
         self.batch.clear();
         result
+    }
+
+    /// Whether the file, with so many bytes more, has reached its limit: as with Docker, the record that reaches it
+    /// still belongs to the file.
+    fn is_full(&self, more: u64) -> bool {
+        let limit = self.target.max_size;
+        limit.is_some_and(|limit| self.size + more >= limit)
     }
 
     fn rotate(&mut self) -> io::Result<()> {
@@ -290,6 +296,18 @@ mod tests {
             found.iter().map(|(_, line)| line.len()).collect::<Vec<_>>(),
             [16_384, 16_384, 7_233]
         );
+        Ok(())
+    }
+
+    #[test]
+    fn much_output_at_once_is_rotated_too() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let target = target(folder.path(), Some(200), 2, Compression::Plain);
+        let mut log = Log::open(&target)?;
+        log.add(Stream::Stdout, "line\n".repeat(50).as_bytes())?;
+        log.add(Stream::Stdout, b"last\n")?;
+        let kept = lines(&numbered(&target.path, 1, ""))?.len() + lines(&target.path)?.len();
+        assert!((1..=8).contains(&kept), "{kept} lines are kept");
         Ok(())
     }
 
