@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// How long an engine with nothing to do waits for the next client.
-pub const IDLE_GRACE: Duration = Duration::from_mins(1);
+pub const IDLE_GRACE: Duration = Duration::from_secs(10);
 
 /// Whether the engine shall go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
