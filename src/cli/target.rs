@@ -128,14 +128,12 @@ impl Context {
     /// For commands that need the name only.
     pub(crate) async fn project_name(&self, ui: &Ui) -> Result<String, CommandError> {
         let given = self.global().project_name.as_deref();
-        match given.or_else(|| self.variable("COMPOSE_PROJECT_NAME")) {
-            Some(name) => Ok(name.to_lowercase()),
-            None => {
-                let mut request = self.load_request();
-                request.skip.push(Phase::EnvironmentResolution);
-                Ok(self.load(ui, request).await?.name)
-            }
+        if let Some(name) = given.or_else(|| self.variable("COMPOSE_PROJECT_NAME")) {
+            return Ok(name.to_lowercase());
         }
+        let mut request = self.load_request();
+        request.skip.push(Phase::EnvironmentResolution);
+        Ok(self.load(ui, request).await?.name)
     }
 
     /// Whether names are joined by `_` as in old versions.
