@@ -52,6 +52,17 @@ pub const DEFAULT: u64 = 0xa804_25fb;
 /// All that exist.
 pub const ALL: u64 = (1 << NAMES.len()) - 1;
 
+/// All that this process may pass on; an engine that itself runs confined cannot give what it has not got.
+#[must_use]
+pub fn available() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bounding = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapBnd:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    bounding.map_or(ALL, |mask| mask & ALL)
+}
+
 /// The bit of a name, with or without `CAP_`, in any case.
 #[must_use]
 pub fn bit(name: &str) -> Option<u64> {
@@ -78,7 +89,7 @@ pub fn mask(add: &[String], drop: &[String]) -> Result<u64, String> {
     let (added, dropped) = (bits(add)?, bits(drop)?);
     let base = match (add.iter().any(is_all), drop.iter().any(is_all)) {
         // Named ones are dropped from all.
-        (true, _) => return Ok(ALL & !dropped),
+        (true, _) => return Ok(available() & !dropped),
         (false, true) => 0,
         (false, false) => DEFAULT & !dropped,
     };
@@ -104,7 +115,7 @@ mod tests {
         assert_eq!(mask(&names(&["net_admin"]), &names(&["ALL"])), Ok(1 << 12));
         assert_eq!(
             mask(&names(&["ALL"]), &names(&["CAP_SYS_ADMIN"])),
-            Ok(ALL & !(1 << 21))
+            Ok(available() & !(1 << 21))
         );
         assert_eq!(mask(&names(&["nonsense"]), &[]), Err("nonsense".into()));
     }

@@ -156,7 +156,7 @@ pub(super) fn further(exec: &ExecConfig, container: &Process) -> Result<Process,
         cwd: cwd.map_or_else(|| container.cwd.clone(), |path| absolute(&path)),
         user: user.unwrap_or_else(|| container.user.clone()),
         capabilities: if privileged {
-            capability::ALL
+            capability::available()
         } else {
             container.capabilities
         },

@@ -38,7 +38,11 @@ pub(super) fn options(
             value,
         }
     })?;
-    let capabilities = if privileged { capability::ALL } else { mask };
+    let capabilities = if privileged {
+        capability::available()
+    } else {
+        mask
+    };
     let mut security = Security {
         capabilities,
         privileges: NewPrivileges::Allowed,
