@@ -212,11 +212,10 @@ fn wanted_sources(request: &ContainerRequest) -> Vec<Mount> {
     let mut wanted = Vec::new();
     if request.namespaces.ipc == Namespace::Host {
         wanted.push(bind(Path::new("/dev/shm"), "/dev/shm", Access::ReadWrite));
-        wanted.push(bind(
-            Path::new("/dev/mqueue"),
-            "/dev/mqueue",
-            Access::ReadWrite,
-        ));
+        let queues = Path::new("/dev/mqueue");
+        if queues.exists() {
+            wanted.push(bind(queues, "/dev/mqueue", Access::ReadWrite));
+        }
     }
     wanted.extend(
         request
@@ -408,6 +407,8 @@ fn devices(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
     steps.extend(
         links
             .into_iter()
+            // A kernel that shows no memory of its own gets no dangling link.
+            .filter(|(_, target)| *target != "/proc/kcore" || Path::new(target).exists())
             .map(|(name, target)| SetupOp::LinkDevice { name, target }),
     );
     let usual: Vec<Device> = usual_devices().collect();
