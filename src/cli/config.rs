@@ -10,11 +10,13 @@ use std::{collections::BTreeSet, fmt::Write as _, io::Read};
 use clap::Args;
 use hoist::load::{self, Dependencies, EnvFiles, LoadRequest, Loaded, LoadedTree, Phase};
 use hoist::model::{self, Project, Service};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
+use crate::ui::Ui;
 use crate::ui::table::{MinimumWidth, Table};
-use crate::ui::{Ui, yaml};
+use crate::ui::yaml::{self, Dollars};
 
 /// Arguments of `config`.
 #[derive(Debug, Args)]
@@ -194,7 +196,7 @@ fn project_text(
         let value = sorted(load::to_json(&tree.tree));
         return Ok(match format {
             "json" => model::to_json(&value),
-            _ => yaml::document(&value, &|_| None),
+            _ => yaml_text(&value, None, Dollars::Kept)?,
         });
     }
     let request = LoadRequest {
@@ -203,14 +205,23 @@ fn project_text(
     };
     let loaded = load_files(ui, request)?;
     let text = if format == "json" {
-        model::to_json(&json_value(&loaded.project)?)
+        model::to_json(&json_value(&loaded.project)?).replace('$', "$$")
     } else {
         let place = |path: &[String]| loaded.origins.line_of(path, context.current_dir());
-        let none = |_: &[String]| None;
-        let comments: yaml::Comments<'_> = if args.annotate { &place } else { &none };
-        yaml::document(&yaml_value(&loaded.project)?, comments)
+        let comments: Option<yaml::Comments<'_>> = args.annotate.then_some(&place);
+        model::as_yaml(|| yaml_text(&loaded.project, comments, Dollars::Doubled))?
     };
-    Ok(text.replace('$', "$$"))
+    // The process ends after this: to free every value of a large project one by one is lost time.
+    std::mem::forget(loaded);
+    Ok(text)
+}
+
+fn yaml_text(
+    value: &impl serde::Serialize,
+    comments: Option<yaml::Comments<'_>>,
+    dollars: Dollars,
+) -> Result<String, CommandError> {
+    yaml::document(value, comments, dollars).map_err(CommandError::system)
 }
 
 fn explanation_text(
@@ -238,10 +249,6 @@ fn json_value(project: &Project) -> Result<Value, CommandError> {
         }
         other => other,
     })
-}
-
-fn yaml_value(project: &Project) -> Result<Value, CommandError> {
-    model::as_yaml(|| serde_json::to_value(project)).map_err(CommandError::system)
 }
 
 fn sort(map: Map<String, Value>) -> Map<String, Value> {
@@ -398,8 +405,8 @@ fn variables_text(
         })
         .collect();
     match args.format.as_deref() {
-        Some("json") => Ok(format!("{}\n", Value::Object(rows))),
-        Some("yaml") => Ok(yaml::document(&lower_keys(rows), &|_| None)),
+        Some("json") => variables_json(&rows),
+        Some("yaml") => yaml_text(&lower_keys(rows), None, Dollars::Kept),
         _ => {
             let mut table = Table::new(
                 MinimumWidth::Ten,
@@ -417,6 +424,17 @@ fn variables_text(
             Ok(table.to_string())
         }
     }
+}
+
+/// docker compose indents this JSON by four spaces.
+fn variables_json(rows: &Map<String, Value>) -> Result<String, CommandError> {
+    let mut text = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
+    rows.serialize(&mut serializer)
+        .map_err(CommandError::system)?;
+    text.push(b'\n');
+    String::from_utf8(text).map_err(CommandError::system)
 }
 
 /// docker compose writes the fields of variables in lower case in YAML.

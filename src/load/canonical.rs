@@ -137,7 +137,7 @@ impl Walk<'_> {
             Rule::FileMount => file_mount(node),
             Rule::Text => {
                 if let Some(text) = node.scalar_text().filter(|_| !node.is_null()) {
-                    node.value = Value::Text(text);
+                    node.value = Value::Text(text.into());
                 }
                 Ok(())
             }
@@ -241,7 +241,7 @@ impl Walk<'_> {
                     continue;
                 }
                 Value::Int(number) => number.to_string(),
-                Value::Text(text) => text.clone(),
+                Value::Text(text) => text.to_string(),
                 _ => return Err(format!("a port cannot be a {}", element.kind())),
             };
             match short::ports(&text) {
@@ -337,12 +337,12 @@ fn depends_on(node: &mut Node) -> Result<(), String> {
                 let Value::Map(fields) = &mut dependency.value else {
                     return Err(format!("`{name}` must be a mapping, this is a {kind}"));
                 };
-                fields
-                    .entry("condition".to_owned())
-                    .or_insert_with(|| Node::text("service_started", span));
-                fields
-                    .entry("required".to_owned())
-                    .or_insert_with(|| Node::new(Value::Bool(true), span));
+                fields.get_or_insert_with("condition".to_owned(), || {
+                    Node::text("service_started", span)
+                });
+                fields.get_or_insert_with("required".to_owned(), || {
+                    Node::new(Value::Bool(true), span)
+                });
             }
             Ok(())
         }
@@ -373,8 +373,7 @@ fn env_file(node: &mut Node) -> Result<(), String> {
         wrap(element, "path")?;
         let span = element.span;
         if let Value::Map(map) = &mut element.value {
-            map.entry("required".to_owned())
-                .or_insert_with(|| Node::new(Value::Bool(true), span));
+            map.get_or_insert_with("required".to_owned(), || Node::new(Value::Bool(true), span));
         }
     }
     Ok(())
@@ -426,7 +425,7 @@ fn ssh(node: &mut Node) -> Result<(), String> {
     for element in list {
         let text = element.as_text().ok_or("every element must be a string")?;
         let (id, path) = match text.split_once('=') {
-            Some((id, path)) => (id, Value::Text(path.to_owned())),
+            Some((id, path)) => (id, Value::Text(path.into())),
             None if text == "default" => (text, Value::Null),
             None => return Err(format!("`{text}` must be `default` or `ID=PATH`")),
         };

@@ -69,8 +69,7 @@ fn visit(node: &mut Node, state: usize) {
 
 fn set(default: Default, map: &mut Map, span: Span) {
     let text = |map: &mut Map, key: &str, value: &str| {
-        map.entry(key.to_owned())
-            .or_insert_with(|| Node::text(value, span));
+        map.get_or_insert_with(key.to_owned(), || Node::text(value, span));
     };
     match default {
         Default::Context => text(map, "context", "."),
@@ -80,8 +79,7 @@ fn set(default: Default, map: &mut Map, span: Span) {
                 .and_then(Node::scalar_text)
                 .unwrap_or_default();
             let target = format!("/run/secrets/{source}");
-            map.entry("target".to_owned())
-                .or_insert_with(|| Node::text(target, span));
+            map.get_or_insert_with("target".to_owned(), || Node::text(target, span));
         }
         Default::Port => {
             text(map, "protocol", "tcp");
@@ -93,8 +91,9 @@ fn set(default: Default, map: &mut Map, span: Span) {
             }
         }
         Default::CreateHostPath => {
-            map.entry("create_host_path".to_owned())
-                .or_insert_with(|| Node::new(Value::Bool(true), span));
+            map.get_or_insert_with("create_host_path".to_owned(), || {
+                Node::new(Value::Bool(true), span)
+            });
         }
     }
 }
@@ -131,7 +130,7 @@ fn fill(element: &mut Node, environment: &EnvMap) {
     if let Value::Text(text) = &mut element.value
         && let Some(value) = environment.get(text.as_str())
     {
-        *text = format!("{text}={value}");
+        *text = format!("{text}={value}").into();
     }
 }
 
@@ -176,14 +175,14 @@ fn networks(tree: &mut Map) {
         }
     }
     if used.is_some() {
-        let node = tree
-            .entry("networks".to_owned())
-            .or_insert_with(|| Node::new(Value::Map(Map::new()), Span::NOWHERE));
+        let node = tree.get_or_insert_with("networks".to_owned(), || {
+            Node::new(Value::Map(Map::new()), Span::NOWHERE)
+        });
         if node.is_null() {
             node.value = Value::Map(Map::new());
         }
         if let Some(map) = node.as_map_mut() {
-            map.entry("default".to_owned()).or_insert_with(nothing);
+            map.get_or_insert_with("default".to_owned(), nothing);
         }
     }
 }
@@ -196,7 +195,7 @@ fn normalize_service(service: &mut Map, environment: &EnvMap) {
     if let Some(policy) = service.get_mut("pull_policy")
         && policy.as_text() == Some("if_not_present")
     {
-        policy.value = Value::Text("missing".to_owned());
+        policy.value = Value::Text("missing".into());
     }
     if let Some(build) = service.get_mut("build").and_then(Node::as_map_mut) {
         normalize_build(build, environment);
@@ -206,15 +205,15 @@ fn normalize_service(service: &mut Map, environment: &EnvMap) {
     }
     let implied = implied_dependencies(service);
     if !implied.is_empty() {
-        let node = service
-            .entry("depends_on".to_owned())
-            .or_insert_with(|| Node::new(Value::Map(Map::new()), Span::NOWHERE));
+        let node = service.get_or_insert_with("depends_on".to_owned(), || {
+            Node::new(Value::Map(Map::new()), Span::NOWHERE)
+        });
         if node.is_null() {
             node.value = Value::Map(Map::new());
         }
         if let Some(map) = node.as_map_mut() {
             for (name, dependency) in implied {
-                map.entry(name).or_insert(dependency);
+                map.get_or_insert_with(name, || dependency);
             }
         }
     }
@@ -226,8 +225,7 @@ fn normalize_service(service: &mut Map, environment: &EnvMap) {
     let hooks = service.get_mut("pre_start").map(|node| &mut node.value);
     if let (Some(image), Some(Value::List(hooks))) = (image, hooks) {
         for hook in hooks.iter_mut().filter_map(Node::as_map_mut) {
-            hook.entry("image".to_owned())
-                .or_insert_with(|| image.clone());
+            hook.get_or_insert_with("image".to_owned(), || image.clone());
         }
     }
 }
@@ -274,9 +272,9 @@ fn resolve(node: &mut Node, environment: &EnvMap, unset: Unset) {
             if !value.is_null() {
                 return true;
             }
-            let found = environment.get(key);
+            let found = environment.get(key.as_str());
             if let Some(found) = found {
-                value.value = Value::Text(found.clone());
+                value.value = Value::Text(found.into());
             }
             found.is_some() || unset == Unset::Kept
         }),
@@ -332,7 +330,7 @@ fn clean_targets(service: &mut Map) {
     };
     for volume in volumes.iter_mut().filter_map(Node::as_map_mut) {
         if let Some(Value::Text(target)) = volume.get_mut("target").map(|node| &mut node.value) {
-            *target = canonical::clean_target(target);
+            *target = canonical::clean_target(target).into();
         }
     }
 }
@@ -356,7 +354,7 @@ fn names(tree: &mut Map, section: &str, project: &str) {
             matches!(text.as_str(), "true" | "1" | "t" | "T" | "TRUE" | "True")
         });
         let name = if external {
-            key.clone()
+            key.to_string()
         } else {
             format!("{project}_{key}")
         };

@@ -8,6 +8,7 @@ use std::{borrow::Cow, collections::HashMap};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as EventSpan, StrInput, Tag};
 
 use super::{
+    map::Key,
     node::{Instruction, Map, Node, Span, Value},
     report::Failure,
     scalar,
@@ -141,6 +142,7 @@ impl<'input> Reader<'input> {
             if matches!(step.0, Event::SequenceEnd | Event::StreamEnd) {
                 let end = self.span(step.1).end.max(place.end);
                 let span = Span { end, ..place };
+                list.shrink_to_fit();
                 return Ok((Node::new(Value::List(list), span), count));
             }
             let (node, nodes) = self.node(step, depth + 1)?;
@@ -158,6 +160,7 @@ impl<'input> Reader<'input> {
             if matches!(step.0, Event::MappingEnd | Event::StreamEnd) {
                 let end = self.span(step.1).end.max(place.end);
                 apply_merge_keys(&mut map, merged)?;
+                map.shrink();
                 let span = Span { end, ..place };
                 return Ok((Node::new(Value::Map(map), span), count));
             }
@@ -179,7 +182,7 @@ impl<'input> Reader<'input> {
         }
     }
 
-    fn key(&mut self, step: Step<'input>, depth: usize) -> Result<(String, Span), Failure> {
+    fn key(&mut self, step: Step<'input>, depth: usize) -> Result<(Key, Span), Failure> {
         let (node, _) = self.node(step, depth + 1)?;
         let place = if node.key == node.span {
             node.span
@@ -211,10 +214,10 @@ fn scalar_value(
 ) -> Result<Value, String> {
     let core = tag.filter(|tag| tag.is_yaml_core_schema());
     match (core.map(|tag| tag.suffix.as_str()), tag) {
-        (Some("str" | "binary"), _) | (None, Some(_)) => Ok(Value::Text(text.into_owned())),
+        (Some("str" | "binary"), _) | (None, Some(_)) => Ok(Value::Text(text.into())),
         (Some(wanted @ ("int" | "bool" | "null" | "float")), _) => typed(&text, wanted),
         _ if style == ScalarStyle::Plain => Ok(scalar::resolve(&text)),
-        _ => Ok(Value::Text(text.into_owned())),
+        _ => Ok(Value::Text(text.into())),
     }
 }
 

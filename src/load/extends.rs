@@ -8,6 +8,7 @@ use std::{
 use super::{
     include,
     layer::{self, Loader, Prepared, Scope},
+    map::Key,
     merge,
     node::{Map, Node, Span, Value},
     report::{Failure, Failures},
@@ -53,7 +54,7 @@ pub(super) fn apply(
     let extending: Vec<String> = services
         .iter()
         .filter(|(_, service)| service.find("extends").is_some())
-        .map(|(name, _)| name.clone())
+        .map(|(name, _)| name.to_string())
         .collect();
     if let Some((name, other)) = services
         .iter()
@@ -247,7 +248,7 @@ fn reference(name: &str, service: &Node) -> Result<Option<Reference>, Failure> {
     let text = |key: &str| extends.find(key).and_then(Node::as_text).map(str::to_owned);
     match &extends.value {
         Value::Text(service) => Ok(Some(Reference {
-            service: service.clone(),
+            service: service.to_string(),
             file: None,
             span: extends.span,
         })),
@@ -280,7 +281,7 @@ fn missing(name: &str, file: &str, reference: &Reference, services: &Map) -> Fai
     .at(reference.span, "")
     .hint_if(super::schema::nearest(
         service,
-        services.keys().map(String::as_str),
+        services.keys().map(Key::as_str),
     ))
 }
 
@@ -298,7 +299,7 @@ fn needed(services: &Map, name: &str) -> Map {
         let extends = service.find("extends");
         let same_file = extends.filter(|extends| extends.find("file").is_none());
         next = same_file.and_then(|extends| match &extends.value {
-            Value::Text(text) => Some(text.clone()),
+            Value::Text(text) => Some(text.to_string()),
             _ => extends
                 .find("service")
                 .and_then(Node::as_text)

@@ -63,7 +63,7 @@ fn entries(list: &Node) -> Result<Vec<Entry>, Failure> {
             .iter()
             .map(|node| match &node.value {
                 Value::Text(path) => Ok(Entry {
-                    paths: vec![path.clone()],
+                    paths: vec![path.to_string()],
                     env_files: Vec::new(),
                     project_directory: String::new(),
                     span: node.span,
@@ -91,7 +91,7 @@ fn texts(node: Option<&Node>) -> Result<Vec<String>, Failure> {
     };
     match node.map(|node| (node, &node.value)) {
         None | Some((_, Value::Null)) => Ok(Vec::new()),
-        Some((_, Value::Text(text))) => Ok(vec![text.clone()]),
+        Some((_, Value::Text(text))) => Ok(vec![text.to_string()]),
         Some((_, Value::List(list))) => list
             .iter()
             .map(|node| node.as_text().map(str::to_owned).ok_or_else(|| wrong(node)))

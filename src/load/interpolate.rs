@@ -139,7 +139,7 @@ impl Walk<'_> {
             Value::Text(text) => {
                 if text.contains('$') {
                     match self.substitute(text, span, path) {
-                        Some(substituted) => *text = substituted,
+                        Some(substituted) => *text = substituted.into(),
                         None => return,
                     }
                 }

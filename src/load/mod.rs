@@ -38,10 +38,13 @@ mod files;
 mod include;
 mod interpolate;
 mod layer;
+mod map;
 mod merge;
 mod node;
 mod origin;
 mod path;
+#[cfg(fuzzing)]
+pub mod probe;
 mod profile;
 mod report;
 mod request;
@@ -63,7 +66,8 @@ use report::{Failure, Failures};
 use source::Discovered;
 
 pub use error::{Diagnostic, Label, LoadError, Severity, Source};
-pub use node::{Instruction, Map as Tree, Node, Span, Value};
+pub use map::Key;
+pub use node::{Instruction, Map as Tree, Node, Span, Text, Value};
 pub use origin::{Origins, Step};
 pub use request::{Dependencies, EnvFiles, LoadRequest, Loaded, LoadedTree, Phase, Resources};
 pub use schema::json_schema;
@@ -138,7 +142,7 @@ pub fn load_tree(request: &LoadRequest) -> Result<LoadedTree, LoadError> {
 pub fn to_json(tree: &Tree) -> serde_json::Value {
     let pairs = tree
         .iter()
-        .map(|(key, node)| (key.clone(), bind::json(node)));
+        .map(|(key, node)| (key.to_string(), bind::json(node)));
     serde_json::Value::Object(pairs.collect())
 }
 

@@ -1,9 +1,11 @@
 //! The tree that every phase works on: YAML values that know where they came from.
 
-use indexmap::IndexMap;
+use compact_str::CompactString;
 
-/// A mapping, in the order of the file.
-pub type Map = IndexMap<String, Node>;
+pub use super::map::Map;
+
+/// A text of the tree; short ones take no memory of their own.
+pub type Text = CompactString;
 
 /// Bytes of one of the sources of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,7 +49,7 @@ pub enum Value {
     /// Any other number.
     Float(f64),
     /// Text.
-    Text(String),
+    Text(Text),
     /// A sequence.
     List(Vec<Node>),
     /// A mapping with text keys.
@@ -66,7 +68,7 @@ pub struct Node {
     /// A merge instruction, until the `reset` phase takes it.
     pub instruction: Option<Instruction>,
     /// The places of what it replaced, the first one first; boxed, because hardly any node has some.
-    earlier: Option<Box<[Span]>>,
+    earlier: Option<Box<Vec<Span>>>,
 }
 
 impl Node {
@@ -88,19 +90,19 @@ impl Node {
         let mut earlier = other.earlier().to_vec();
         earlier.push(other.span);
         earlier.extend_from_slice(self.earlier());
-        self.earlier = Some(earlier.into_boxed_slice());
+        self.earlier = Some(Box::new(earlier));
         self
     }
 
     /// Returns the places of what it replaced, the first one first.
     #[must_use]
     pub fn earlier(&self) -> &[Span] {
-        self.earlier.as_deref().unwrap_or_default()
+        self.earlier.as_deref().map_or(&[], Vec::as_slice)
     }
 
     /// Makes a text node at a place.
     #[must_use]
-    pub fn text(text: impl Into<String>, span: Span) -> Self {
+    pub fn text(text: impl Into<Text>, span: Span) -> Self {
         Self::new(Value::Text(text.into()), span)
     }
 
@@ -179,7 +181,7 @@ impl Node {
             Value::Bool(flag) => Some(flag.to_string()),
             Value::Int(number) => Some(number.to_string()),
             Value::Float(number) => Some(float_text(*number)),
-            Value::Text(text) => Some(text.clone()),
+            Value::Text(text) => Some(text.to_string()),
             Value::List(_) | Value::Map(_) => None,
         }
     }

@@ -38,7 +38,7 @@ impl Resets {
             if leaf && child.instruction.is_none() {
                 continue;
             }
-            path.push(key.clone());
+            path.push(key.to_string());
             if let Some(instruction) = child.instruction {
                 cleared |= instruction == Instruction::Reset;
                 if reach == Reach::Mappings {

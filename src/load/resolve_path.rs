@@ -105,16 +105,16 @@ impl Walk<'_> {
             (Value::Text(text), Rule::Context) if is_remote_context(text) => {}
             (Value::Text(text), Rule::Extends) if source::is_remote(text) => {}
             (Value::Text(text), Rule::Path | Rule::Context | Rule::Extends) => {
-                *text = self.host(text);
+                *text = self.host(text).into();
             }
-            (Value::Text(text), Rule::Foreign) => *text = self.foreign(text),
-            (Value::Text(text), Rule::Linked) => *text = follow_link(&self.host(text)),
+            (Value::Text(text), Rule::Foreign) => *text = self.foreign(text).into(),
+            (Value::Text(text), Rule::Linked) => *text = follow_link(&self.host(text)).into(),
             (Value::Map(mount), Rule::Mount) => {
                 if mount.get("type").and_then(Node::as_text) != Some("bind") {
                     return;
                 }
                 match mount.get_mut("source").map(|source| &mut source.value) {
-                    Some(Value::Text(text)) => *text = self.foreign(text),
+                    Some(Value::Text(text)) => *text = self.foreign(text).into(),
                     _ => self.failures.0.push(
                         Failure::new(format!("`{path}` is a bind mount without a `source`"))
                             .at(span, ""),
@@ -137,7 +137,7 @@ impl Walk<'_> {
             return;
         }
         if let Some(Value::Text(device)) = options.get_mut("device").map(|node| &mut node.value) {
-            *device = self.foreign(device);
+            *device = self.foreign(device).into();
         }
     }
 

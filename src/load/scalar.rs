@@ -9,7 +9,7 @@ pub(super) fn resolve(text: &str) -> Value {
         None => Value::Null,
         Some(b'~' | b'n' | b'N' | b't' | b'T' | b'f' | b'F') => word(text),
         Some(b'0'..=b'9' | b'+' | b'-' | b'.') => number(text),
-        Some(_) => Value::Text(text.to_owned()),
+        Some(_) => Value::Text(text.into()),
     }
 }
 
@@ -18,7 +18,7 @@ fn word(text: &str) -> Value {
         "~" | "null" | "Null" | "NULL" => Value::Null,
         "true" | "True" | "TRUE" => Value::Bool(true),
         "false" | "False" | "FALSE" => Value::Bool(false),
-        _ => Value::Text(text.to_owned()),
+        _ => Value::Text(text.into()),
     }
 }
 
@@ -37,7 +37,7 @@ fn number(text: &str) -> Value {
     }
     match plain.parse::<f64>() {
         Ok(float) if is_float(&plain) => Value::Float(float),
-        _ => Value::Text(text.to_owned()),
+        _ => Value::Text(text.into()),
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn resolves_as_docker_compose_does() {
-        let text = |text: &str| Value::Text(text.to_owned());
+        let text = |text: &str| Value::Text(text.into());
         for (written, want) in [
             ("", Value::Null),
             ("~", Value::Null),

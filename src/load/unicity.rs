@@ -90,6 +90,9 @@ fn visit(map: &mut Map, path: Path<'_>, state: usize, failures: &mut Failures) {
 }
 
 fn deduplicate(list: &mut Vec<Node>, index: Index, path: Path<'_>, failures: &mut Failures) {
+    if list.len() == 1 && key_of(&list[0], index).is_some() {
+        return;
+    }
     let mut places: HashMap<String, usize> = HashMap::with_capacity(list.len());
     let mut kept: Vec<Node> = Vec::with_capacity(list.len());
     for (number, node) in std::mem::take(list).into_iter().enumerate() {
@@ -152,7 +155,7 @@ fn key_of(node: &Node, index: Index) -> Option<String> {
                 .or_else(|| node.find("path").and_then(Node::as_text).map(str::to_owned)),
         },
         Index::Expose => match &node.value {
-            Value::Text(text) => Some(text.clone()),
+            Value::Text(text) => Some(text.to_string()),
             Value::Int(number) => Some(number.to_string()),
             _ => None,
         },
@@ -184,7 +187,7 @@ fn file_target(node: &Node, directory: &str) -> Option<String> {
 
 fn port_key(node: &Node) -> Option<String> {
     match &node.value {
-        Value::Text(text) => Some(text.clone()),
+        Value::Text(text) => Some(text.to_string()),
         Value::Int(number) => Some(number.to_string()),
         Value::Map(map) => {
             let part = |key: &str, default: &str| {

@@ -1,43 +1,57 @@
 //! YAML text, written so that every reader of Compose files reads it back: docker compose's quoting, its indentation,
 //! and comments where they are wanted.
 //!
-//! The general serializer leaves texts such as `1_000` bare, which docker compose would read as a number.
+//! A serializer of its own: the general one leaves texts such as `1_000` bare, which docker compose would read as a
+//! number. It writes while it walks, so that a large project is not held a second time as a tree of values.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "JSON values that are not named are scalars, and treated alike"
-)]
-
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use hoist::load;
-use serde_json::Value;
+use serde::Serialize;
+use serde::ser;
+use serde_json::{Error, Value};
 
 /// Gives the comment of a line, by the path of its value.
 pub(crate) type Comments<'c> = &'c dyn Fn(&[String]) -> Option<String>;
 
+/// What becomes of `$`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dollars {
+    /// Written as it is.
+    Kept,
+    /// Written as `$$`, so that a reader substitutes nothing.
+    Doubled,
+}
+
 /// Writes a document.
-pub(crate) fn document(value: &Value, comments: Comments<'_>) -> String {
+///
+/// # Errors
+/// Fails where a value does not serialize.
+pub(crate) fn document(
+    value: &impl Serialize,
+    comments: Option<Comments<'_>>,
+    dollars: Dollars,
+) -> Result<String, Error> {
     let mut writer = Writer {
         text: String::new(),
         path: Vec::new(),
         comments,
+        dollars,
     };
-    match value {
-        Value::Object(map) if !map.is_empty() => writer.map(map, 0),
-        Value::Array(list) if !list.is_empty() => writer.list(list, 0),
-        other => {
-            writer.scalar(other, 0);
-            writer.text.push('\n');
-        }
-    }
-    writer.text
+    value.serialize(At {
+        writer: &mut writer,
+        depth: 0,
+        place: Place::Top,
+    })?;
+    Ok(writer.text)
 }
 
 struct Writer<'c> {
     text: String,
+    /// The path of the value that is written; kept only where comments are wanted.
     path: Vec<String>,
-    comments: Comments<'c>,
+    comments: Option<Comments<'c>>,
+    dollars: Dollars,
 }
 
 impl Writer<'_> {
@@ -45,68 +59,22 @@ impl Writer<'_> {
         self.text.extend(std::iter::repeat_n(' ', depth));
     }
 
-    fn map(&mut self, map: &serde_json::Map<String, Value>, depth: usize) {
-        for (index, (key, value)) in map.iter().enumerate() {
-            if index > 0 || !self.text.ends_with("- ") {
-                self.indent(depth);
-            }
-            self.text.push_str(&inline(key));
-            self.text.push(':');
-            self.path.push(key.clone());
-            self.value(value, depth);
-            self.path.pop();
+    fn push(&mut self, text: &str) {
+        if self.dollars == Dollars::Kept || !text.contains('$') {
+            self.text.push_str(text);
+        } else {
+            self.text.push_str(&text.replace('$', "$$"));
         }
     }
 
-    fn list(&mut self, list: &[Value], depth: usize) {
-        for (index, value) in list.iter().enumerate() {
-            if index > 0 || !self.text.ends_with("- ") {
-                self.indent(depth);
-            }
-            self.text.push_str("- ");
-            self.path.push(index.to_string());
-            match value {
-                Value::Object(map) if !map.is_empty() => self.map(map, depth + 2),
-                Value::Array(inner) if !inner.is_empty() => self.list(inner, depth + 2),
-                scalar => {
-                    self.scalar(scalar, depth);
-                    self.end_line();
-                }
-            }
-            self.path.pop();
+    fn enter(&mut self, part: impl FnOnce() -> String) {
+        if self.comments.is_some() {
+            self.path.push(part());
         }
     }
 
-    /// Writes what follows a key.
-    fn value(&mut self, value: &Value, depth: usize) {
-        match value {
-            Value::Object(map) if !map.is_empty() => {
-                self.end_line();
-                self.map(map, depth + 2);
-            }
-            Value::Array(list) if !list.is_empty() => {
-                self.end_line();
-                self.list(list, depth + 2);
-            }
-            scalar => {
-                self.text.push(' ');
-                self.scalar(scalar, depth);
-                self.end_line();
-            }
-        }
-    }
-
-    fn scalar(&mut self, value: &Value, depth: usize) {
-        match value {
-            Value::Null => self.text.push_str("null"),
-            Value::Object(_) => self.text.push_str("{}"),
-            Value::Array(_) => self.text.push_str("[]"),
-            Value::String(text) if is_literal(text) => self.literal(text, depth + 2),
-            Value::String(text) => self.text.push_str(&inline(text)),
-            Value::Bool(_) | Value::Number(_) => {
-                write!(self.text, "{value}").expect("writing to a string never fails");
-            }
-        }
+    fn leave(&mut self) {
+        self.path.pop();
     }
 
     /// Ends a line with its comment; the lines of a literal take none.
@@ -114,11 +82,19 @@ impl Writer<'_> {
         if self.text.ends_with('\n') {
             return;
         }
-        if let Some(comment) = (self.comments)(&self.path) {
+        if let Some(comment) = self.comments.and_then(|comments| comments(&self.path)) {
             self.text.push_str(" # ");
-            self.text.push_str(&comment);
+            self.push(&comment);
         }
         self.text.push('\n');
+    }
+
+    fn text_value(&mut self, text: &str, depth: usize) {
+        if is_literal(text) {
+            self.literal(text, depth + 2);
+        } else {
+            self.push(&inline(text));
+        }
     }
 
     fn literal(&mut self, text: &str, depth: usize) {
@@ -132,10 +108,372 @@ impl Writer<'_> {
         for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
             if !line.is_empty() {
                 self.indent(depth);
-                self.text.push_str(line);
+                self.push(line);
             }
             self.text.push('\n');
         }
+    }
+}
+
+/// What stands before a value on its line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Top,
+    AfterKey,
+    AfterDash,
+}
+
+/// The place of one value: a serializer for it.
+struct At<'w, 'c> {
+    writer: &'w mut Writer<'c>,
+    /// The indentation of the line.
+    depth: usize,
+    place: Place,
+}
+
+impl<'w, 'c> At<'w, 'c> {
+    /// Writes a value that stands on its line.
+    fn scalar(self, write: impl FnOnce(&mut Writer<'c>, usize)) -> Result<(), Error> {
+        if self.place == Place::AfterKey {
+            self.writer.text.push(' ');
+        }
+        write(self.writer, self.depth);
+        self.writer.end_line();
+        Ok(())
+    }
+
+    fn shown(self, value: impl std::fmt::Display) -> Result<(), Error> {
+        self.scalar(|writer, _| {
+            write!(writer.text, "{value}").expect("writing to a string never fails");
+        })
+    }
+
+    fn section(self, empty: &'static str) -> Section<'w, 'c> {
+        Section {
+            inner: if self.place == Place::Top {
+                0
+            } else {
+                self.depth + 2
+            },
+            outer: self,
+            count: 0,
+            empty,
+        }
+    }
+
+    /// A value with a name around it: a mapping with one key.
+    fn variant(self, name: &str, value: &(impl Serialize + ?Sized)) -> Result<(), Error> {
+        let mut section = self.section("{}");
+        section.pair(name, value)?;
+        section.finish()
+    }
+}
+
+/// A list or mapping in the making.
+struct Section<'w, 'c> {
+    outer: At<'w, 'c>,
+    /// The indentation of its lines.
+    inner: usize,
+    count: usize,
+    /// How it is written without anything in it.
+    empty: &'static str,
+}
+
+impl<'c> Section<'_, 'c> {
+    /// Starts a line for the next entry.
+    fn line(&mut self) -> &mut Writer<'c> {
+        let writer = &mut *self.outer.writer;
+        match (self.count, self.outer.place) {
+            (0, Place::AfterDash) => {}
+            (0, Place::AfterKey) => {
+                writer.end_line();
+                writer.indent(self.inner);
+            }
+            _ => writer.indent(self.inner),
+        }
+        self.count += 1;
+        writer
+    }
+
+    fn element(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), Error> {
+        let (number, depth) = (self.count, self.inner);
+        let writer = self.line();
+        writer.text.push_str("- ");
+        writer.enter(|| number.to_string());
+        value.serialize(At {
+            writer,
+            depth,
+            place: Place::AfterDash,
+        })?;
+        self.outer.writer.leave();
+        Ok(())
+    }
+
+    fn key(&mut self, key: &str) {
+        let writer = self.line();
+        writer.push(&inline(key));
+        writer.text.push(':');
+        writer.enter(|| key.to_owned());
+    }
+
+    fn value(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), Error> {
+        value.serialize(At {
+            writer: self.outer.writer,
+            depth: self.inner,
+            place: Place::AfterKey,
+        })?;
+        self.outer.writer.leave();
+        Ok(())
+    }
+
+    fn pair(&mut self, key: &str, value: &(impl Serialize + ?Sized)) -> Result<(), Error> {
+        self.key(key);
+        self.value(value)
+    }
+
+    fn finish(self) -> Result<(), Error> {
+        if self.count > 0 {
+            return Ok(());
+        }
+        let empty = self.empty;
+        self.outer.scalar(|writer, _| writer.text.push_str(empty))
+    }
+}
+
+impl<'w, 'c> ser::Serializer for At<'w, 'c> {
+    type Ok = ();
+    type Error = Error;
+    type SerializeSeq = Section<'w, 'c>;
+    type SerializeTuple = Section<'w, 'c>;
+    type SerializeTupleStruct = Section<'w, 'c>;
+    type SerializeTupleVariant = ser::Impossible<(), Error>;
+    type SerializeMap = Section<'w, 'c>;
+    type SerializeStruct = Section<'w, 'c>;
+    type SerializeStructVariant = ser::Impossible<(), Error>;
+
+    fn serialize_bool(self, value: bool) -> Result<(), Error> {
+        self.shown(value)
+    }
+
+    fn serialize_i8(self, value: i8) -> Result<(), Error> {
+        self.shown(value)
+    }
+
+    fn serialize_i16(self, value: i16) -> Result<(), Error> {
+        self.shown(value)
+    }
+
+    fn serialize_i32(self, value: i32) -> Result<(), Error> {
+        self.shown(value)
+    }
+
+    fn serialize_i64(self, value: i64) -> Result<(), Error> {
+        self.shown(value)
+    }
+
+    fn serialize_u8(self, value: u8) -> Result<(), Error> {
+        self.shown(value)
+    }
+
+    fn serialize_u16(self, value: u16) -> Result<(), Error> {
+        self.shown(value)
+    }
+
+    fn serialize_u32(self, value: u32) -> Result<(), Error> {
+        self.shown(value)
+    }
+
+    fn serialize_u64(self, value: u64) -> Result<(), Error> {
+        self.shown(value)
+    }
+
+    fn serialize_f32(self, value: f32) -> Result<(), Error> {
+        self.shown(Value::from(value))
+    }
+
+    fn serialize_f64(self, value: f64) -> Result<(), Error> {
+        self.shown(Value::from(value))
+    }
+
+    fn serialize_char(self, value: char) -> Result<(), Error> {
+        self.serialize_str(value.encode_utf8(&mut [0; 4]))
+    }
+
+    fn serialize_str(self, value: &str) -> Result<(), Error> {
+        self.scalar(|writer, depth| writer.text_value(value, depth))
+    }
+
+    fn serialize_bytes(self, value: &[u8]) -> Result<(), Error> {
+        value.serialize(self)
+    }
+
+    fn serialize_none(self) -> Result<(), Error> {
+        self.serialize_unit()
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Result<(), Error> {
+        self.scalar(|writer, _| writer.text.push_str("null"))
+    }
+
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Error> {
+        self.serialize_unit()
+    }
+
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        name: &'static str,
+    ) -> Result<(), Error> {
+        self.serialize_str(name)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        name: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
+        self.variant(name, value)
+    }
+
+    fn serialize_seq(self, _: Option<usize>) -> Result<Self::SerializeSeq, Error> {
+        Ok(self.section("[]"))
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, Error> {
+        Ok(self.section("[]"))
+    }
+
+    fn serialize_tuple_struct(
+        self,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeTupleStruct, Error> {
+        Ok(self.section("[]"))
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        name: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeTupleVariant, Error> {
+        Err(no_form(name))
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, Error> {
+        Ok(self.section("{}"))
+    }
+
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeStruct, Error> {
+        Ok(self.section("{}"))
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        name: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeStructVariant, Error> {
+        Err(no_form(name))
+    }
+}
+
+/// Nothing that is written has such a variant.
+fn no_form(name: &str) -> Error {
+    ser::Error::custom(format!("`{name}` has no form in YAML"))
+}
+
+impl ser::SerializeSeq for Section<'_, '_> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.element(value)
+    }
+
+    fn end(self) -> Result<(), Error> {
+        self.finish()
+    }
+}
+
+impl ser::SerializeTuple for Section<'_, '_> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.element(value)
+    }
+
+    fn end(self) -> Result<(), Error> {
+        self.finish()
+    }
+}
+
+impl ser::SerializeTupleStruct for Section<'_, '_> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.element(value)
+    }
+
+    fn end(self) -> Result<(), Error> {
+        self.finish()
+    }
+}
+
+impl ser::SerializeMap for Section<'_, '_> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
+        match serde_json::to_value(key)? {
+            Value::String(key) => self.key(&key),
+            other => self.key(&other.to_string()),
+        }
+        Ok(())
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.value(value)
+    }
+
+    fn end(self) -> Result<(), Error> {
+        self.finish()
+    }
+}
+
+impl ser::SerializeStruct for Section<'_, '_> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
+        self.pair(key, value)
+    }
+
+    fn end(self) -> Result<(), Error> {
+        self.finish()
     }
 }
 
@@ -150,20 +488,15 @@ fn is_literal(text: &str) -> bool {
 }
 
 /// Writes a text on one line, in quotes where it needs them.
-fn inline(text: &str) -> String {
-    if text
-        .chars()
-        .any(|next| next.is_control() || next == '\u{feff}')
-    {
-        return double_quoted(text);
-    }
-    if !load::is_plain_text(text) {
-        return double_quoted(text);
+fn inline(text: &str) -> Cow<'_, str> {
+    let control = |next: char| next.is_control() || next == '\u{feff}';
+    if text.contains(control) || !load::is_plain_text(text) {
+        return double_quoted(text).into();
     }
     if is_old_boolean(text) || !is_plain(text) {
-        return format!("'{}'", text.replace('\'', "''"));
+        return format!("'{}'", text.replace('\'', "''")).into();
     }
-    text.to_owned()
+    text.into()
 }
 
 fn is_old_boolean(text: &str) -> bool {
@@ -228,12 +561,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn written(value: &Value) -> String {
-        document(value, &|_| None)
+    fn written(value: &Value) -> Result<String, Error> {
+        document(value, None, Dollars::Kept)
     }
 
     #[test]
-    fn quotes_what_readers_take_for_something_else() {
+    fn quotes_what_readers_take_for_something_else() -> Result<(), Error> {
         let texts = [
             "0440",
             "1_000",
@@ -248,7 +581,7 @@ mod tests {
             "*.foo",
             "it's",
         ];
-        let text = written(&json!(texts));
+        let text = written(&json!(texts))?;
         let lines: Vec<&str> = text
             .lines()
             .map(|line| line.trim_start_matches("- "))
@@ -270,16 +603,28 @@ mod tests {
                 "it's"
             ]
         );
+        Ok(())
     }
 
     #[test]
-    fn reads_back_as_written() -> Result<(), serde_yaml::Error> {
+    fn doubles_dollars_and_comments_lines() -> Result<(), Error> {
+        let value = json!({"a": {"b": ["$x"], "c": {}}});
+        let comment = |path: &[String]| Some(path.join("/"));
+        assert_eq!(
+            document(&value, Some(&comment), Dollars::Doubled)?,
+            "a: # a\n  b: # a/b\n    - $$x # a/b/0\n  c: {} # a/c\n"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn reads_back_as_written() -> Result<(), Box<dyn std::error::Error>> {
         let value = json!({
             "a": {"list": [{"x": 1, "y": [[1, 2], []]}, "z"], "empty": {}},
             "text": "one\ntwo\n", "open": "one\ntwo", "more": "one\n\n", "odd": " lead\nx", "tab": "a\tb",
             "none": null, "flag": true, "number": 1.5,
         });
-        let read: Value = serde_yaml::from_str(&written(&value))?;
+        let read: Value = serde_yaml::from_str(&written(&value)?)?;
         assert_eq!(read, value);
         Ok(())
     }

@@ -15,6 +15,7 @@ use serde_json::Value as Json;
 use super::{
     defaults::SECRET_VALUE,
     interpolate,
+    map::Key,
     node::{Map, Node, Value, float_text},
     path::Path,
     report::{Failure, Failures, Report},
@@ -58,7 +59,7 @@ impl Binder<'_> {
                 "configs" => project.configs = self.table(node, path, Self::file_object),
                 "models" => project.models = self.table(node, path, Self::model),
                 _ if key.starts_with("x-") => {
-                    project.extensions.insert(key.clone(), json(node));
+                    project.extensions.insert(key.to_string(), json(node));
                 }
                 _ => {}
             }
@@ -91,7 +92,7 @@ impl Binder<'_> {
                 table.reserve(map.len());
                 for (key, child) in map {
                     let value = read(self, child, path.key(key));
-                    table.insert(key.clone(), value);
+                    table.insert(key.to_string(), value);
                 }
                 table.sort_unstable_keys();
             }
@@ -135,7 +136,7 @@ impl Binder<'_> {
             Value::Map(map) => {
                 for (key, child) in map {
                     if key.starts_with("x-") {
-                        extensions.insert(key.clone(), json(child));
+                        extensions.insert(key.to_string(), json(child));
                     } else {
                         field(self, target, key, child, path.key(key));
                     }
@@ -150,7 +151,7 @@ impl Binder<'_> {
 
     fn text(&mut self, node: &Node, path: Path<'_>) -> String {
         match &node.value {
-            Value::Text(text) => text.clone(),
+            Value::Text(text) => text.to_string(),
             Value::Int(number) => number.to_string(),
             Value::Null => String::new(),
             _ => {
@@ -270,7 +271,7 @@ impl Binder<'_> {
     /// Reads a list of texts; a single text is a list of one.
     fn texts(&mut self, node: &Node, path: Path<'_>) -> Vec<String> {
         match &node.value {
-            Value::Text(text) => vec![text.clone()],
+            Value::Text(text) => vec![text.to_string()],
             _ => self.list(node, path, Self::text),
         }
     }
@@ -318,7 +319,7 @@ impl Binder<'_> {
             Value::Map(map) => {
                 for (key, child) in map {
                     let value = (!child.is_null()).then(|| self.loose_text(child, path.key(key)));
-                    pairs.insert(key.clone(), value);
+                    pairs.insert(key.to_string(), value);
                 }
             }
             Value::List(list) => {
@@ -353,7 +354,7 @@ impl Binder<'_> {
             Value::Map(map) => {
                 for (key, child) in map {
                     let value = self.loose_text(child, path.key(key));
-                    pairs.insert(key.clone(), value);
+                    pairs.insert(key.to_string(), value);
                 }
             }
             Value::List(list) => {
@@ -380,7 +381,7 @@ impl Binder<'_> {
                         Value::List(_) => self.loose_texts(child, path.key(host)),
                         _ => vec![self.text(child, path.key(host))],
                     };
-                    hosts.insert(host.clone(), addresses);
+                    hosts.insert(host.to_string(), addresses);
                 }
             }
             Value::List(list) => {
@@ -429,14 +430,14 @@ pub(super) fn json(node: &Node) -> Json {
         Value::Int(number) => Json::from(*number),
         Value::Float(number) => serde_json::Number::from_f64(*number)
             .map_or_else(|| Json::String(float_text(*number)), Json::Number),
-        Value::Text(text) => Json::String(text.clone()),
+        Value::Text(text) => Json::String(text.to_string()),
         Value::List(list) => Json::Array(list.iter().map(json).collect()),
         Value::Map(map) => {
-            let mut pairs: Vec<(&String, &Node)> = map.iter().collect();
+            let mut pairs: Vec<(&Key, &Node)> = map.iter().collect();
             pairs.sort_by_key(|(key, _)| *key);
             let pairs = pairs
                 .into_iter()
-                .map(|(key, child)| (key.clone(), json(child)));
+                .map(|(key, child)| (key.to_string(), json(child)));
             Json::Object(pairs.collect())
         }
     }

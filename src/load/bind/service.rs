@@ -171,7 +171,7 @@ impl Binder<'_> {
             |binder, target, key, node, path| match key {
                 "test" => {
                     target.test = match &node.value {
-                        Value::Text(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
+                        Value::Text(text) => vec!["CMD-SHELL".to_owned(), text.to_string()],
                         _ => binder.texts(node, path),
                     }
                 }
