@@ -63,7 +63,7 @@ fn locate(tree: &Map, path: &[&str]) -> Span {
     let mut span = Span::NOWHERE;
     let mut map = Some(tree);
     for part in path {
-        let Some(node) = map.and_then(|map| map.get(*part)) else {
+        let Some(node) = map.and_then(|map| map.get(part)) else {
             break;
         };
         span = if node.key.source == u32::MAX {
@@ -93,7 +93,7 @@ impl Check<'_> {
         let mut map = Some(self.tree);
         let mut node: Option<&Node> = None;
         for part in path {
-            node = map.and_then(|map| map.get(*part));
+            node = map.and_then(|map| map.get(part));
             map = node.and_then(Node::as_map);
         }
         let elements = node.and_then(Node::as_list).unwrap_or_default();
@@ -442,16 +442,25 @@ impl Check<'_> {
         for name in self.project.services.keys() {
             let mut trail = Vec::new();
             if let Some(cycle) = visit(self.project, name, &mut state, &mut trail) {
-                let first = cycle.first().map_or("", String::as_str);
-                let second = cycle.get(1).map_or("", String::as_str);
-                let (first, second) = (first.to_owned(), second.to_owned());
-                self.fail(
-                    &["services", &first, "depends_on", &second],
-                    format!("dependency cycle detected: {}", cycle.join(" -> ")),
-                );
+                self.failures.0.push(self.cycle_failure(&cycle));
                 return;
             }
         }
+    }
+
+    /// Marks every edge of a cycle; each is there because of one line of the files.
+    fn cycle_failure(&self, cycle: &[String]) -> Failure {
+        let message = format!("dependency cycle detected: {}", cycle.join(" -> "));
+        let edges = cycle
+            .windows(2)
+            .fold(Failure::new(message), |failure, edge| {
+                let path = ["services", &edge[0], "depends_on", &edge[1]];
+                failure.at(
+                    locate(self.tree, &path),
+                    format!("`{}` waits for `{}`", edge[0], edge[1]),
+                )
+            });
+        edges.hint("nothing of it could ever start: remove one of these dependencies (links, `network_mode: service:…` and `volumes_from` make some too)")
     }
 }
 

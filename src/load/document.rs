@@ -49,7 +49,7 @@ pub(super) fn parse(text: &str, source: u32) -> Result<Vec<Node>, Failure> {
 
 struct Reader<'input> {
     events: Parser<'input, StrInput<'input>>,
-    bytes: ByteIndex,
+    bytes: ByteIndex<'input>,
     source: u32,
     /// Finished anchors, with the number of their nodes.
     anchors: HashMap<usize, (Node, usize)>,
@@ -79,10 +79,11 @@ impl<'input> Reader<'input> {
     }
 
     fn span(&self, span: EventSpan) -> Span {
+        let start = self.bytes.of(span.start.index());
         Span {
             source: self.source,
-            start: self.bytes.of(span.start.index()),
-            end: self.bytes.of(span.end.index()),
+            start,
+            end: self.bytes.of(span.end.index()).max(start),
         }
     }
 
@@ -287,13 +288,14 @@ fn merge_base(map: &mut Map, base: Map) {
 }
 
 /// Character positions to byte positions.
-struct ByteIndex {
+struct ByteIndex<'input> {
+    text: &'input str,
     /// For each character beyond ASCII: its position, and the bytes that it and those before it add.
     wide: Vec<(usize, usize)>,
 }
 
-impl ByteIndex {
-    fn new(text: &str) -> Self {
+impl<'input> ByteIndex<'input> {
+    fn new(text: &'input str) -> Self {
         let mut wide = Vec::new();
         if !text.is_ascii() {
             let mut extra = 0;
@@ -304,7 +306,7 @@ impl ByteIndex {
                 }
             }
         }
-        Self { wide }
+        Self { text, wide }
     }
 
     fn of(&self, character: usize) -> u32 {
@@ -312,13 +314,16 @@ impl ByteIndex {
             .wide
             .partition_point(|(position, _)| *position < character);
         let extra = before.checked_sub(1).map_or(0, |last| self.wide[last].1);
-        u32::try_from(character + extra).unwrap_or(u32::MAX)
+        // The parser miscounts behind an unknown directive: a place is kept inside of the text, between characters.
+        let byte = self.text.floor_char_boundary(character + extra);
+        u32::try_from(byte).unwrap_or(u32::MAX)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::report::Failures;
 
     fn one(text: &str) -> Result<Node, Failure> {
         Ok(parse(text, 0)?.remove(0))
@@ -333,6 +338,19 @@ mod tests {
         assert_eq!(shown(list[1].span), "\"yy\"");
         assert_eq!(tree.find("b").map(|node| shown(node.key)), Some("b"));
         Ok(())
+    }
+
+    #[test]
+    fn keeps_places_inside_of_the_text() {
+        for text in ["%eh  \u{e9}\n--- ", "%\u{e9}', B: \"$a}&\u{62f}?baextengne"] {
+            let spans: Vec<Span> = match parse(text, 0) {
+                Ok(documents) => documents.iter().map(|node| node.span).collect(),
+                Err(failure) => Failures::from(failure).places(),
+            };
+            for span in spans {
+                assert!(text.get(span.start as usize..span.end as usize).is_some());
+            }
+        }
     }
 
     #[test]

@@ -20,6 +20,10 @@ const INDEXED_FROM: usize = 24;
 pub struct Map {
     pairs: Vec<(Key, Node)>,
     /// The positions of the keys, once there are many; boxed, because hardly any mapping has it.
+    #[expect(
+        clippy::box_collection,
+        reason = "every mapping pays for the size of this field"
+    )]
     index: Option<Box<HashMap<Key, usize>>>,
 }
 
@@ -72,13 +76,11 @@ impl Map {
     /// Sets the value of a key, in its old place where it has one; returns the old value.
     pub fn insert(&mut self, key: impl Into<Key>, node: Node) -> Option<Node> {
         let key = key.into();
-        match self.get_mut(&key) {
-            Some(known) => Some(std::mem::replace(known, node)),
-            None => {
-                self.push(key, node);
-                None
-            }
+        if let Some(known) = self.get_mut(&key) {
+            return Some(std::mem::replace(known, node));
         }
+        self.push(key, node);
+        None
     }
 
     /// Returns the value of a key, made where there is none.
@@ -136,6 +138,7 @@ impl Map {
     }
 
     /// Returns the pairs in order.
+    #[must_use]
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Key, &Node)> + ExactSizeIterator {
         self.pairs.iter().map(|(key, node)| (key, node))
     }
@@ -146,11 +149,13 @@ impl Map {
     }
 
     /// Returns the keys in order.
+    #[must_use]
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = &Key> + ExactSizeIterator {
         self.pairs.iter().map(|(key, _)| key)
     }
 
     /// Returns the values in order.
+    #[must_use]
     pub fn values(&self) -> impl DoubleEndedIterator<Item = &Node> + ExactSizeIterator {
         self.pairs.iter().map(|(_, node)| node)
     }
@@ -222,8 +227,8 @@ impl<'m> IntoIterator for &'m mut Map {
 
 #[cfg(test)]
 mod tests {
-    use super::super::node::Span;
     use super::*;
+    use crate::load::Span;
 
     fn numbered(count: usize) -> Map {
         (0..count)

@@ -218,7 +218,7 @@ fn load_merged(loader: &mut Loader<'_>) -> Result<Merged, Failures> {
     let mut tree = loader.load_scope(&scope)?;
     drop(scope);
     if tree.is_empty() {
-        return Err(Failure::new("empty compose file").into());
+        return Err(empty(&discovered.files).into());
     }
     if name.is_empty() {
         return Err(no_name().into());
@@ -239,6 +239,18 @@ fn load_merged(loader: &mut Loader<'_>) -> Result<Merged, Failures> {
         environment,
         discovered,
     })
+}
+
+fn empty(files: &[String]) -> Failure {
+    let named: Vec<String> = files
+        .iter()
+        .map(|file| match file.as_str() {
+            "-" => "standard input".to_owned(),
+            file => format!("`{file}`"),
+        })
+        .collect();
+    Failure::new(format!("empty compose file: {}", named.join(", ")))
+        .hint("a project needs at least one service: `services: {NAME: {image: IMAGE}}`")
 }
 
 fn no_name() -> Failure {

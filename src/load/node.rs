@@ -68,6 +68,10 @@ pub struct Node {
     /// A merge instruction, until the `reset` phase takes it.
     pub instruction: Option<Instruction>,
     /// The places of what it replaced, the first one first; boxed, because hardly any node has some.
+    #[expect(
+        clippy::box_collection,
+        reason = "every node pays for the size of this field"
+    )]
     earlier: Option<Box<Vec<Span>>>,
 }
 

@@ -13,6 +13,12 @@ use crate::model::{MountKind, Project, Service};
 
 /// Moves the services that no profile enables to the disabled ones.
 pub(super) fn apply_profiles(project: &mut Project, profiles: &[String]) {
+    project.profiles = profiles.to_vec();
+    let mut services = project.services.values();
+    if project.disabled_services.is_empty() && services.all(|service| is_enabled(service, profiles))
+    {
+        return;
+    }
     let all = std::mem::take(&mut project.services)
         .into_iter()
         .chain(std::mem::take(&mut project.disabled_services));
@@ -22,7 +28,6 @@ pub(super) fn apply_profiles(project: &mut Project, profiles: &[String]) {
     disabled.sort_unstable_keys();
     project.services = enabled;
     project.disabled_services = disabled;
-    project.profiles = profiles.to_vec();
 }
 
 fn is_enabled(service: &Service, profiles: &[String]) -> bool {

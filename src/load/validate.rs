@@ -127,7 +127,7 @@ fn content(keys: &[&str], node: &Node, path: Path<'_>) -> Option<Failure> {
     let Some(map) = node.as_map() else {
         return Some(Failure::new(format!("`{path}` must be a mapping")).at(node.key, ""));
     };
-    let given: Vec<&Node> = keys.iter().filter_map(|key| map.get(*key)).collect();
+    let given: Vec<&Node> = keys.iter().filter_map(|key| map.get(key)).collect();
     let names = keys
         .iter()
         .map(|key| format!("`{key}`"))

@@ -89,12 +89,14 @@ impl Binder<'_> {
         let mut table = IndexMap::new();
         match &node.value {
             Value::Map(map) => {
-                table.reserve(map.len());
-                for (key, child) in map {
+                table.reserve_exact(map.len());
+                // Sorted first: a service is large, and costs more to move than to be looked for.
+                let mut pairs: Vec<(&Key, &Node)> = map.iter().collect();
+                pairs.sort_unstable_by_key(|(key, _)| *key);
+                for (key, child) in pairs {
                     let value = read(self, child, path.key(key));
                     table.insert(key.to_string(), value);
                 }
-                table.sort_unstable_keys();
             }
             Value::Null => {}
             _ => self.wrong(node, path, "a mapping"),

@@ -124,7 +124,7 @@ impl Check {
             }
         }
         for key in object.required {
-            if !map.contains_key(*key) {
+            if !map.contains_key(key) {
                 let failure = Failure::new(format!("`{path}` has no `{key}`"));
                 self.fail(match owner {
                     Some(owner) => failure.at(owner.key, format!("add `{key}`")),
