@@ -8,6 +8,7 @@ mod run;
 mod stats;
 mod streams;
 mod top;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -37,8 +38,8 @@ pub(crate) async fn route(
         ("DELETE", [id]) => run::remove(engine, id, &call).await,
         (_, [id, action]) => of_one(engine, method, id, action, call).await,
         ("GET", [id, "attach", "ws"]) => {
-            engine.container(id)?;
-            page_not_found()
+            let container = engine.container(id)?;
+            websocket::attach(engine, container, call).await
         }
         _ => page_not_found(),
     }

@@ -1,13 +1,18 @@
 //! The merged view of layers, as a detached overlay mount that exists only as a descriptor.
 
+use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, UnmountFlags};
 
 use super::ArchiveError;
 use super::root::file_error;
+use crate::runtime::sys::mount::mount_overlay_by_text;
 
 /// Opens the merged root of `lower` directories (highest first) and, if given, a writable upper directory with its
 /// work directory. Nothing becomes visible in any directory; the view is gone when the descriptor is closed.
@@ -42,8 +47,13 @@ fn overlay(lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd, 
     let failed = |errno| file_error("mount an overlay with", at, errno);
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
     for directory in lower {
-        rustix::mount::fsconfig_set_string(&context, "lowerdir+", directory)
-            .map_err(|errno| file_error("mount an overlay with", directory, errno))?;
+        match rustix::mount::fsconfig_set_string(&context, "lowerdir+", directory) {
+            // Kernels before 6.8 do not know the word.
+            Err(Errno::INVAL) => return overlay_by_text(lower, upper),
+            result => {
+                result.map_err(|errno| file_error("mount an overlay with", directory, errno))?;
+            }
+        }
     }
     if let Some((upper, work)) = upper {
         rustix::mount::fsconfig_set_string(&context, "upperdir", upper).map_err(failed)?;
@@ -59,4 +69,33 @@ fn overlay(lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd, 
         MountAttrFlags::empty(),
     )
     .map_err(failed)
+}
+
+/// The old way has no detached mounts: it is mounted on a folder of its own, taken from there, and the folder goes.
+fn overlay_by_text(
+    lower: &[PathBuf],
+    upper: Option<(&Path, &Path)>,
+) -> Result<OwnedFd, ArchiveError> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let at = std::env::temp_dir().join(format!("hoist-merge-{}-{number}", std::process::id()));
+    let failed = |source: io::Error| ArchiveError::File {
+        action: "mount an overlay on",
+        path: at.clone(),
+        source,
+    };
+    let flags = if super::opaque_attribute().starts_with("user.") {
+        "userxattr"
+    } else {
+        ""
+    };
+    fs::create_dir(&at).map_err(failed)?;
+    let mounted = mount_overlay_by_text(lower, upper, flags, &at).and_then(|()| {
+        let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let tree = rustix::mount::open_tree(rustix::fs::CWD, &at, clone);
+        rustix::mount::unmount(&at, UnmountFlags::DETACH)?;
+        Ok(tree?)
+    });
+    fs::remove_dir(&at).map_err(failed)?;
+    mounted.map_err(failed)
 }

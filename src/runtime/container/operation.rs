@@ -18,7 +18,7 @@ use super::membership::Membership;
 use super::request::{Access, Device, DeviceKind, Propagation, Recursion, TerminalSize};
 use super::rootfs;
 use super::setup::{Place, SetupOp};
-use crate::runtime::sys::mount::{Reach, set_attributes};
+use crate::runtime::sys::mount::{Reach, mount_overlay_by_text, set_attributes};
 use crate::runtime::sys::process;
 
 /// What the steps leave for each other.
@@ -146,6 +146,17 @@ impl<'a> Performer<'a> {
                 let result = self.attach_source(*slot, target, *access, *recursion, *propagation);
                 named(result, || format!("mount on `{target}`"))
             }
+            SetupOp::AttachCgroup {
+                slot,
+                target,
+                attributes,
+            } => {
+                let result = self.attach_cgroup(*slot, target, *attributes);
+                named(result, || format!("mount the cgroup on `{target}`"))
+            }
+            SetupOp::LinkCgroup { name, target } => named(self.link_cgroup(name, target), || {
+                format!("make the link `/sys/fs/cgroup/{name}`")
+            }),
             SetupOp::Protect(path) => {
                 named(self.protect(path), || format!("make `{path}` read-only"))
             }
@@ -299,11 +310,7 @@ impl<'a> Performer<'a> {
         recursion: Recursion,
         propagation: Propagation,
     ) -> io::Result<()> {
-        let source = self
-            .sources
-            .get(slot)
-            .ok_or_else(|| io::Error::other("the source was not opened"))?
-            .as_fd();
+        let source = self.source(slot)?;
         let (flags, reach) = propagation_flags(propagation);
         if flags != 0 {
             set_attributes(source, 0, flags, reach)?;
@@ -317,6 +324,23 @@ impl<'a> Performer<'a> {
         }
         let target = rootfs::make_like(self.root(), target, source)?;
         attach(source, target.as_fd())
+    }
+
+    fn attach_cgroup(&self, slot: usize, target: &str, attributes: u64) -> io::Result<()> {
+        let source = self.source(slot)?;
+        set_attributes(source, attributes, libc::MS_PRIVATE, Reach::Single)?;
+        let target = rootfs::make_directory(self.root(), target)?;
+        attach(source, target.as_fd())
+    }
+
+    fn link_cgroup(&self, name: &str, target: &str) -> io::Result<()> {
+        let folder = rootfs::resolve(self.root(), "/sys/fs/cgroup")?;
+        Ok(rustix::fs::symlinkat(target, &folder, name)?)
+    }
+
+    fn source(&self, slot: usize) -> io::Result<BorrowedFd<'_>> {
+        let source = self.sources.get(slot).map(AsFd::as_fd);
+        source.ok_or_else(|| io::Error::other("the source was not opened"))
     }
 
     fn open_terminal(&mut self, size: TerminalSize) -> Result<(), Failure> {
@@ -481,37 +505,11 @@ fn mount_root(lower: &[PathBuf], upper: &Path, work: &Path, at: &Path) -> Step {
     match mount() {
         // Kernels before 6.8 take the layers only as one text.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            named(mount_root_by_text(lower, upper, work, at), || {
-                "mount the root".into()
-            })
+            let mounted = mount_overlay_by_text(lower, Some((upper, work)), "", at);
+            named(mounted, || "mount the root".into())
         }
         result => named(result, || "mount the root".into()),
     }
-}
-
-fn mount_root_by_text(lower: &[PathBuf], upper: &Path, work: &Path, at: &Path) -> io::Result<()> {
-    let escape = |path: &Path| {
-        path.to_string_lossy()
-            .replace('\\', "\\\\")
-            .replace(':', "\\:")
-            .replace(',', "\\,")
-    };
-    let lower: Vec<String> = lower.iter().map(|layer| escape(layer)).collect();
-    let text = format!(
-        "lowerdir={},upperdir={},workdir={}",
-        lower.join(":"),
-        escape(upper),
-        escape(work)
-    );
-    let text = CString::new(text)?;
-    rustix::mount::mount(
-        "overlay",
-        at,
-        "overlay",
-        rustix::mount::MountFlags::empty(),
-        Some(text.as_c_str()),
-    )?;
-    Ok(())
 }
 
 /// A new, unattached mount of a file system.

@@ -28,7 +28,7 @@ pub struct ContainerRequest {
     pub files: Vec<ExtraFile>,
     /// Device nodes beyond the usual ones.
     pub devices: Vec<Device>,
-    /// Size of `/dev/shm` in bytes.
+    /// Size of `/dev/shm` in bytes; 0 mounts none.
     pub shm_size: u64,
     /// How `/sys`, `/proc/sys` and the like are protected.
     pub paths: PathProtection,

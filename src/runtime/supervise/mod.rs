@@ -25,6 +25,7 @@ mod merge;
 pub mod mount;
 mod name;
 mod network;
+mod propagation;
 mod prune;
 pub mod record;
 mod remove;

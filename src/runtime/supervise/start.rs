@@ -12,6 +12,7 @@ use tokio::task::block_in_place;
 
 use super::Supervisor;
 use super::container::Container;
+use super::propagation;
 use super::record::{
     Content, HealthRecord, Intent, Missing, MountRecord, MountType, Record, write_json,
 };
@@ -237,7 +238,11 @@ impl Supervisor {
                     // Docker's defaults; what is asked for comes after them and wins.
                     options: format!("noexec,nosuid,nodev,{}", mount.options),
                 },
-                MountType::Bind => self.bind(mount, bind_source(mount)?),
+                MountType::Bind => {
+                    let source = bind_source(mount)?;
+                    propagation::check(&source, mount.propagation)?;
+                    self.bind(mount, source)
+                }
                 MountType::Volume => {
                     let source =
                         self.volume_source(container, record, mount, &mut prepared.held)?;

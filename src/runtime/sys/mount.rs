@@ -1,10 +1,15 @@
-//! The one mount call that rustix lacks.
+//! The one mount call that rustix lacks, and overlays on kernels that take their layers only as one text.
 
 #![expect(unsafe_code, reason = "mount_setattr has no safe wrapper")]
 
+use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::ptr;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::MountFlags;
 
 /// Whether mounts below are changed too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,4 +57,47 @@ pub fn set_attributes(
     } else {
         Ok(())
     }
+}
+
+/// Mounts an overlay in the way of kernels before 6.8, all layers in one text. Descriptors stand for the folders: the
+/// text may be a page long at most, and needs no escapes then.
+///
+/// # Errors
+/// When a folder cannot be opened, or the kernel refuses.
+pub fn mount_overlay_by_text(
+    lower: &[impl AsRef<Path>],
+    upper: Option<(&Path, &Path)>,
+    flags: &str,
+    at: &Path,
+) -> io::Result<()> {
+    let open = |path: &Path| -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(path, flags, Mode::empty())?)
+    };
+    let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let folders = lower
+        .iter()
+        .map(|layer| open(layer.as_ref()))
+        .collect::<io::Result<Vec<_>>>()?;
+    let names: Vec<String> = folders.iter().map(name).collect();
+    let mut text = format!("lowerdir={}", names.join(":"));
+    let mut held = Vec::new();
+    if let Some((upper, work)) = upper {
+        for (key, path) in [("upperdir", upper), ("workdir", work)] {
+            let folder = open(path)?;
+            text.push_str(&format!(",{key}={}", name(&folder)));
+            held.push(folder);
+        }
+    }
+    if !flags.is_empty() {
+        text.push_str(&format!(",{flags}"));
+    }
+    let text = CString::new(text)?;
+    Ok(rustix::mount::mount(
+        "overlay",
+        at,
+        "overlay",
+        MountFlags::empty(),
+        Some(text.as_c_str()),
+    )?)
 }

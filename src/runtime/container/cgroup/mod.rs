@@ -28,6 +28,24 @@ pub struct Hierarchy {
     pub controllers: Vec<String>,
 }
 
+impl Hierarchy {
+    /// The name of its folder in a container.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        let name = self.controllers.join(",");
+        name.trim_start_matches("name=").to_owned()
+    }
+
+    /// Its controllers, where they are several.
+    pub fn links(&self) -> impl Iterator<Item = String> {
+        let several = self.controllers.len() > 1;
+        self.controllers
+            .iter()
+            .filter(move |name| several && !name.contains('='))
+            .cloned()
+    }
+}
+
 /// The hierarchies of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CgroupHost {

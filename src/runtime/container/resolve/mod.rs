@@ -109,11 +109,7 @@ pub fn resolve(input: ResolveInput<'_>) -> Result<Resolved<ContainerRequest>, Re
             .clone()
             .filter(|name| !name.is_empty()),
         devices,
-        shm_size: host
-            .shm_size
-            .and_then(|size| u64::try_from(size).ok())
-            .filter(|&size| size > 0)
-            .unwrap_or(64 << 20),
+        shm_size: shm_size(host),
         paths: security::paths(host)?,
         sysctls: namespace::sysctls(host, &namespaces)?,
         cgroup: Cgroup {
@@ -134,6 +130,16 @@ pub fn resolve(input: ResolveInput<'_>) -> Result<Resolved<ContainerRequest>, Re
         exit_record: input.exit_record,
     };
     Ok(Resolved { request, warnings })
+}
+
+fn shm_size(host: &HostConfig) -> u64 {
+    if host.ipc_mode.as_deref() == Some("none") {
+        return 0;
+    }
+    host.shm_size
+        .and_then(|size| u64::try_from(size).ok())
+        .filter(|&size| size > 0)
+        .unwrap_or(64 << 20)
 }
 
 fn stdin(config: &ContainerConfig) -> Stdin {

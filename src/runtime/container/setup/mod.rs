@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::cgroup::{CgroupHost, CgroupVersion};
+use super::cgroup::{CgroupHost, CgroupVersion, Hierarchy};
 use super::request::{
     Access, ContainerRequest, Device, DeviceKind, Mount, MountKind, Namespace, Propagation,
     Recursion, TerminalSize,
@@ -71,6 +71,14 @@ pub(crate) enum SetupOp {
         name: &'static str,
         target: &'static str,
     },
+    /// Attach the container's own cgroup in a slot as a hierarchy of version 1.
+    AttachCgroup {
+        slot: usize,
+        target: String,
+        attributes: u64,
+    },
+    /// A hierarchy with several controllers is found by each of their names.
+    LinkCgroup { name: String, target: String },
     /// Make a folder of a mount that is not made yet.
     MakeDirectory(String),
     /// Attach the mount in a slot.
@@ -158,10 +166,11 @@ pub(crate) fn operations(request: &ContainerRequest, cgroups: &CgroupHost) -> Ve
     let mut steps = vec![SetupOp::NewSession];
     identity(request, &mut steps);
     let sources = open_sources(request, &mut steps);
+    let own_groups = open_groups(request, cgroups, &mut steps);
     root(request, &mut steps);
     kernel_mounts(request, &mut steps);
     devices(request, &mut steps);
-    cgroup_mounts(request, cgroups, &mut steps);
+    cgroup_mounts(request, cgroups, own_groups, &mut steps);
     attach_sources(request, sources, &mut steps);
     if let Some(size) = request.process.terminal {
         steps.push(SetupOp::OpenTerminal(size));
@@ -262,6 +271,34 @@ fn open_sources(
     sources
 }
 
+/// In the host's cgroup namespace a hierarchy of version 1 would show the host's root: the container is given its own
+/// group of each instead. Returns the first of their slots.
+fn open_groups(
+    request: &ContainerRequest,
+    cgroups: &CgroupHost,
+    steps: &mut Vec<SetupOp>,
+) -> Option<usize> {
+    if request.namespaces.cgroup != Namespace::Host {
+        return None;
+    }
+    let first = steps
+        .iter()
+        .filter(|step| {
+            matches!(
+                step,
+                SetupOp::OpenSource { .. } | SetupOp::OpenPeerSource { .. }
+            )
+        })
+        .count();
+    let groups = cgroups.v1.iter().enumerate();
+    steps.extend(groups.map(|(index, hierarchy)| SetupOp::OpenSource {
+        slot: first + index,
+        path: hierarchy.mount.join(&request.cgroup.path),
+        recursion: Recursion::Single,
+    }));
+    Some(first)
+}
+
 fn root(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
     let at = request.run_dir.join("rootfs");
     steps.push(SetupOp::OwnMounts);
@@ -317,7 +354,7 @@ fn kernel_mounts(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
     if request.namespaces.ipc != Namespace::Host {
         steps.push(kernel(below("/dev/mqueue"), "mqueue", &[], HARDENED));
     }
-    if request.namespaces.ipc == Namespace::New {
+    if request.namespaces.ipc == Namespace::New && request.shm_size > 0 {
         let size = request.shm_size.to_string();
         steps.push(kernel(
             below("/dev/shm"),
@@ -330,7 +367,12 @@ fn kernel_mounts(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
 
 /// As late as the user's mounts allow: until here the child need not be in its cgroups of version 1. The namespace
 /// takes the cgroups of the moment as its roots, so it comes between.
-fn cgroup_mounts(request: &ContainerRequest, cgroups: &CgroupHost, steps: &mut Vec<SetupOp>) {
+fn cgroup_mounts(
+    request: &ContainerRequest,
+    cgroups: &CgroupHost,
+    own_groups: Option<usize>,
+    steps: &mut Vec<SetupOp>,
+) {
     let locked = match request.paths.kernel {
         Access::ReadOnly => READ_ONLY,
         Access::ReadWrite => 0,
@@ -354,21 +396,37 @@ fn cgroup_mounts(request: &ContainerRequest, cgroups: &CgroupHost, steps: &mut V
         return;
     }
     steps.push(kernel(top(), "tmpfs", &[("mode", "755")], HARDENED));
-    for hierarchy in &cgroups.v1 {
-        let name = hierarchy.controllers.join(",");
-        let options = hierarchy.controllers.iter().map(|controller| {
-            let (key, value) = controller.split_once('=').unwrap_or((controller, ""));
-            (key.to_owned(), value.to_owned())
+    for (index, hierarchy) in cgroups.v1.iter().enumerate() {
+        let target = format!("{CGROUP_TOP}/{}", hierarchy.folder());
+        let attributes = HARDENED | locked;
+        steps.push(match own_groups {
+            Some(first) => SetupOp::AttachCgroup {
+                slot: first + index,
+                target,
+                attributes,
+            },
+            None => mount_hierarchy(hierarchy, target, attributes),
         });
-        steps.push(SetupOp::MountKernel {
-            place: Place::Below(format!("{CGROUP_TOP}/{}", name.trim_start_matches("name="))),
-            filesystem: "cgroup",
-            options: options.collect(),
-            attributes: HARDENED | locked,
-        });
+        steps.extend(hierarchy.links().map(|name| SetupOp::LinkCgroup {
+            name,
+            target: hierarchy.folder(),
+        }));
     }
     if locked != 0 {
         steps.push(SetupOp::ReadOnlyMount(CGROUP_TOP.to_owned()));
+    }
+}
+
+fn mount_hierarchy(hierarchy: &Hierarchy, target: String, attributes: u64) -> SetupOp {
+    let options = hierarchy.controllers.iter().map(|controller| {
+        let (key, value) = controller.split_once('=').unwrap_or((controller, ""));
+        (key.to_owned(), value.to_owned())
+    });
+    SetupOp::MountKernel {
+        place: Place::Below(target),
+        filesystem: "cgroup",
+        options: options.collect(),
+        attributes,
     }
 }
 

@@ -168,6 +168,34 @@ fn version_2_is_born_inside() {
 }
 
 #[test]
+fn in_the_host_s_cgroup_namespace_a_container_is_given_its_own_group() {
+    let mut request = request();
+    request.namespaces.cgroup = Namespace::Host;
+    let steps = operations(&request, &hybrid());
+    let slot = 3; // behind the files and mounts
+    assert!(steps.contains(&SetupOp::OpenSource {
+        slot,
+        path: "/sys/fs/cgroup/cpu/p/box".into(),
+        recursion: Recursion::Single,
+    }));
+    assert!(steps.contains(&SetupOp::AttachCgroup {
+        slot,
+        target: "/sys/fs/cgroup/cpu".into(),
+        attributes: HARDENED | READ_ONLY,
+    }));
+    assert!(!steps.iter().any(|step| is_kernel(step, "cgroup")));
+}
+
+#[test]
+fn no_shared_memory_is_mounted_where_none_is_wanted() {
+    let mut request = request();
+    request.shm_size = 0;
+    let steps = operations(&request, &hybrid());
+    let mounted = steps.iter().any(|step| matches!(step, SetupOp::MountKernel { place: Place::Below(path), .. } if path == "/dev/shm"));
+    assert!(!mounted);
+}
+
+#[test]
 fn options_of_a_tmpfs_are_split() {
     let (options, attributes) = tmpfs_options("rw,size=64m,noexec,mode=700", Access::ReadWrite);
     assert_eq!(
