@@ -12,7 +12,8 @@ use rustix::fs::OFlags;
 
 use super::BuildError;
 use super::command::find_document;
-use super::files::{Changes, Copier, Shape, Source, failed, make_directories, within};
+use super::copier::{Copier, Shape};
+use super::files::{Changes, Source, failed, make_directories, within};
 use super::ignore::Ignore;
 use super::layer::{LayerSpace, write_file};
 use super::origin::Origin;
@@ -128,6 +129,7 @@ impl Worker<'_> {
                     .transpose()
                     .map_err(|m| step.error(m))?,
                 exclude: Ignore::from_patterns(exclude.iter().map(String::as_str)),
+                device: None,
             },
             chown: flag("chown")?,
             archives: if step.keyword == "ADD" && step.flag("unpack") != Some("false") {
@@ -299,6 +301,7 @@ fn place_document(
         root: Root::open(&directory)?,
         ignore: Ignore::default(),
         owner: super::files::SourceOwner::Root,
+        sums: None,
     };
     let copier = Copier {
         source: &source,

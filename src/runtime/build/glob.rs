@@ -7,6 +7,8 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Glob {
     tokens: Vec<Token>,
+    /// What every path that fits begins with; nearly all paths are told apart by it.
+    literal: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,22 +65,43 @@ impl Glob {
             }
             rest = &rest[used..];
         }
-        Self { tokens }
+        let literal = tokens
+            .iter()
+            .map_while(|token| match token {
+                Token::One(c) => Some(*c),
+                _ => None,
+            })
+            .collect();
+        Self { tokens, literal }
+    }
+
+    /// What every path that fits begins with.
+    #[must_use]
+    pub(super) fn literal(&self) -> &str {
+        &self.literal
     }
 
     /// Whether the whole path fits.
     #[must_use]
     pub(super) fn matches(&self, path: &str) -> bool {
+        let Some(rest) = path.strip_prefix(self.literal.as_str()) else {
+            return false;
+        };
+        let begin = self.literal.chars().count();
+        if begin == self.tokens.len() {
+            return rest.is_empty();
+        }
         let mut states = vec![false; self.tokens.len() + 1];
-        self.enter(0, &mut states);
-        for c in path.chars() {
-            let mut next = vec![false; states.len()];
-            for (at, token) in self.tokens.iter().enumerate() {
+        let mut next = states.clone();
+        self.enter(begin, &mut states);
+        for c in rest.chars() {
+            next.fill(false);
+            for (at, token) in self.tokens.iter().enumerate().skip(begin) {
                 if states[at] {
                     self.step(token, at, c, &mut next);
                 }
             }
-            states = next;
+            std::mem::swap(&mut states, &mut next);
         }
         states[self.tokens.len()]
     }

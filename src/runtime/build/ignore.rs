@@ -42,15 +42,50 @@ impl Ignore {
     /// Whether a path, relative to the root of the context, is left out.
     #[must_use]
     pub(super) fn leaves_out(&self, path: &str) -> bool {
-        let decided = self.rules.iter().rev().find(|(glob, _)| {
-            let ends = path.match_indices('/').map(|(at, _)| at);
-            ends.chain([path.len()])
-                .any(|end| end > 0 && glob.matches(&path[..end]))
-        });
-        decided.is_some_and(|(_, verdict)| *verdict == Verdict::Leave)
+        self.is_left_out(self.ruling_of(path))
+    }
+
+    /// What decides a path that no walk leads to.
+    #[must_use]
+    pub(super) fn ruling_of(&self, path: &str) -> Ruling {
+        let ends = path.match_indices('/').map(|(at, _)| at);
+        let ends = ends.chain([path.len()]).filter(|end| *end > 0);
+        ends.fold(Ruling::default(), |above, end| {
+            self.ruling(&path[..end], above)
+        })
+    }
+
+    /// What decides a path, when something else decides the directory above it: a walk asks once for each path.
+    #[must_use]
+    pub(super) fn ruling(&self, path: &str, above: Ruling) -> Ruling {
+        let own = self
+            .rules
+            .iter()
+            .enumerate()
+            .skip(above.0)
+            .rfind(|(_, (glob, _))| glob.matches(path));
+        own.map_or(above, |(index, _)| Ruling(index + 1))
+    }
+
+    /// What a ruling says.
+    #[must_use]
+    pub(super) fn is_left_out(&self, ruling: Ruling) -> bool {
+        let rule = ruling.0.checked_sub(1).and_then(|at| self.rules.get(at));
+        rule.is_some_and(|(_, verdict)| *verdict == Verdict::Leave)
     }
 
     /// Whether something below a directory that is left out may be taken all the same.
+    #[must_use]
+    pub(super) fn may_take_below(&self, directory: &str) -> bool {
+        let within = format!("{directory}/");
+        self.rules.iter().any(|(glob, verdict)| {
+            let literal = glob.literal();
+            *verdict == Verdict::Take
+                && (literal.starts_with(&within) || within.starts_with(literal))
+        })
+    }
+
+    /// Whether there are exceptions at all.
     #[must_use]
     pub(super) fn has_exceptions(&self) -> bool {
         self.rules
@@ -58,6 +93,10 @@ impl Ignore {
             .any(|(_, verdict)| *verdict == Verdict::Take)
     }
 }
+
+/// The last rule that fits a path or a directory above it, counted from 1; 0 is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Ruling(usize);
 
 fn rule(line: &str) -> Option<(Glob, Verdict)> {
     let line = line.trim();
@@ -114,6 +153,15 @@ mod tests {
             assert_eq!(ignore.leaves_out(path), expected, "{path}");
         }
         assert!(ignore.has_exceptions());
+    }
+
+    #[test]
+    fn only_directories_that_an_exception_can_reach_are_entered() {
+        let ignore = Ignore::parse("*\n!src/lib\n");
+        assert!(ignore.may_take_below("src"));
+        assert!(ignore.may_take_below("src/lib/deep"));
+        assert!(!ignore.may_take_below("node_modules"));
+        assert!(Ignore::parse("*\n!**/keep\n").may_take_below("any"));
     }
 
     #[test]

@@ -16,6 +16,7 @@
 
 mod cache;
 mod command;
+mod copier;
 mod copy;
 mod error;
 mod files;
@@ -33,6 +34,7 @@ mod scope;
 mod shared;
 mod stage;
 mod state;
+mod sum;
 mod worker;
 
 pub use error::BuildError;

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::files::{Changes, Copier, Shape, Source, SourceOwner, failed};
+use super::copier::{Copier, Shape};
+use super::files::{Changes, Source, SourceOwner, failed};
 use super::ignore::Ignore;
 use super::layer::view;
 use super::mount::host_path;
@@ -70,6 +71,7 @@ impl Worker<'_> {
             root,
             ignore,
             owner,
+            sums: None,
         })
     }
 

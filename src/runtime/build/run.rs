@@ -213,12 +213,12 @@ impl Worker<'_> {
         let source = self.open(origin, directory)?;
         let target = crate::runtime::archive::Root::open(directory)?;
         let changes = Changes::default();
-        let copier = super::files::Copier {
+        let copier = super::copier::Copier {
             source: &source,
             target: &target,
             changes: &changes,
         };
-        copier.copy(path, Path::new(""), super::files::Shape::Directory)
+        copier.copy(path, Path::new(""), super::copier::Shape::Directory)
     }
 }
 

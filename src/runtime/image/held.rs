@@ -19,14 +19,15 @@ use super::{Digest, ImageError, Reference};
 /// A directory on the store's file system, removed when dropped.
 #[derive(Debug)]
 pub struct Scratch {
-    staging: Staging,
+    _staging: Staging,
+    path: PathBuf,
 }
 
 impl Scratch {
-    /// Its path.
+    /// Its path; nothing but what the caller puts there is in it.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.staging.path()
+        &self.path
     }
 }
 
@@ -36,7 +37,18 @@ impl ImageStore {
     /// # Errors
     /// When it cannot be made.
     pub fn scratch(&self) -> Result<Scratch, ImageError> {
-        self.stage().map(|staging| Scratch { staging })
+        let staging = self.stage()?;
+        let path = staging.unique();
+        fs::create_dir(&path).map_err(file_error("make directory", &path))?;
+        fs::set_permissions(
+            &path,
+            std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        )
+        .map_err(file_error("set the mode of", &path))?;
+        Ok(Scratch {
+            _staging: staging,
+            path,
+        })
     }
 
     /// The config file of a stored image.
