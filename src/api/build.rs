@@ -284,6 +284,7 @@ impl Printer {
                 number,
                 total,
                 instruction,
+                ..
             } => {
                 self.stage(
                     stage,

@@ -8,8 +8,8 @@ use std::sync::Mutex;
 
 use hoist::runtime::archive::{Entry, NoRecorder, Root, TarWriter, open_merged};
 use hoist::runtime::build::{
-    BuildError, BuildEvent, BuildHost, BuildRequest, Builder, BuiltImage, CacheUse, HostError,
-    OutputStream, RunStep, build,
+    BuildError, BuildEvent, BuildHost, BuildRequest, Builder, BuiltImage, CacheUse, Downloaded,
+    HostError, OutputStream, RunStep, build,
 };
 use hoist::runtime::image::{ConfigFile, ImageStore, ImportRequest};
 use rustix::fs::{Mode, OFlags};
@@ -65,6 +65,14 @@ impl BuildHost for NotingHost {
         _: &mut dyn FnMut(serde_json::Value),
     ) -> Result<(), HostError> {
         Err(HostError(format!("no registry has {reference}")))
+    }
+
+    fn download(&self, url: &str, to: &Path) -> Result<Downloaded, HostError> {
+        fs::write(to, format!("from {url}")).map_err(|error| HostError(error.to_string()))?;
+        Ok(Downloaded {
+            modified: Some(60),
+            name: None,
+        })
     }
 
     fn is_cancelled(&self) -> bool {
@@ -347,5 +355,56 @@ fn pruning_the_cache_keeps_the_layers_of_images() -> TestResult {
     bench.cached();
     bench.build("FROM base\nCOPY f /kept\n")?;
     assert_eq!(bench.cached(), 0);
+    Ok(())
+}
+
+#[test]
+fn a_linked_copy_and_a_download_have_the_files_that_were_asked_for() -> TestResult {
+    if !has_root("a_linked_copy_and_a_download_have_the_files_that_were_asked_for") {
+        return Ok(());
+    }
+    let bench = Bench::new(&[("f", "file")])?;
+    let image = bench.build(
+        "FROM base\nCOPY --link --chown=app f /opt/f\nADD http://example.test/a/b.txt /d/\n",
+    )?;
+    let layers = bench.layers(&image)?;
+    assert_eq!(mode_and_owner(&layers[1].join("opt/f"))?.1, 1000);
+    assert_eq!(
+        bench.read(&image, "d/b.txt")?,
+        "from http://example.test/a/b.txt"
+    );
+    let added = layers[0].join("d/b.txt");
+    assert_eq!(mode_and_owner(&added)?, (0o600, 0, 0));
+    assert_eq!(fs::metadata(&added)?.mtime(), 60);
+    let wrong = format!(
+        "FROM base\nADD --checksum=sha256:{} http://example.test/x /x\n",
+        "0".repeat(64)
+    );
+    let error = bench
+        .build(&wrong)
+        .err()
+        .ok_or("a wrong sum was accepted")?;
+    assert!(
+        error.chain().contains("digest mismatch"),
+        "{}",
+        error.chain()
+    );
+    Ok(())
+}
+
+#[test]
+fn a_directory_of_this_machine_can_be_the_base() -> TestResult {
+    if !has_root("a_directory_of_this_machine_can_be_the_base") {
+        return Ok(());
+    }
+    let bench = Bench::new(&[])?;
+    let root = tempfile::tempdir()?;
+    fs::write(root.path().join("here"), "x")?;
+    let dockerfile = format!("FROM rootfs:{}\nRUN one\n", root.path().display());
+    let image = bench.build(&dockerfile)?;
+    assert_eq!(bench.read(&image, "here")?, "x");
+    fs::write(root.path().join("here"), "changed")?;
+    let image = bench.build(&dockerfile)?;
+    assert_eq!(bench.read(&image, "here")?, "changed");
     Ok(())
 }

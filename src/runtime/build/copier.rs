@@ -457,5 +457,4 @@ mod tests {
         assert!(target.path().join("real/a.txt").exists());
         Ok(())
     }
-
 }

@@ -13,17 +13,21 @@ use rustix::fs::OFlags;
 use super::BuildError;
 use super::command::find_document;
 use super::copier::{Copier, Shape};
-use super::files::{Changes, Source, failed, make_directories, within};
+use super::files::{Changes, Source, SourceOwner, failed, make_directories, within};
 use super::ignore::Ignore;
-use super::layer::{LayerSpace, write_file};
+use super::layer::{LayerSpace, view, write_file};
 use super::origin::Origin;
-use super::owner::{self, ModeChange, ROOT};
+use super::owner::{self, ModeChange, Owner, ROOT};
 use super::parse::{Expansion, Instruction};
+use super::remote::{self, GitDirectory, Remote};
 use super::worker::Worker;
 use crate::runtime::archive::{
     Limits, NoRecorder, Owner as ArchiveOwner, Root, TarReader, UnpackOptions, decompress, unpack,
 };
-use crate::runtime::image::{Digest, json_form, split_words};
+use crate::runtime::image::{Digest, Scratch, json_form, split_words};
+
+/// Times that a copy is tried when files of the context change meanwhile.
+const ATTEMPTS: usize = 5;
 
 /// A COPY or ADD with nothing left to look up but the owner.
 struct Plan {
@@ -35,6 +39,9 @@ struct Plan {
     changes: Changes,
     chown: Option<String>,
     archives: Archives,
+    bond: Bond,
+    /// Where fetched sources are, as long as the plan lasts.
+    _fetched: Vec<Scratch>,
 }
 
 enum Item {
@@ -42,18 +49,42 @@ enum Item {
     Path(PathBuf, PathBuf),
     /// A here-document.
     Document { name: String, text: String },
+    /// What was fetched: its directory, and the path in it that is copied.
+    Fetched { directory: PathBuf, path: PathBuf },
 }
 
-/// What happens to local archives.
+/// Which archives are unpacked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Archives {
-    Unpack,
-    Keep,
+    /// Those of the context: ADD.
+    Local,
+    /// Downloaded ones too: `--unpack`.
+    All,
+    None,
+}
+
+/// Whether the layer knows the ones below.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bond {
+    /// Its target's links and directories are those below.
+    Below,
+    /// It stands for itself (`--link`).
+    Free,
 }
 
 impl Worker<'_> {
     /// Does a COPY or ADD.
     pub(super) fn copy(&mut self, step: &Instruction) -> Result<(), BuildError> {
+        for _ in 1..ATTEMPTS {
+            match self.copy_once(step) {
+                Err(BuildError::Changed { .. }) => {}
+                ended => return ended,
+            }
+        }
+        self.copy_once(step)
+    }
+
+    fn copy_once(&mut self, step: &Instruction) -> Result<(), BuildError> {
         let plan = self.plan(step)?;
         let created_by = step.original.clone();
         let mut key = self.key(&created_by);
@@ -70,6 +101,10 @@ impl Worker<'_> {
                 Item::Document { name, text } => {
                     key.add(name.as_bytes());
                     key.add(text.as_bytes());
+                }
+                Item::Fetched { directory, path } => {
+                    key.add(path.as_os_str().as_encoded_bytes());
+                    key.add(&fetched(directory)?.sum(path, &plan.changes)?);
                 }
             }
         }
@@ -111,7 +146,7 @@ impl Worker<'_> {
             .map(|value| self.word(value, step))
             .collect::<Result<Vec<_>, _>>()?;
         let origin = self.origin(flag("from")?.as_deref())?;
-        let items = self.items(step, sources, &origin)?;
+        let (items, fetched) = self.items(step, sources, &origin)?;
         let several = items.len() > 1 || step.is_on("parents");
         Ok(Plan {
             origin,
@@ -132,11 +167,18 @@ impl Worker<'_> {
                 device: None,
             },
             chown: flag("chown")?,
-            archives: if step.keyword == "ADD" && step.flag("unpack") != Some("false") {
-                Archives::Unpack
-            } else {
-                Archives::Keep
+            archives: match (step.keyword.as_str(), step.flag("unpack")) {
+                ("ADD", None) => Archives::Local,
+                ("ADD", Some("false")) => Archives::None,
+                ("ADD", Some(_)) => Archives::All,
+                _ => Archives::None,
             },
+            bond: if step.is_on("link") {
+                Bond::Free
+            } else {
+                Bond::Below
+            },
+            _fetched: fetched,
         })
     }
 
@@ -160,9 +202,9 @@ impl Worker<'_> {
         step: &Instruction,
         sources: &[String],
         origin: &Origin,
-    ) -> Result<Vec<Item>, BuildError> {
+    ) -> Result<(Vec<Item>, Vec<Scratch>), BuildError> {
         let opened = self.open(origin, Path::new("/"))?;
-        let mut items = Vec::new();
+        let (mut items, mut scratches) = (Vec::new(), Vec::new());
         for word in sources {
             if let Some(document) = find_document(step, word) {
                 let text = match document.expansion {
@@ -176,7 +218,14 @@ impl Worker<'_> {
                 continue;
             }
             let source = self.word(word, step)?;
-            check_local(&source)?;
+            if step.keyword == "ADD"
+                && let Some(remote) = Remote::parse(&source)
+            {
+                let scratch = self.shared.store.scratch()?;
+                items.push(self.fetch(step, &remote, scratch.path())?);
+                scratches.push(scratch);
+                continue;
+            }
             let (pivot, pattern) = split_pivot(&source);
             for path in opened.select(&format!("{pivot}/{pattern}"))? {
                 let below = if step.is_on("parents") {
@@ -187,7 +236,49 @@ impl Worker<'_> {
                 items.push(Item::Path(path, below));
             }
         }
-        Ok(items)
+        Ok((items, scratches))
+    }
+
+    /// Fetches a source of ADD.
+    fn fetch(
+        &self,
+        step: &Instruction,
+        remote: &Remote,
+        scratch: &Path,
+    ) -> Result<Item, BuildError> {
+        let checksum = step
+            .flag("checksum")
+            .map(|checksum| self.word(checksum, step))
+            .transpose()?;
+        let host = self.shared.host;
+        match remote {
+            Remote::Http(url) => {
+                let name = remote::download(host, url, scratch, checksum.as_deref())?;
+                Ok(Item::Fetched {
+                    directory: scratch.join("files"),
+                    path: PathBuf::from(name),
+                })
+            }
+            Remote::Git(git) => {
+                let keep = if step.is_on("keep-git-dir") {
+                    GitDirectory::Keep
+                } else {
+                    GitDirectory::Drop
+                };
+                let directory = scratch.join("files");
+                let commit = git.check_out(host, &directory, keep)?;
+                if let Some(promised) = checksum.filter(|promised| *promised != commit) {
+                    return Err(BuildError::Invalid(format!(
+                        "digest mismatch of {}: {promised} was expected, {commit} came",
+                        git.repository
+                    )));
+                }
+                Ok(Item::Fetched {
+                    directory,
+                    path: git.directory.clone(),
+                })
+            }
+        }
     }
 
     /// Variables in a here-document: quotes mean nothing there.
@@ -200,25 +291,38 @@ impl Worker<'_> {
         Ok(out)
     }
 
+    /// The owner that `--chown` names, in the image's own words.
+    fn owner(&self, chown: &str) -> Result<Owner, BuildError> {
+        let layers = self
+            .shared
+            .store
+            .layer_paths(&self.state.file.rootfs.diff_ids);
+        let found = match view(&layers)? {
+            Some(root) => owner::resolve(chown, &root),
+            None => owner::resolve_numbers(chown),
+        };
+        found.map_err(BuildError::Invalid)
+    }
+
     fn copy_layer(&self, plan: Plan) -> Result<Digest, BuildError> {
         let below = &self.state.file.rootfs.diff_ids;
-        let space = LayerSpace::new(self.shared.store, below)?;
-        let target = space.root()?;
-        let owner = plan
-            .chown
-            .as_deref()
-            .map(|chown| owner::resolve(chown, &target))
-            .transpose();
+        let owner = plan.chown.as_deref().map(|chown| self.owner(chown));
         let changes = Changes {
-            owner: owner.map_err(BuildError::Invalid)?,
+            owner: owner.transpose()?,
             ..plan.changes
         };
+        let seen = match plan.bond {
+            Bond::Below => below.as_slice(),
+            Bond::Free => &[],
+        };
+        let space = LayerSpace::new(self.shared.store, seen)?;
+        let target = space.root()?;
         let source = self.open(&plan.origin, space.scratch())?;
         for item in &plan.items {
             match item {
                 Item::Path(path, below) => {
                     let to = plan.target.join(below);
-                    if plan.archives == Archives::Unpack
+                    if plan.archives != Archives::None
                         && unpacked(&source, path, &target, &to, &changes)?
                     {
                         continue;
@@ -239,11 +343,35 @@ impl Worker<'_> {
                         &changes,
                     )?;
                 }
+                Item::Fetched { directory, path } => {
+                    let source = fetched(directory)?;
+                    if plan.archives == Archives::All
+                        && unpacked(&source, path, &target, &plan.target, &changes)?
+                    {
+                        continue;
+                    }
+                    let copier = Copier {
+                        source: &source,
+                        target: &target,
+                        changes: &changes,
+                    };
+                    copier.copy(path, &plan.target, plan.shape)?;
+                }
             }
         }
         drop((source, target));
         space.keep(self.shared.store, below, self.shared.epoch)
     }
+}
+
+/// A fetched source, which belongs to root.
+fn fetched(directory: &Path) -> Result<Source, BuildError> {
+    Ok(Source {
+        root: Root::open(directory)?,
+        ignore: Ignore::default(),
+        owner: SourceOwner::Root,
+        sums: None,
+    })
 }
 
 /// Protects what is no variable from the expansion of words.
@@ -254,16 +382,6 @@ fn guard(c: char) -> impl Iterator<Item = char> {
 
 fn names_directory(path: &str) -> bool {
     path.is_empty() || path == "." || path.ends_with('/') || path.ends_with("/.")
-}
-
-fn check_local(source: &str) -> Result<(), BuildError> {
-    let remote = ["http://", "https://", "git://", "git@", "ssh://"];
-    if remote.iter().any(|scheme| source.starts_with(scheme)) {
-        return Err(BuildError::Invalid(format!(
-            "remote source `{source}` is not supported: download it in a RUN step"
-        )));
-    }
-    Ok(())
 }
 
 /// `a/./b`: only what follows the point is kept by `--parents`.
@@ -297,12 +415,7 @@ fn place_document(
     std::fs::create_dir_all(&directory)
         .map_err(super::cache::failed("make directory", &directory))?;
     write_file(&directory, name, text.as_bytes(), 0o644)?;
-    let source = Source {
-        root: Root::open(&directory)?,
-        ignore: Ignore::default(),
-        owner: super::files::SourceOwner::Root,
-        sums: None,
-    };
+    let source = fetched(&directory)?;
     let copier = Copier {
         source: &source,
         target,

@@ -290,11 +290,19 @@ pub(super) fn stat_at(fd: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<S
     rustix::fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("look at", path))
 }
 
-pub(super) fn open_directory(fd: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<OwnedFd, BuildError> {
+pub(super) fn open_directory(
+    fd: BorrowedFd<'_>,
+    name: &OsStr,
+    path: &Path,
+) -> Result<OwnedFd, BuildError> {
     rustix::fs::openat(fd, name, OPEN_DIRECTORY, Mode::empty()).map_err(failed("open", path))
 }
 
-pub(super) fn open_file(fd: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<OwnedFd, BuildError> {
+pub(super) fn open_file(
+    fd: BorrowedFd<'_>,
+    name: &OsStr,
+    path: &Path,
+) -> Result<OwnedFd, BuildError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     rustix::fs::openat(fd, name, flags, Mode::empty()).map_err(failed("open", path))
 }

@@ -28,6 +28,7 @@ mod origin;
 mod owner;
 mod parse;
 mod pipeline;
+mod remote;
 mod request;
 mod run;
 mod scope;
@@ -40,7 +41,7 @@ mod worker;
 pub use error::BuildError;
 pub use pipeline::{Builder, build};
 pub use request::{
-    BuildEvent, BuildHost, BuildRequest, BuiltImage, CacheUse, DockerfileSource, Entitlements,
-    HostError, NamedContext, Network, OutputStream, PullPolicy, RunStep, Security, StepMount,
-    StepMountKind,
+    BuildEvent, BuildHost, BuildRequest, BuiltImage, CacheUse, DockerfileSource, Downloaded,
+    Entitlements, HostError, NamedContext, Network, OutputStream, Placement, PullPolicy, RunStep,
+    Security, StepMount, StepMountKind,
 };

@@ -7,6 +7,7 @@ use super::files::{Changes, Source, SourceOwner, failed};
 use super::ignore::Ignore;
 use super::layer::view;
 use super::mount::host_path;
+use super::pipeline::ignore_of;
 use super::state::State;
 use super::worker::{Worker, image_state};
 use super::{BuildError, NamedContext};
@@ -37,7 +38,13 @@ impl Worker<'_> {
         };
         match shared.request.contexts.get(name) {
             Some(NamedContext::Directory(path)) => {
-                return Ok(Origin::Directory(path.clone(), Ignore::default()));
+                let rules = ignore_of(path)?;
+                return Ok(Origin::Directory(path.clone(), rules));
+            }
+            Some(NamedContext::Remote(address)) => {
+                return Err(BuildError::Invalid(format!(
+                    "the context `{address}` was not fetched"
+                )));
             }
             Some(NamedContext::Image(reference)) => {
                 return Ok(Origin::Layers(Box::new(image_state(shared, reference)?)));
@@ -54,8 +61,10 @@ impl Worker<'_> {
 
     /// Opens an origin; `scratch` is a directory for a tree without files.
     pub(super) fn open(&self, origin: &Origin, scratch: &Path) -> Result<Source, BuildError> {
+        let mut sums = None;
         let (root, ignore, owner) = match origin {
             Origin::Directory(path, ignore) => {
+                sums = self.shared.sums.get(path).cloned();
                 (Root::open(path)?, ignore.clone(), SourceOwner::Root)
             }
             Origin::Layers(state) => {
@@ -71,7 +80,7 @@ impl Worker<'_> {
             root,
             ignore,
             owner,
-            sums: None,
+            sums,
         })
     }
 
@@ -102,7 +111,8 @@ impl Worker<'_> {
         scratch: &Path,
     ) -> Result<PathBuf, BuildError> {
         match origin {
-            Origin::Directory(directory, _) => host_path(&Root::open(directory)?, path),
+            // Neither what the rules leave out nor the owners of this machine are to be seen.
+            Origin::Directory(..) => self.copied(origin, path, scratch),
             Origin::Layers(state) => {
                 let layers = self.shared.store.layer_paths(&state.file.rootfs.diff_ids);
                 match layers.as_slice() {

@@ -27,6 +27,18 @@ pub(super) const ROOT: Owner = Owner { uid: 0, gid: 0 };
 /// # Errors
 /// With the name that is not in the image.
 pub(super) fn resolve(text: &str, image: &Root) -> Result<Owner, String> {
+    resolve_in(text, Some(image))
+}
+
+/// Resolves numbers, where there are no files that names could be in.
+///
+/// # Errors
+/// With the name.
+pub(super) fn resolve_numbers(text: &str) -> Result<Owner, String> {
+    resolve_in(text, None)
+}
+
+fn resolve_in(text: &str, image: Option<&Root>) -> Result<Owner, String> {
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
         None => (text, None),
@@ -40,7 +52,7 @@ pub(super) fn resolve(text: &str, image: &Root) -> Result<Owner, String> {
 }
 
 /// A user's number and first group; a bare number is both.
-fn find_user(user: &str, image: &Root) -> Result<(u32, u32), String> {
+fn find_user(user: &str, image: Option<&Root>) -> Result<(u32, u32), String> {
     if let Ok(uid) = user.parse() {
         return Ok((uid, uid));
     }
@@ -54,7 +66,7 @@ fn find_user(user: &str, image: &Root) -> Result<(u32, u32), String> {
     found.ok_or_else(|| format!("unable to find user {user}: no matching entries in passwd file"))
 }
 
-fn find_group(group: &str, image: &Root) -> Result<u32, String> {
+fn find_group(group: &str, image: Option<&Root>) -> Result<u32, String> {
     if let Ok(gid) = group.parse() {
         return Ok(gid);
     }
@@ -69,8 +81,11 @@ fn find_group(group: &str, image: &Root) -> Result<u32, String> {
 }
 
 /// A small text file of the image; nothing where it cannot be read.
-fn read(image: &Root, path: &str) -> String {
+fn read(image: Option<&Root>, path: &str) -> String {
     let mut bytes = Vec::new();
+    let Some(image) = image else {
+        return String::new();
+    };
     if let Ok(fd) = image.open_at(Path::new(path), OFlags::RDONLY | OFlags::NONBLOCK) {
         let whole = std::fs::File::from(fd)
             .take(FILE_MAX)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bollard_stubs::models::ImageConfig;
 
@@ -11,10 +11,16 @@ use crate::runtime::image::Digest;
 /// What to build.
 #[derive(Debug, Clone, Default)]
 pub struct BuildRequest {
-    /// Directory with the unpacked context.
+    /// Directory with the context.
     pub context: PathBuf,
+    /// Whose directory that is.
+    pub placement: Placement,
+    /// Address that the context is fetched from, in place of the directory.
+    pub remote: Option<String>,
     /// Where the Dockerfile is.
     pub dockerfile: DockerfileSource,
+    /// Rules of `.dockerignore` that lie beside a Dockerfile outside of the context.
+    pub ignore: Option<String>,
     /// Names of the image.
     pub tags: Vec<String>,
     /// Build arguments; without a value the variable is unset.
@@ -35,6 +41,8 @@ pub struct BuildRequest {
     pub ulimits: Vec<String>,
     /// Whether the cache is used.
     pub cache: CacheUse,
+    /// Stages that do not use it.
+    pub uncached: Vec<String>,
     /// When base images are pulled.
     pub pull: PullPolicy,
     /// Contents of secrets by id.
@@ -63,6 +71,16 @@ impl Entitlements {
     pub fn is_insecure_refused(self) -> bool {
         self == Self::None
     }
+}
+
+/// Whose directory the context is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Placement {
+    /// The builder's: nobody else writes to it.
+    #[default]
+    Own,
+    /// The user's, who may change files while they are read.
+    InPlace,
 }
 
 /// Where the Dockerfile is.
@@ -121,6 +139,8 @@ pub enum NamedContext {
     Directory(PathBuf),
     /// An image.
     Image(String),
+    /// An address of a git repository.
+    Remote(String),
 }
 
 /// What was built.
@@ -145,6 +165,8 @@ pub enum BuildEvent {
         total: usize,
         /// The instruction.
         instruction: String,
+        /// `[stage 2/5] COPY …`, when it makes files; the others only change the image's config.
+        title: Option<String>,
     },
     /// The step's result was known.
     Cached {
@@ -279,8 +301,23 @@ pub trait BuildHost: Send + Sync {
         progress: &mut dyn FnMut(serde_json::Value),
     ) -> Result<(), HostError>;
 
+    /// Downloads a file over HTTP.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    fn download(&self, url: &str, to: &Path) -> Result<Downloaded, HostError>;
+
     /// Whether nobody waits for the build any more.
     fn is_cancelled(&self) -> bool;
+}
+
+/// What a server said of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Downloaded {
+    /// `Last-Modified`, in seconds since the epoch.
+    pub modified: Option<i64>,
+    /// Name in `Content-Disposition`.
+    pub name: Option<String>,
 }
 
 /// Why the host could not do something; the text is for the user.

@@ -91,7 +91,9 @@ impl FileSums {
         }
         let parent = self.path.parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(parent).map_err(file_failed("make directory", parent))?;
-        let temporary = self.path.with_extension(format!("{}.tmp", std::process::id()));
+        let temporary = self
+            .path
+            .with_extension(format!("{}.tmp", std::process::id()));
         fs::write(&temporary, bytes).map_err(file_failed("write", &temporary))?;
         fs::rename(&temporary, &self.path).map_err(file_failed("rename into", &self.path))
     }
@@ -135,10 +137,7 @@ impl Source {
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             let fd = self.root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY);
             sum.attributes(Path::new(""), &stat);
-            sum.directory(
-                &fd.map_err(failed("open", path))?,
-                &Trail::new(self, path),
-            )?;
+            sum.directory(&fd.map_err(failed("open", path))?, &Trail::new(self, path))?;
         } else {
             let fd = self.root.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK);
             let fd = fd.map_err(failed("open", path))?;

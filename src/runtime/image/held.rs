@@ -40,11 +40,8 @@ impl ImageStore {
         let staging = self.stage()?;
         let path = staging.unique();
         fs::create_dir(&path).map_err(file_error("make directory", &path))?;
-        fs::set_permissions(
-            &path,
-            std::os::unix::fs::PermissionsExt::from_mode(0o755),
-        )
-        .map_err(file_error("set the mode of", &path))?;
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .map_err(file_error("set the mode of", &path))?;
         Ok(Scratch {
             _staging: staging,
             path,

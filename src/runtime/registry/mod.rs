@@ -15,6 +15,7 @@
 mod client;
 mod connect;
 mod credential;
+mod download;
 mod error;
 mod event;
 mod pull;
@@ -24,6 +25,7 @@ mod token;
 mod transfer;
 
 pub use credential::{Credential, find_credential};
+pub use download::FileFacts;
 pub use error::RegistryError;
 pub use event::PullEvent;
 pub use pull::{News, PullRequest, Pulled};

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bollard_stubs::models::{ContainerConfig, EndpointSettings, HostConfig, ResourcesUlimits};
@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Supervisor;
 use crate::runtime::build::{
-    BuildError, BuildEvent, BuildHost, BuildRequest, Builder, BuiltImage, HostError, Network,
-    OutputStream, RunStep, Security, StepMount, StepMountKind, build,
+    BuildError, BuildEvent, BuildHost, BuildRequest, Builder, BuiltImage, Downloaded, HostError,
+    Network, OutputStream, RunStep, Security, StepMount, StepMountKind, build,
 };
 use crate::runtime::container::request::{
     Access, ContainerRequest, ExtraFile, Mount, MountKind, Namespace, Propagation, Recursion,
@@ -94,6 +94,27 @@ impl BuildHost for StepHost {
     ) -> Result<(), HostError> {
         let pulled = self.pull_image(reference, platform, progress);
         pulled.map_err(|error| HostError(error.chain()))
+    }
+
+    fn download(&self, url: &str, to: &Path) -> Result<Downloaded, HostError> {
+        let ended = self.runtime.block_on(async {
+            tokio::select! {
+                ended = self.engine.registries().download(url, to) => ended.map(Some),
+                () = self.cancelled.cancelled() => Ok(None),
+            }
+        });
+        let failed =
+            |error| RuntimeError::invalid(format!("cannot download `{url}`")).caused_by(error);
+        match ended
+            .map_err(failed)
+            .map_err(|error| HostError(error.chain()))?
+        {
+            Some(facts) => Ok(Downloaded {
+                modified: facts.modified,
+                name: facts.name,
+            }),
+            None => Err(HostError("the build was cancelled".to_owned())),
+        }
     }
 
     fn is_cancelled(&self) -> bool {
