@@ -61,7 +61,7 @@ impl Remote {
         let is_git = ["git://", "ssh://", "git@"]
             .iter()
             .any(|scheme| text.starts_with(scheme))
-            || (is_http && address.ends_with(".git"));
+            || (is_http && address.strip_suffix(".git").is_some());
         if is_git {
             return Some(Self::Git(GitSource::parse(text)));
         }
