@@ -23,6 +23,7 @@ mod hook;
 mod hub;
 mod image;
 mod news;
+pub mod preflight;
 mod provider;
 mod report;
 mod rolling;

@@ -12,6 +12,8 @@ pub struct Failure {
     pub action: String,
     /// The service it was for.
     pub service: Option<String>,
+    /// Where the file asks for it: `services.web.image`.
+    pub path: Option<String>,
     /// Why.
     pub error: ApplyError,
     /// What the container has to say about it.

@@ -240,6 +240,7 @@ async fn fail(run: &Run, report: &mut ApplyReport, id: NodeId, error: ApplyError
         node: id,
         action: action.to_string(),
         service: action.service().map(str::to_owned),
+        path: action.model_path(),
         evidence: evidence::collect(run, action, &error).await,
         error,
     });

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use indexmap::IndexMap;
 use tokio::sync::OnceCell;
@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 use hoist::engine::Engine;
 use hoist::engine::connect::{self, Choice, InvokedAs};
 use hoist::engine::dry_run::DryRun;
+use hoist::load::Origins;
 use hoist::runtime::launch;
 use hoist::runtime::layout::Layout;
 
@@ -26,6 +27,8 @@ pub(crate) struct Context {
     current_dir: PathBuf,
     invoked_as: InvokedAs,
     engine: OnceCell<Arc<dyn Engine>>,
+    /// Where the values of the project come from that was loaded last.
+    origins: Mutex<Arc<Origins>>,
 }
 
 impl Context {
@@ -46,6 +49,7 @@ impl Context {
                 _ => InvokedAs::Hoist,
             },
             engine: OnceCell::new(),
+            origins: Mutex::default(),
         }
     }
 
@@ -70,6 +74,17 @@ impl Context {
     /// The process environment.
     pub(crate) fn environment(&self) -> &IndexMap<String, String> {
         &self.environment
+    }
+
+    /// Where the values of the project come from that was loaded last.
+    pub(crate) fn origins(&self) -> Arc<Origins> {
+        let origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&origins)
+    }
+
+    pub(super) fn keep_origins(&self, origins: Origins) {
+        let mut kept = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Arc::new(origins);
     }
 
     /// The directory that relative paths on the command line start from.

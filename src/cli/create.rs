@@ -158,25 +158,12 @@ pub(super) fn orphan_policy(
     }
 }
 
-/// Warns of secret and config files that are not there (behaviours.md B170), and refuses a project without services.
-pub(super) fn check_files(session: &Session<'_>) {
-    for service in session.project.services.values() {
-        let exists = |path: &str| std::path::Path::new(path).exists();
-        for (name, path) in hoist::plan::resolve::missing_files(&session.project, service, exists) {
-            session.ui.warn(format_args!(
-                "secret file {name} does not exist: stat {path}: no such file or directory"
-            ));
-        }
-    }
-}
-
 /// Makes containers.
 pub(super) async fn cmd_create(ui: &Ui, context: &Context, args: &CreateArgs) -> CommandResult {
     let mut project = load(ui, context, &args.services, Dependencies::Include).await?;
     scale(&mut project, &args.scale)?;
     let session = Session::open(ui, context, project).await?;
     let session = super::provider::provide(session, "up").await?;
-    check_files(&session);
     let observed = session
         .prepare_images(&args.images.options(&session)?)
         .await?;
@@ -198,7 +185,9 @@ pub(super) async fn cmd_create(ui: &Ui, context: &Context, args: &CreateArgs) ->
         goal: Goal::Created,
         ..session.plan_options()
     };
-    let plan = session.plan(&observed, &mut options, Answers::from_flag(args.yes))?;
+    let plan = session
+        .plan(&observed, &mut options, Answers::from_flag(args.yes))
+        .await?;
     session.run("create", plan, None).await?;
     Ok(ExitStatus::SUCCESS)
 }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use hoist::engine::{EngineError, EngineErrorKind};
-use hoist::load::LoadError;
+use hoist::load::{Diagnostic, LoadError};
 
 use crate::ui::Ui;
 
@@ -58,6 +58,8 @@ pub(crate) struct CommandError {
     kind: CommandErrorKind,
     error: Box<dyn Error + Send + Sync>,
     hints: Vec<String>,
+    /// What is to be drawn instead of the error, with the places it is about.
+    diagnostics: Vec<Diagnostic>,
 }
 
 impl CommandError {
@@ -66,12 +68,25 @@ impl CommandError {
             kind,
             error: error.into(),
             hints: Vec::new(),
+            diagnostics: Vec::new(),
         }
     }
 
     /// A request that cannot be met.
     pub(crate) fn user(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(CommandErrorKind::User, error)
+    }
+
+    /// A request that cannot be met, for reasons that have a place in the files.
+    pub(crate) fn placed(diagnostics: Vec<Diagnostic>) -> Self {
+        let messages: Vec<_> = diagnostics
+            .iter()
+            .map(|diagnostic| diagnostic.message.clone())
+            .collect();
+        Self {
+            diagnostics,
+            ..Self::user(messages.join("\n"))
+        }
     }
 
     /// A failure of the system.
@@ -115,10 +130,15 @@ impl CommandError {
             CommandErrorKind::User
             | CommandErrorKind::Project
             | CommandErrorKind::Engine
-            | CommandErrorKind::System => match self.error.downcast_ref::<LoadError>() {
-                Some(error) => ui.diagnostics(&error.diagnostics),
-                None => ui.error(&self.message(), &self.hints),
-            },
+            | CommandErrorKind::System
+                if self.diagnostics.is_empty() =>
+            {
+                ui.error(&self.message(), &self.hints);
+            }
+            CommandErrorKind::User
+            | CommandErrorKind::Project
+            | CommandErrorKind::Engine
+            | CommandErrorKind::System => ui.diagnostics(&self.diagnostics),
         }
     }
 }
@@ -148,7 +168,11 @@ impl From<EngineError> for CommandError {
 
 impl From<LoadError> for CommandError {
     fn from(error: LoadError) -> Self {
-        Self::new(CommandErrorKind::Project, error)
+        let diagnostics = error.diagnostics.clone();
+        Self {
+            diagnostics,
+            ..Self::new(CommandErrorKind::Project, error)
+        }
     }
 }
 

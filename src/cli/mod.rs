@@ -37,6 +37,7 @@ mod ps;
 mod pull;
 mod push;
 mod reconcile;
+mod refusal;
 mod restart;
 mod rm;
 mod run;

@@ -10,14 +10,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration, interval};
 use tokio_util::sync::CancellationToken;
 
-use hoist::apply::{
-    self, ApplyEvent, ApplyOptions, ApplyReport, BuildSettings, Failure, StartWatcher,
-};
+use hoist::apply::{self, ApplyEvent, ApplyOptions, ApplyReport, BuildSettings, StartWatcher};
 use hoist::engine::connect::Choice;
 use hoist::engine::{Engine, ObserveRequest, ObservedState};
 use hoist::graph::Graph;
 use hoist::model::{Network, Project};
-use hoist::plan::{self, Decision, ImageOptions, Plan, PlanOptions, Separator};
+use hoist::plan::{self, Decision, ImageOptions, Plan, PlanOptions, Separator, preflight};
 
 use crate::cli::context::is_true;
 use crate::cli::{CommandError, Context, interrupt};
@@ -86,6 +84,7 @@ impl<'a> Session<'a> {
         &self,
         options: &ImageOptions,
     ) -> Result<ObservedState, CommandError> {
+        self.refuse_directory_images()?;
         let observed = self.observe().await?;
         let plan = plan::plan_images(&self.project, &observed, options);
         if plan.is_empty() {
@@ -95,8 +94,22 @@ impl<'a> Session<'a> {
         self.observe().await
     }
 
-    /// Plans, and asks what only the user can answer.
-    pub(crate) fn plan(
+    /// Plans, asks what only the user can answer, and refuses what cannot succeed.
+    pub(crate) async fn plan(
+        &self,
+        observed: &ObservedState,
+        options: &mut PlanOptions,
+        answers: Answers,
+    ) -> Result<Plan, CommandError> {
+        let plan = self.plan_and_ask(observed, options, answers)?;
+        let needs = preflight::needs(&self.project, &plan);
+        self.refuse_unmet(&needs, &preflight::released(&plan))
+            .await?;
+        self.warn_of_missing_files();
+        Ok(plan)
+    }
+
+    fn plan_and_ask(
         &self,
         observed: &ObservedState,
         options: &mut PlanOptions,
@@ -138,7 +151,7 @@ impl<'a> Session<'a> {
         watcher: Option<Arc<dyn StartWatcher>>,
     ) -> Result<ApplyReport, CommandError> {
         let report = self.run_to_report(title, plan, watcher).await;
-        conclude(self.ui, report)
+        self.conclude(report)
     }
 
     /// Runs a plan and shows its news.
@@ -287,51 +300,4 @@ pub(crate) fn ask(ui: &Ui, question: &str) -> Result<bool, CommandError> {
         answer.trim().to_ascii_lowercase().as_str(),
         "y" | "yes" | "t" | "true" | "1"
     ))
-}
-
-/// Turns a report into an error where something failed, after telling what is known about each failure.
-pub(crate) fn conclude(ui: &Ui, report: ApplyReport) -> Result<ApplyReport, CommandError> {
-    if report.is_complete() {
-        return Ok(report);
-    }
-    for failure in &report.failures {
-        tell_evidence(ui, failure);
-    }
-    if !report.skipped.is_empty() && !report.failures.is_empty() {
-        ui.status(format_args!(
-            "not done because of that: {}",
-            report.skipped.join(", ")
-        ));
-    }
-    if report.failures.is_empty() {
-        return Err(CommandError::cancelled());
-    }
-    let messages: Vec<_> = report
-        .failures
-        .iter()
-        .map(|failure| failure.error.chain())
-        .collect();
-    Err(CommandError::user(messages.join("\n")))
-}
-
-fn tell_evidence(ui: &Ui, failure: &Failure) {
-    let Some(evidence) = &failure.evidence else {
-        return;
-    };
-    let service = failure.service.as_deref().unwrap_or(&evidence.container);
-    if !evidence.ended.is_empty() {
-        ui.status(format_args!(
-            "{service}: container {} {}",
-            evidence.container, evidence.ended
-        ));
-    }
-    if !evidence.probe.is_empty() {
-        ui.status(format_args!(
-            "{service}: last output of the probe: {}",
-            evidence.probe
-        ));
-    }
-    for line in &evidence.log {
-        ui.status(format_args!("{service}: log: {line}"));
-    }
 }

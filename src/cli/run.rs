@@ -1,5 +1,6 @@
 //! `run`: runs a one-off command in a container of its own (behaviours.md B245-B251).
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 
 use clap::Args;
@@ -8,9 +9,9 @@ use hoist::engine::{AttachOptions, ContainerSpec, ObservedState};
 use hoist::load::Dependencies;
 use hoist::model::{Mount, MountKind, Port, Project, Service};
 use hoist::plan::resolve::Aliases;
-use hoist::plan::{self, AnonymousVolumes, Goal, OneOff, PlanOptions};
+use hoist::plan::{self, AnonymousVolumes, Goal, OneOff, PlanOptions, preflight};
 
-use crate::cli::create::{ImageArgs, check_files, load, orphan_policy};
+use crate::cli::create::{ImageArgs, load, orphan_policy};
 use crate::cli::reconcile::{Answers, Session};
 use crate::cli::terminal::{Input, Joined, Tty, join};
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus, provider};
@@ -110,9 +111,13 @@ pub(super) async fn cmd_run(ui: &Ui, context: &Context, args: &RunArgs) -> Comma
     let mut session = Session::open(ui, context, project).await?;
     session.build.quiet = args.quiet_build;
     let session = provider::provide(session, "up").await?;
-    check_files(&session);
     let observed = session
         .prepare_images(&args.images.options(&session)?)
+        .await?;
+    let files = session.project.services.get(name);
+    let files = files.map(|service| preflight::file_needs(&session.project, service));
+    session
+        .refuse_unmet(&files.unwrap_or_default(), &BTreeSet::new())
         .await?;
     let observed = dependencies_up(&session, name, observed, args).await?;
     let service = session
@@ -124,6 +129,11 @@ pub(super) async fn cmd_run(ui: &Ui, context: &Context, args: &RunArgs) -> Comma
     let service = customise(&session.project, service, command, args, tty)?;
     let mut spec = specify(&session, &observed, service, args)?;
     spec.body.tty = Some(tty == Tty::Yes);
+    let needs = session.project.services.get(name);
+    let needs = needs.map(|service| preflight::spec_needs(service, &spec));
+    session
+        .refuse_unmet(&needs.unwrap_or_default(), &BTreeSet::new())
+        .await?;
     let id = create(&session, &spec).await?;
     if args.detach {
         session.engine.start_container(&id).await?;
@@ -174,7 +184,7 @@ async fn dependencies_up(
         run_for: Some(name.to_owned()),
         ..session.plan_options()
     };
-    let plan = session.plan(&observed, &mut options, Answers::Ask)?;
+    let plan = session.plan(&observed, &mut options, Answers::Ask).await?;
     if plan.is_empty() && plan.notices.is_empty() {
         return Ok(observed);
     }

@@ -53,7 +53,7 @@ pub(super) async fn cmd_scale(ui: &Ui, context: &Context, args: &ScaleArgs) -> C
         orphans: OrphanPolicy::Ignore,
         ..session.plan_options()
     };
-    let plan = session.plan(&observed, &mut options, Answers::Ask)?;
+    let plan = session.plan(&observed, &mut options, Answers::Ask).await?;
     session.run("scale", plan, None).await?;
     Ok(ExitStatus::SUCCESS)
 }

@@ -91,6 +91,7 @@ impl Context {
         }
         let loaded = load::load(&request)?;
         ui.file_warnings(&loaded.warnings);
+        self.keep_origins(loaded.origins);
         Ok(loaded.project)
     }
 

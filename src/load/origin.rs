@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 use indexmap::IndexMap;
 
 use super::{
-    Source,
+    Label, Source,
     node::{Map, Node, Span, Value},
     template::{self, Variable},
 };
@@ -55,6 +55,23 @@ impl Origins {
         let shown = name.strip_prefix(directory).unwrap_or(name);
         let (line, _) = source.line_column(node.key.start as usize);
         Some(format!("{}:{line}", shown.display()))
+    }
+
+    /// Returns the place of the value of a dotted path, to be pointed at: a collection is pointed at by its key.
+    #[must_use]
+    pub fn label(&self, path: &str, text: &str) -> Option<Label> {
+        let parts: Vec<_> = path.split('.').map(str::to_owned).collect();
+        let node = find_in(&self.tree, &parts)?;
+        let span = match &node.value {
+            Value::Map(_) | Value::List(_) if node.key.source != u32::MAX => node.key,
+            _ => node.span,
+        };
+        let source = self.sources.get(span.source as usize)?;
+        Some(Label {
+            source: Arc::clone(source),
+            span: span.start as usize..span.end as usize,
+            text: text.to_owned(),
+        })
     }
 
     /// Tells how the value of a dotted path came to be, first things first; `None` where there is no such value.

@@ -491,6 +491,19 @@ impl fmt::Display for Action {
 }
 
 impl Action {
+    /// Where the file asks for the action, where that is known: `services.web.image`.
+    #[must_use]
+    pub fn model_path(&self) -> Option<String> {
+        let service = self.service()?;
+        let attribute = match self {
+            Self::PullImage { .. } => ".image",
+            Self::BuildImage(_) => ".build",
+            Self::Provide { .. } => ".provider",
+            _ => "",
+        };
+        Some(format!("services.{service}{attribute}"))
+    }
+
     /// The service the action is for, where there is one.
     #[must_use]
     pub fn service(&self) -> Option<&str> {

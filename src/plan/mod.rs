@@ -24,6 +24,7 @@ mod network;
 mod one_off;
 mod options;
 mod orphan;
+pub mod preflight;
 pub mod resolve;
 mod rolling;
 mod start;

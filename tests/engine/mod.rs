@@ -3,3 +3,4 @@
 mod builtin;
 mod docker;
 mod quickstart;
+mod refusal;

@@ -18,7 +18,7 @@ use hoist::plan::{self, Plan};
 
 use super::follow::{Follower, Written};
 use super::{UpArgs, followed, running};
-use crate::cli::reconcile::{Session, conclude};
+use crate::cli::reconcile::Session;
 use crate::cli::{CommandError, CommandResult, ExitStatus, interrupt};
 use crate::ui::Colour;
 use crate::ui::log_mux::{LogMux, LogStyle, Output, Prefix, Streams};
@@ -269,7 +269,7 @@ impl Following {
             }
             tokio::select! {
                 report = &mut run, if !started => {
-                    conclude(session.ui, report)?;
+                    session.conclude(report)?;
                     started = true;
                 }
                 event = events.next() => match event {
@@ -412,7 +412,7 @@ async fn stop(
         let Ok(Some(Ok(event))) = next else { break };
         following.event(session, follower, &event).await;
     }
-    conclude(session.ui, report)?;
+    session.conclude(report)?;
     Ok(())
 }
 

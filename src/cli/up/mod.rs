@@ -11,7 +11,7 @@ use hoist::engine::ObservedState;
 use hoist::load::Dependencies;
 use hoist::plan::{AnonymousVolumes, Goal, Plan, PlanOptions, Recreate};
 
-use crate::cli::create::{ImageArgs, check_files, load, orphan_policy, scale};
+use crate::cli::create::{ImageArgs, load, orphan_policy, scale};
 use crate::cli::reconcile::{Answers, Session};
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus, provider};
 use crate::ui::Ui;
@@ -122,7 +122,9 @@ pub(crate) async fn cmd_up(ui: &Ui, context: &Context, args: &UpArgs) -> Command
         .prepare_images(&args.images.options(&session)?)
         .await?;
     let mut options = plan_options(&session, args, limit)?;
-    let plan = session.plan(&observed, &mut options, Answers::from_flag(args.yes))?;
+    let plan = session
+        .plan(&observed, &mut options, Answers::from_flag(args.yes))
+        .await?;
     if args.no_start {
         session.run("create", plan, None).await?;
         return Ok(ExitStatus::SUCCESS);
@@ -157,7 +159,6 @@ async fn open<'a>(
     let mut session = Session::open(ui, context, project).await?;
     session.build.quiet = args.quiet_build;
     let session = provider::provide(session, "up").await?;
-    check_files(&session);
     Ok(session)
 }
 

@@ -70,7 +70,11 @@ fn open(address: &str) -> EngineResult<Docker> {
 
 fn to_info(version: models::SystemVersion) -> EngineInfo {
     let components = version.components.unwrap_or_default();
+    let own = version
+        .platform
+        .is_some_and(|platform| platform.name == "hoist");
     let product = match components.first().map(|component| component.name.as_str()) {
+        Some(_) if own => "hoist",
         Some("Engine") | None => "Docker",
         Some("Podman Engine") => "Podman",
         Some(other) => other,

@@ -37,6 +37,7 @@ mod store;
 mod subnet;
 
 pub use error::{NetworkError, NetworkErrorKind};
+pub use owner::port_owner;
 pub use record::{Driver, Protocol};
 pub use request::{
     AttachRequest, ContainerNames, HostsRequest, LiveContainer, NameService, NetworkPaths,

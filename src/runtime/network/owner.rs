@@ -5,7 +5,8 @@ use std::fs;
 use super::record::Protocol;
 
 /// `name (process 123)`, where `/proc` lets us see it.
-pub(crate) fn of_port(protocol: Protocol, port: u16) -> Option<String> {
+#[must_use]
+pub fn port_owner(protocol: Protocol, port: u16) -> Option<String> {
     let inode = ["", "6"].iter().find_map(|version| {
         let table = fs::read_to_string(format!(
             "/proc/thread-self/net/{}{version}",

@@ -252,7 +252,7 @@ fn take_one(
             ))(source);
         }
         let target = claim.targets.text(port.container_port);
-        let holder = owner::of_port(port.protocol, port.host_port);
+        let holder = owner::port_owner(port.protocol, port.host_port);
         NetworkError::PortInUse {
             endpoint: claim.endpoint.to_owned(),
             address: address.to_string(),

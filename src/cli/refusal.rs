@@ -1,0 +1,199 @@
+//! What keeps a command from being done, shown at the place in the files that asks for it: before a plan runs
+//! (`plan::preflight`), and after it ran (`apply::ApplyReport`).
+//!
+//! Callers: `reconcile` and the commands that make containers.
+
+use std::collections::BTreeSet;
+use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
+
+use hoist::apply::preflight::{self as looking, Host};
+use hoist::apply::{ApplyError, ApplyReport, Failure};
+use hoist::engine::connect::Choice;
+use hoist::load::Diagnostic;
+use hoist::plan::preflight::{HostPort, Need, Refusal, directory_images};
+use hoist::runtime::network::{Protocol, port_owner};
+
+use crate::cli::CommandError;
+use crate::cli::reconcile::Session;
+use crate::ui::Ui;
+
+/// The machine that hoist runs on.
+#[derive(Debug)]
+struct ThisMachine;
+
+impl Host for ThisMachine {
+    fn exists(&self, path: &str) -> bool {
+        Path::new(path).exists()
+    }
+
+    fn port_holder(&self, port: &HostPort) -> Option<String> {
+        let address = match port.address.as_str() {
+            "" => "0.0.0.0",
+            address => address,
+        };
+        let (protocol, bound) = match port.protocol.as_str() {
+            "tcp" => (
+                Protocol::Tcp,
+                TcpListener::bind((address, port.port)).map(drop),
+            ),
+            "udp" => (
+                Protocol::Udp,
+                UdpSocket::bind((address, port.port)).map(drop),
+            ),
+            _ => return None,
+        };
+        let in_use = bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse);
+        in_use.then(|| {
+            let owner = port_owner(protocol, port.port);
+            owner.unwrap_or_else(|| "a process that cannot be seen from here".to_owned())
+        })
+    }
+}
+
+impl Session<'_> {
+    /// Refuses what cannot be met, while everything is still as it was.
+    pub(super) async fn refuse_unmet(
+        &self,
+        needs: &[Need],
+        free: &BTreeSet<&str>,
+    ) -> Result<(), CommandError> {
+        let engine = self.engine.as_ref();
+        let here = self.may_be_here().then_some(&ThisMachine as &dyn Host);
+        let mut refusals = looking::check(engine, needs, free, here).await?;
+        if !refusals.is_empty() && here.is_some() && !self.is_here().await {
+            refusals = looking::check(engine, needs, free, None).await?;
+        }
+        self.refuse(refusals)
+    }
+
+    /// Refuses images that are directories, where there are none.
+    pub(super) fn refuse_directory_images(&self) -> Result<(), CommandError> {
+        let is_directory = |path: &str| Path::new(path).is_dir();
+        self.refuse(directory_images(
+            &self.project,
+            self.is_built_in(),
+            is_directory,
+        ))
+    }
+
+    /// Warns of secret and config files that are gone, of containers that have them still (behaviours.md B170).
+    pub(super) fn warn_of_missing_files(&self) {
+        let exists = |path: &str| Path::new(path).exists();
+        for service in self.project.services.values() {
+            for (name, path) in hoist::plan::resolve::missing_files(&self.project, service, exists)
+            {
+                self.ui.warn(format_args!(
+                    "secret file {name} does not exist: stat {path}: no such file or directory"
+                ));
+            }
+        }
+    }
+
+    fn refuse(&self, refusals: Vec<Refusal>) -> Result<(), CommandError> {
+        if refusals.is_empty() {
+            return Ok(());
+        }
+        let origins = self.context.origins();
+        let diagnostics = refusals.into_iter().map(|refusal| {
+            let mut diagnostic = Diagnostic::error(refusal.message).hint(refusal.hint);
+            diagnostic.labels.extend(origins.label(&refusal.path, ""));
+            diagnostic
+        });
+        Err(CommandError::placed(diagnostics.collect()))
+    }
+
+    fn is_built_in(&self) -> bool {
+        self.engine.info().product == "hoist"
+    }
+
+    fn may_be_here(&self) -> bool {
+        match self.context.engine_choice() {
+            Ok(Choice::BuiltIn) => true,
+            Ok(Choice::Address(address)) => address.starts_with("unix://"),
+            Err(_) => false,
+        }
+    }
+
+    /// Whether the engine is on this machine: a socket can also be the end of a tunnel.
+    async fn is_here(&self) -> bool {
+        if self.is_built_in() {
+            return true;
+        }
+        let Ok(info) = self.engine.system_info().await else {
+            return false;
+        };
+        let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        info.name.as_deref() == Some(own.trim())
+    }
+
+    /// Turns a report into an error where something failed, after telling what is known about each failure.
+    pub(crate) fn conclude(&self, report: ApplyReport) -> Result<ApplyReport, CommandError> {
+        if report.is_complete() {
+            return Ok(report);
+        }
+        for failure in &report.failures {
+            tell_evidence(self.ui, failure);
+        }
+        if !report.skipped.is_empty() && !report.failures.is_empty() {
+            self.ui.status(format_args!(
+                "not done because of that: {}",
+                report.skipped.join(", ")
+            ));
+        }
+        if report.failures.is_empty() {
+            return Err(CommandError::cancelled());
+        }
+        let origins = self.context.origins();
+        let mut diagnostics: Vec<Diagnostic> = Vec::new();
+        for failure in &report.failures {
+            let mut diagnostic = Diagnostic::error(failure.error.chain());
+            let path = failure.path.as_deref().unwrap_or_default();
+            diagnostic.labels.extend(origins.label(path, ""));
+            diagnostic.hints.extend(self.way_out(failure));
+            diagnostics.push(diagnostic);
+        }
+        Err(CommandError::placed(diagnostics))
+    }
+
+    fn way_out(&self, failure: &Failure) -> Option<String> {
+        let is_image = matches!(failure.error, ApplyError::Pull { .. });
+        let asked_for_image = failure
+            .path
+            .as_deref()
+            .and_then(|path| path.rsplit('.').next())
+            == Some("image");
+        if !is_image && !asked_for_image {
+            return None;
+        }
+        let text = if self.is_built_in() {
+            "bring it in with `hoist image load FILE` or `hoist image import FILE NAME`, run a directory of this \
+             machine with `image: rootfs:/PATH`, or build it with `build:`"
+        } else {
+            "check its name and the way to its registry, bring it in with `docker load`, or build it with `build:`"
+        };
+        Some(text.to_owned())
+    }
+}
+
+fn tell_evidence(ui: &Ui, failure: &Failure) {
+    let Some(evidence) = &failure.evidence else {
+        return;
+    };
+    let service = failure.service.as_deref().unwrap_or(&evidence.container);
+    if !evidence.ended.is_empty() {
+        ui.status(format_args!(
+            "{service}: container {} {}",
+            evidence.container, evidence.ended
+        ));
+    }
+    if !evidence.probe.is_empty() {
+        ui.status(format_args!(
+            "{service}: last output of the probe: {}",
+            evidence.probe
+        ));
+    }
+    for line in &evidence.log {
+        ui.status(format_args!("{service}: log: {line}"));
+    }
+}

@@ -1,0 +1,382 @@
+//! What a plan needs of the host and of other projects before it may run, so that what cannot succeed is refused while
+//! everything is still as it was.
+//!
+//! Pure, as all of `plan`: [`needs`] says what to look for, `apply::preflight` looks, and answers a [`Refusal`] for
+//! each need that is not met. Callers: the commands that make containers.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
+
+use bollard_stubs::models::MountType;
+
+use super::{Action, Plan};
+use crate::engine::ContainerSpec;
+use crate::model::{Project, Service};
+
+/// One thing that must be there, or must be free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// The service that needs it.
+    pub service: String,
+    /// Where the file asks for it: `services.web.ports.0`.
+    pub path: String,
+    /// What it is.
+    pub what: Needed,
+}
+
+/// What is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Needed {
+    /// A file or folder of the host.
+    File {
+        /// `secret`, `config` or `volume`.
+        kind: &'static str,
+        /// Its name in the Compose file.
+        name: String,
+        /// The path on the host.
+        file: String,
+    },
+    /// A port of the host.
+    Port(HostPort),
+}
+
+/// A port of the host that a container publishes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// Address, empty is every one.
+    pub address: String,
+    /// Number.
+    pub port: u16,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
+}
+
+impl HostPort {
+    /// Whether the two cannot be held at once.
+    #[must_use]
+    pub fn conflicts(&self, other: &Self) -> bool {
+        let every = |address: &str| matches!(address, "" | "0.0.0.0" | "::");
+        let addresses = self.address == other.address
+            || (every(&self.address) && is_same_family(&self.address, &other.address))
+            || (every(&other.address) && is_same_family(&self.address, &other.address));
+        self.port == other.port && self.protocol == other.protocol && addresses
+    }
+}
+
+/// An empty address is of both families.
+fn is_same_family(one: &str, other: &str) -> bool {
+    one.is_empty() || other.is_empty() || one.contains(':') == other.contains(':')
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = match self.address.as_str() {
+            "" => "0.0.0.0".to_owned(),
+            address if address.contains(':') => format!("[{address}]"),
+            address => address.to_owned(),
+        };
+        write!(f, "{address}:{}/{}", self.port, self.protocol)
+    }
+}
+
+/// A need that is not met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Where the file asks for it.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// The way out.
+    pub hint: String,
+}
+
+/// What the containers that a plan makes need.
+#[must_use]
+pub fn needs(project: &Project, plan: &Plan) -> Vec<Need> {
+    let mut found = Vec::new();
+    let mut seen = HashSet::new();
+    for (_, node) in plan.nodes() {
+        let Action::CreateContainer(create) = &node.action else {
+            continue;
+        };
+        let Some(service) = project.services.get(&create.service) else {
+            continue;
+        };
+        if seen.insert(&create.service) {
+            found.extend(file_needs(project, service));
+        }
+        found.extend(spec_needs(service, &create.spec));
+    }
+    let mut known = Vec::new();
+    // Replicas mount the same folders; their ports are a need each.
+    found.retain(|need| {
+        let is_new = !known.contains(need);
+        if is_new && matches!(need.what, Needed::File { .. }) {
+            known.push(need.clone());
+        }
+        is_new
+    });
+    found
+}
+
+/// The files of a service's secrets and configs.
+#[must_use]
+pub fn file_needs(project: &Project, service: &Service) -> Vec<Need> {
+    let mut found = Vec::new();
+    object_files(project, service, &mut found);
+    found
+}
+
+/// What one container needs: the sources of its binds, and its ports.
+#[must_use]
+pub fn spec_needs(service: &Service, spec: &ContainerSpec) -> Vec<Need> {
+    let mut found = Vec::new();
+    bind_sources(service, spec, &mut found);
+    host_ports(service, spec, &mut found);
+    found
+}
+
+/// The containers whose ports are free again before the plan's new ones start.
+#[must_use]
+pub fn released(plan: &Plan) -> BTreeSet<&str> {
+    plan.nodes()
+        .filter_map(|(_, node)| match &node.action {
+            Action::StopContainer {
+                container: super::ContainerRef::Existing { id, .. },
+                ..
+            }
+            | Action::RemoveContainer {
+                container: super::ContainerRef::Existing { id, .. },
+                ..
+            } => Some(id.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Two needs for one port, of which only one can be met.
+#[must_use]
+pub fn port_clashes(needs: &[Need]) -> Vec<Refusal> {
+    let mut first: Vec<(&Need, &HostPort)> = Vec::new();
+    let mut refusals = Vec::new();
+    for need in needs {
+        let Needed::Port(port) = &need.what else {
+            continue;
+        };
+        match first.iter().find(|(_, held)| held.conflicts(port)) {
+            Some((holder, _)) => refusals.push(clash(holder, need, port)),
+            None => first.push((need, port)),
+        }
+    }
+    refusals.dedup();
+    refusals
+}
+
+fn clash(holder: &Need, need: &Need, port: &HostPort) -> Refusal {
+    let (message, hint) = if holder.service == need.service {
+        (
+            format!(
+                "several containers of service `{}` cannot all publish port {port}: port is already allocated",
+                need.service
+            ),
+            "leave the host's port out, so that each gets its own, or give a range".to_owned(),
+        )
+    } else {
+        (
+            format!(
+                "service `{}` cannot publish port {port}: port is already allocated to service `{}`",
+                need.service, holder.service
+            ),
+            "give one of them another port of the host".to_owned(),
+        )
+    };
+    Refusal {
+        path: need.path.clone(),
+        message,
+        hint,
+    }
+}
+
+/// Files of secrets and configs: an engine would be told to mount them.
+fn object_files(project: &Project, service: &Service, found: &mut Vec<Need>) {
+    let secrets = service.secrets.iter().map(|used| (used, "secret"));
+    let configs = service.configs.iter().map(|used| (used, "config"));
+    for (used, kind) in secrets.chain(configs) {
+        let objects = match kind {
+            "secret" => &project.secrets,
+            _ => &project.configs,
+        };
+        let Some(object) = objects.get(&used.source) else {
+            continue;
+        };
+        if !object.file.is_empty() {
+            found.push(Need {
+                service: service.name.clone(),
+                path: format!("{kind}s.{}.file", used.source),
+                what: Needed::File {
+                    kind,
+                    name: used.source.clone(),
+                    file: object.file.clone(),
+                },
+            });
+        }
+    }
+}
+
+/// Sources of binds that the engine may not make.
+fn bind_sources(service: &Service, spec: &ContainerSpec, found: &mut Vec<Need>) {
+    let host = spec.body.host_config.as_ref();
+    let mounts = host.and_then(|host| host.mounts.as_ref());
+    for mount in mounts.into_iter().flatten() {
+        let makes = mount
+            .bind_options
+            .as_ref()
+            .is_some_and(|options| options.create_mountpoint == Some(true));
+        let (Some(MountType::BIND), Some(source), false) = (mount.typ, &mount.source, makes) else {
+            continue;
+        };
+        let index = service
+            .volumes
+            .iter()
+            .position(|volume| volume.source == *source);
+        if let Some(index) = index {
+            found.push(Need {
+                service: service.name.clone(),
+                path: format!("services.{}.volumes.{index}", service.name),
+                what: Needed::File {
+                    kind: "volume",
+                    name: service.volumes[index].target.clone(),
+                    file: source.clone(),
+                },
+            });
+        }
+    }
+}
+
+/// Single ports of the host; of a range the engine takes one that is free.
+fn host_ports(service: &Service, spec: &ContainerSpec, found: &mut Vec<Need>) {
+    let host = spec.body.host_config.as_ref();
+    let bindings = host.and_then(|host| host.port_bindings.as_ref());
+    let mut ports: Vec<_> = bindings.into_iter().flatten().collect();
+    ports.sort_by_key(|(target, _)| *target);
+    for (target, bindings) in ports {
+        let (number, protocol) = target.split_once('/').unwrap_or((target, "tcp"));
+        for binding in bindings.iter().flatten() {
+            let published = binding.host_port.as_deref().unwrap_or_default();
+            let Ok(port) = published.parse::<u16>() else {
+                continue;
+            };
+            if port == 0 {
+                continue;
+            }
+            let index = service
+                .ports
+                .iter()
+                .position(|port| port.published == published && port.target.to_string() == number);
+            let name = &service.name;
+            found.push(Need {
+                service: name.clone(),
+                path: match index {
+                    Some(index) => format!("services.{name}.ports.{index}"),
+                    None => format!("services.{name}.ports"),
+                },
+                what: Needed::Port(HostPort {
+                    address: binding.host_ip.clone().unwrap_or_default(),
+                    port,
+                    protocol: protocol.to_owned(),
+                }),
+            });
+        }
+    }
+}
+
+/// What is wrong with images that are directories of the host.
+#[must_use]
+pub fn directory_images(
+    project: &Project,
+    is_built_in: bool,
+    is_directory: impl Fn(&str) -> bool,
+) -> Vec<Refusal> {
+    let services = project.services.values();
+    services
+        .filter_map(|service| {
+            let directory = service.image.strip_prefix("rootfs:")?;
+            let name = &service.name;
+            let image = &service.image;
+            let (problem, hint) = if !is_built_in {
+                (
+                    "is a directory of this host, which only the engine built into hoist can run",
+                    "leave `--engine`, HOIST_ENGINE and DOCKER_HOST out, or name an image that this engine has",
+                )
+            } else if !directory.starts_with('/') {
+                (
+                    "is no absolute path",
+                    "write `rootfs:/PATH`, with the path of a directory of this host",
+                )
+            } else if is_directory(directory) {
+                return None;
+            } else {
+                (
+                    "is not a directory of this host",
+                    "correct the path: a root file system lies there, such as `/` itself",
+                )
+            };
+            Some(Refusal {
+                path: format!("services.{name}.image"),
+                message: format!("service `{name}`: image `{image}` {problem}"),
+                hint: hint.to_owned(),
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(address: &str, port: u16) -> HostPort {
+        HostPort {
+            address: address.to_owned(),
+            port,
+            protocol: "tcp".to_owned(),
+        }
+    }
+
+    fn need(service: &str, port: HostPort) -> Need {
+        Need {
+            service: service.to_owned(),
+            path: format!("services.{service}.ports.0"),
+            what: Needed::Port(port),
+        }
+    }
+
+    #[test]
+    fn every_address_conflicts_with_each_of_its_family() {
+        assert!(port("", 80).conflicts(&port("127.0.0.1", 80)));
+        assert!(port("127.0.0.1", 80).conflicts(&port("0.0.0.0", 80)));
+        assert!(port("", 80).conflicts(&port("::1", 80)));
+        assert!(!port("0.0.0.0", 80).conflicts(&port("::1", 80)));
+        assert!(!port("127.0.0.1", 80).conflicts(&port("127.0.0.2", 80)));
+        assert!(!port("", 80).conflicts(&port("", 81)));
+    }
+
+    #[test]
+    fn one_port_for_two_containers_is_refused() {
+        let refusals = port_clashes(&[
+            need("api", port("", 80)),
+            need("web", port("127.0.0.1", 80)),
+            need("web", port("127.0.0.1", 81)),
+        ]);
+        assert_eq!(refusals.len(), 1, "{refusals:?}");
+        assert_eq!(refusals[0].path, "services.web.ports.0");
+        assert!(refusals[0].message.contains("to service `api`"));
+    }
+
+    #[test]
+    fn three_replicas_with_one_port_are_one_refusal() {
+        let replica = || need("web", port("", 80));
+        let refusals = port_clashes(&[replica(), replica(), replica()]);
+        assert_eq!(refusals.len(), 1, "{refusals:?}");
+        assert!(refusals[0].message.starts_with("several containers"));
+    }
+}

@@ -1,0 +1,86 @@
+//! What cannot succeed is refused before anything is made: the message names the line, and nothing is left.
+
+use std::error::Error;
+use std::fs;
+use std::net::TcpListener;
+
+use crate::common::env::{CommandOutput, TestEnvironment};
+use crate::common::has_root;
+
+type TestResult = Result<(), Box<dyn Error>>;
+
+/// Runs `up -d` on a file that has to be refused; answers what was said.
+fn refused(env: &TestEnvironment, compose: &str) -> Result<CommandOutput, Box<dyn Error>> {
+    fs::write(env.path("compose.yaml"), compose)?;
+    let refused = env.run(["-p", "refused", "up", "-d"])?;
+    assert_eq!(refused.status, 1, "{refused}");
+    Ok(refused)
+}
+
+#[track_caller]
+fn assert_nothing_was_made(env: &TestEnvironment) -> TestResult {
+    let containers = env.run(["-p", "refused", "ps", "-a", "-q"])?.success();
+    assert_eq!(containers.stdout, "");
+    let removed = env.run(["-p", "refused", "down", "-v"])?.success();
+    assert!(
+        removed.stderr.contains("No resource found to remove"),
+        "{removed}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_secret_without_its_file_is_refused_at_its_line() -> TestResult {
+    if !has_root("a_secret_without_its_file_is_refused_at_its_line") {
+        return Ok(());
+    }
+    let env = TestEnvironment::new()?;
+    let said = refused(
+        &env,
+        "services:\n  web:\n    image: rootfs:/\n    command: [sleep, '60']\n    secrets: [token]\nsecrets:\n  token:\n    file: ./gone.txt\n",
+    )?;
+    assert!(said.stderr.contains("service `web` needs secret `token`"));
+    assert!(said.stderr.contains("compose.yaml:8:11"), "{said}");
+    assert!(said.stderr.contains("help: make the file"), "{said}");
+    assert_nothing_was_made(&env)
+}
+
+#[test]
+fn a_taken_port_is_refused_at_its_line_with_its_holder() -> TestResult {
+    if !has_root("a_taken_port_is_refused_at_its_line_with_its_holder") {
+        return Ok(());
+    }
+    let holder = TcpListener::bind("0.0.0.0:0")?;
+    let port = holder.local_addr()?.port();
+    let env = TestEnvironment::new()?;
+    let said = refused(
+        &env,
+        &format!(
+            "services:\n  web:\n    image: rootfs:/\n    command: [sleep, '60']\n    ports:\n      - '{port}:80'\n"
+        ),
+    )?;
+    let held = format!("(process {})", std::process::id());
+    assert!(said.stderr.contains(&held), "{said}");
+    assert!(said.stderr.contains("compose.yaml:6:9"), "{said}");
+    assert_nothing_was_made(&env)
+}
+
+#[test]
+fn an_image_that_is_not_there_is_refused_at_its_line() -> TestResult {
+    if !has_root("an_image_that_is_not_there_is_refused_at_its_line") {
+        return Ok(());
+    }
+    let env = TestEnvironment::new()?;
+    let said = refused(
+        &env,
+        "services:\n  web:\n    image: rootfs:/no/such/directory\n",
+    )?;
+    assert!(said.stderr.contains("compose.yaml:3:12"), "{said}");
+    let said = refused(
+        &env,
+        "services:\n  web:\n    image: 127.0.0.1:1/nothing:1\n",
+    )?;
+    assert!(said.stderr.contains("compose.yaml:3:12"), "{said}");
+    assert!(said.stderr.contains("hoist image load"), "{said}");
+    assert_nothing_was_made(&env)
+}
