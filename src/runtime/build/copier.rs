@@ -195,13 +195,6 @@ impl Copier<'_> {
             path: path.to_owned(),
             source,
         })?;
-        if let Some(sums) = &self.source.sums
-            && !sums.knows(&rustix::fs::fstat(&file).map_err(failed("look at", path))?)
-        {
-            return Err(BuildError::Changed {
-                path: path.to_owned(),
-            });
-        }
         self.attributes(file.as_fd(), target.as_fd(), stat, path)
     }
 
@@ -367,34 +360,11 @@ fn copy_extended(from: BorrowedFd<'_>, to: BorrowedFd<'_>, path: &Path) -> Resul
 mod tests {
     use super::*;
     use crate::runtime::build::ignore::Ignore;
+    use crate::runtime::build::sample::{example, source};
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;
-
-    fn source(path: &Path, ignore: &str) -> Result<Source, crate::runtime::archive::ArchiveError> {
-        // Owners are kept, so that the test needs no rights.
-        Ok(Source {
-            root: Root::open(path)?,
-            ignore: Ignore::parse(ignore),
-            owner: SourceOwner::Original,
-            sums: None,
-        })
-    }
-
-    fn example() -> io::Result<tempfile::TempDir> {
-        let folder = tempfile::tempdir()?;
-        let at = |name: &str| folder.path().join(name);
-        fs::create_dir_all(at("d/sub"))?;
-        fs::write(at("a.txt"), "a")?;
-        fs::write(at("b.txt"), "b")?;
-        fs::write(at("d/x"), "x")?;
-        fs::set_permissions(at("d/x"), fs::Permissions::from_mode(0o755))?;
-        fs::write(at("d/sub/y"), "y")?;
-        symlink("x", at("d/link"))?;
-        symlink("/etc/passwd", at("out"))?;
-        Ok(folder)
-    }
 
     #[test]
     fn a_directory_is_copied_with_modes_and_links() -> Outcome {

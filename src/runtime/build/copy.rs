@@ -26,9 +26,6 @@ use crate::runtime::archive::{
 };
 use crate::runtime::image::{Digest, Scratch, json_form, split_words};
 
-/// Times that a copy is tried when files of the context change meanwhile.
-const ATTEMPTS: usize = 5;
-
 /// A COPY or ADD with nothing left to look up but the owner.
 struct Plan {
     origin: Origin,
@@ -75,16 +72,6 @@ enum Bond {
 impl Worker<'_> {
     /// Does a COPY or ADD.
     pub(super) fn copy(&mut self, step: &Instruction) -> Result<(), BuildError> {
-        for _ in 1..ATTEMPTS {
-            match self.copy_once(step) {
-                Err(BuildError::Changed { .. }) => {}
-                ended => return ended,
-            }
-        }
-        self.copy_once(step)
-    }
-
-    fn copy_once(&mut self, step: &Instruction) -> Result<(), BuildError> {
         let plan = self.plan(step)?;
         let created_by = step.original.clone();
         let mut key = self.key(&created_by);
@@ -164,7 +151,6 @@ impl Worker<'_> {
                     .transpose()
                     .map_err(|m| step.error(m))?,
                 exclude: Ignore::from_patterns(exclude.iter().map(String::as_str)),
-                device: None,
             },
             chown: flag("chown")?,
             archives: match (step.keyword.as_str(), step.flag("unpack")) {
@@ -370,7 +356,6 @@ fn fetched(directory: &Path) -> Result<Source, BuildError> {
         root: Root::open(directory)?,
         ignore: Ignore::default(),
         owner: SourceOwner::Root,
-        sums: None,
     })
 }
 

@@ -71,12 +71,6 @@ pub enum BuildError {
     /// Nobody waits for the build any more, or another stage has failed.
     #[error("the build was cancelled")]
     Cancelled,
-    /// A file of the context is not what it was when its sum was made.
-    #[error("`{}` of the context changed while it was copied: build again", path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
     /// The image store.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -106,7 +100,6 @@ impl BuildError {
             | Self::Image(_)
             | Self::Archive(_)
             | Self::Host(_)
-            | Self::Changed { .. }
             | Self::File { .. } => Self::Step {
                 line: instruction.line,
                 keyword: instruction.keyword.clone(),
@@ -128,7 +121,6 @@ impl BuildError {
             | Self::UnknownTarget { .. }
             | Self::Invalid(_)
             | Self::Cancelled
-            | Self::Changed { .. }
             | Self::Image(_)
             | Self::Archive(_)
             | Self::Host(_)

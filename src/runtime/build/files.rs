@@ -13,7 +13,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
@@ -22,7 +21,6 @@ use super::BuildError;
 use super::glob::Glob;
 use super::ignore::{Ignore, Ruling};
 use super::owner::{ModeChange, Owner};
-use super::sum::FileSums;
 use crate::runtime::archive::Root;
 
 /// Directories deeper than this are not entered.
@@ -41,8 +39,6 @@ pub(super) struct Source {
     pub ignore: Ignore,
     /// Who owns the copies when `--chown` does not say.
     pub owner: SourceOwner,
-    /// Sums of its files, where others may change them while they are read.
-    pub sums: Option<Arc<FileSums>>,
 }
 
 /// Who owns copies.
@@ -63,8 +59,6 @@ pub(super) struct Changes {
     pub mode: Option<ModeChange>,
     /// `--exclude`, relative to the copied directory.
     pub exclude: Ignore,
-    /// Only what is on this device, where other file systems are not meant.
-    pub device: Option<u64>,
 }
 
 /// An error of a system call on a path.
@@ -197,16 +191,6 @@ impl Trail {
         stat: &Stat,
     ) -> (Self, Fate) {
         let (path, below) = (self.path.join(name), self.below.join(name));
-        if changes.device.is_some_and(|device| device != stat.st_dev) {
-            let (hidden, excluded) = (self.hidden, self.excluded);
-            let child = Self {
-                path,
-                below,
-                hidden,
-                excluded,
-            };
-            return (child, Fate::Left);
-        }
         let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         let (hidden, by_ignore) = fate(&source.ignore, &path, self.hidden, is_directory);
         let (excluded, by_flag) = fate(&changes.exclude, &below, self.excluded, is_directory);
@@ -324,34 +308,9 @@ pub(super) fn names_in(fd: &OwnedFd, path: &Path) -> Result<Vec<OsString>, Build
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use crate::runtime::build::sample::{example, source};
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;
-
-    fn source(path: &Path, ignore: &str) -> Result<Source, crate::runtime::archive::ArchiveError> {
-        // Owners are kept, so that the test needs no rights.
-        Ok(Source {
-            root: Root::open(path)?,
-            ignore: Ignore::parse(ignore),
-            owner: SourceOwner::Original,
-            sums: None,
-        })
-    }
-
-    fn example() -> io::Result<tempfile::TempDir> {
-        let folder = tempfile::tempdir()?;
-        let at = |name: &str| folder.path().join(name);
-        fs::create_dir_all(at("d/sub"))?;
-        fs::write(at("a.txt"), "a")?;
-        fs::write(at("b.txt"), "b")?;
-        fs::write(at("d/x"), "x")?;
-        fs::set_permissions(at("d/x"), fs::Permissions::from_mode(0o755))?;
-        fs::write(at("d/sub/y"), "y")?;
-        symlink("x", at("d/link"))?;
-        symlink("/etc/passwd", at("out"))?;
-        Ok(folder)
-    }
 
     #[test]
     fn patterns_choose_paths() -> Outcome {

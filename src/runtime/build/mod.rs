@@ -31,6 +31,8 @@ mod pipeline;
 mod remote;
 mod request;
 mod run;
+#[cfg(test)]
+mod sample;
 mod scope;
 mod shared;
 mod stage;
@@ -42,6 +44,6 @@ pub use error::BuildError;
 pub use pipeline::{Builder, build};
 pub use request::{
     BuildEvent, BuildHost, BuildRequest, BuiltImage, CacheUse, DockerfileSource, Downloaded,
-    Entitlements, HostError, NamedContext, Network, OutputStream, Placement, PullPolicy, RunStep,
-    Security, StepMount, StepMountKind,
+    Entitlements, HostError, NamedContext, Network, OutputStream, PullPolicy, RunStep, Security,
+    StepMount, StepMountKind,
 };

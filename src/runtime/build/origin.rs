@@ -41,11 +41,6 @@ impl Worker<'_> {
                 let rules = ignore_of(path)?;
                 return Ok(Origin::Directory(path.clone(), rules));
             }
-            Some(NamedContext::Remote(address)) => {
-                return Err(BuildError::Invalid(format!(
-                    "the context `{address}` was not fetched"
-                )));
-            }
             Some(NamedContext::Image(reference)) => {
                 return Ok(Origin::Layers(Box::new(image_state(shared, reference)?)));
             }
@@ -61,10 +56,8 @@ impl Worker<'_> {
 
     /// Opens an origin; `scratch` is a directory for a tree without files.
     pub(super) fn open(&self, origin: &Origin, scratch: &Path) -> Result<Source, BuildError> {
-        let mut sums = None;
         let (root, ignore, owner) = match origin {
             Origin::Directory(path, ignore) => {
-                sums = self.shared.sums.get(path).cloned();
                 (Root::open(path)?, ignore.clone(), SourceOwner::Root)
             }
             Origin::Layers(state) => {
@@ -80,7 +73,6 @@ impl Worker<'_> {
             root,
             ignore,
             owner,
-            sums,
         })
     }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
@@ -12,19 +11,14 @@ use super::error::excerpt;
 use super::files::within;
 use super::ignore::Ignore;
 use super::parse::parse;
-use super::remote::{GitDirectory, Remote};
 use super::scope::Globals;
-use super::shared::{Board, Progress, Shared, sums_of};
+use super::shared::{Board, Progress, Shared};
 use super::stage::{Stages, split};
 use super::state::State;
-use super::sum::FileSums;
 use super::worker::Worker;
-use super::{
-    BuildError, BuildEvent, BuildHost, BuildRequest, BuiltImage, DockerfileSource, NamedContext,
-    Placement,
-};
+use super::{BuildError, BuildEvent, BuildHost, BuildRequest, BuiltImage, DockerfileSource};
 use crate::runtime::archive::Root;
-use crate::runtime::image::{ImageStore, Platform, Reference, Scratch};
+use crate::runtime::image::{ImageStore, Platform, Reference};
 
 /// Most bytes of a Dockerfile.
 const DOCKERFILE_MAX: u64 = 16 << 20;
@@ -70,15 +64,10 @@ pub fn build(
         .iter()
         .map(|tag| Reference::parse(tag))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut fetched = Vec::new();
-    let request = &with_fetched(builder, host, request, &mut fetched)?;
     let (name, text) = dockerfile(request)?;
     let built =
         prepare(builder, host, request, progress, (&name, &text)).and_then(|(shared, target)| {
             let state = build_stages(&shared, target)?;
-            for sums in shared.sums.values() {
-                sums.keep()?;
-            }
             store_image(&shared, state, &names)
         });
     if let Err(error) = &built
@@ -87,40 +76,6 @@ pub fn build(
         progress(BuildEvent::Excerpt(excerpt));
     }
     built
-}
-
-/// The request with its remote contexts fetched into scratch directories.
-fn with_fetched(
-    builder: &Builder,
-    host: &dyn BuildHost,
-    request: &BuildRequest,
-    fetched: &mut Vec<Scratch>,
-) -> Result<BuildRequest, BuildError> {
-    let mut request = request.clone();
-    let mut fetch = |address: &str| {
-        let Some(Remote::Git(git)) = Remote::parse(address) else {
-            return Err(BuildError::Invalid(format!(
-                "the context `{address}` is neither a directory nor a git repository"
-            )));
-        };
-        let scratch = builder.store.scratch()?;
-        let files = scratch.path().join("files");
-        git.check_out(host, &files, GitDirectory::Drop)?;
-        let root = Root::open(&files)?;
-        let path = super::mount::host_path(&root, &git.directory)?;
-        fetched.push(scratch);
-        Ok(path)
-    };
-    if let Some(address) = &request.remote {
-        request.context = fetch(address)?;
-        request.placement = Placement::Own;
-    }
-    for context in request.contexts.values_mut() {
-        if let NamedContext::Remote(address) = context {
-            *context = NamedContext::Directory(fetch(address)?);
-        }
-    }
-    Ok(request)
 }
 
 /// Name and text of the Dockerfile.
@@ -192,7 +147,6 @@ fn prepare<'a>(
         needed,
         globals: globals.freeze(),
         ignore: ignore_rules(request, name)?,
-        sums: sums(builder, request),
         cache: StepCache::at(&builder.root),
         platform,
         epoch: epoch(request)?,
@@ -247,9 +201,6 @@ fn count(
 
 /// The rules of `<Dockerfile>.dockerignore`, or of `.dockerignore`.
 fn ignore_rules(request: &BuildRequest, name: &str) -> Result<Ignore, BuildError> {
-    if let Some(text) = &request.ignore {
-        return Ok(Ignore::parse(text));
-    }
     match read_text(&request.context, &format!("{name}.dockerignore"))? {
         Some(text) => Ok(Ignore::parse(&text)),
         None => ignore_of(&request.context),
@@ -260,26 +211,6 @@ fn ignore_rules(request: &BuildRequest, name: &str) -> Result<Ignore, BuildError
 pub(super) fn ignore_of(directory: &Path) -> Result<Ignore, BuildError> {
     let text = read_text(directory, ".dockerignore")?;
     Ok(text.map(|text| Ignore::parse(&text)).unwrap_or_default())
-}
-
-/// Sums of the files of the contexts that the user can change.
-fn sums(builder: &Builder, request: &BuildRequest) -> BTreeMap<PathBuf, Arc<FileSums>> {
-    if request.placement == Placement::Own {
-        return BTreeMap::new();
-    }
-    let named = request
-        .contexts
-        .values()
-        .filter_map(|context| match context {
-            NamedContext::Directory(path) => Some(path),
-            NamedContext::Image(_) | NamedContext::Remote(_) => None,
-        });
-    let directories = named.chain([&request.context]);
-    let opened = directories.map(|path| {
-        let sums = Arc::new(sums_of(&builder.root, path));
-        (path.clone(), sums)
-    });
-    opened.collect()
 }
 
 fn epoch(request: &BuildRequest) -> Result<Option<i64>, BuildError> {

@@ -5,8 +5,8 @@
 //!                    Git  --git fetch, checkout--> directory without .git
 //! ```
 //!
-//! `git` is the host's program, as with `BuildKit`. It runs without terminal, hooks and configuration of the
-//! repository's own, and over network protocols only.
+//! `git` is the host's program, as with `BuildKit`. A Dockerfile is untrusted, so it runs without the keys, helpers and
+//! settings of whoever runs the engine, without terminal and hooks, and over network protocols only.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +18,7 @@ use super::cache::failed;
 use super::{BuildError, BuildHost};
 use crate::runtime::image::Hashing;
 
-const PROTOCOLS: &str = "http:https:git:ssh";
+const PROTOCOLS: &str = "http:https:git";
 /// How often a running `git` is looked at.
 const GLANCE: Duration = Duration::from_millis(20);
 /// Most bytes of what `git` says.
@@ -109,6 +109,12 @@ impl GitSource {
                 "invalid git reference `{reference}`"
             )));
         }
+        if self.repository.starts_with("ssh://") || self.repository.starts_with("git@") {
+            return Err(BuildError::Invalid(format!(
+                "`{}` needs an SSH key, and a build gets none of this machine's: use an https address",
+                self.repository
+            )));
+        }
         fs::create_dir_all(to).map_err(failed("make directory", to))?;
         let git = |arguments: &[&str]| run_git(host, to, arguments);
         git(&["init", "--quiet"])?;
@@ -148,6 +154,12 @@ impl GitSource {
     }
 }
 
+/// Whether a variable of the engine is `git`'s too: where programs are, and the way out of this network.
+fn is_passed(name: &std::ffi::OsStr) -> bool {
+    let name = name.to_string_lossy().to_ascii_lowercase();
+    matches!(name.as_str(), "path" | "ssl_cert_file" | "ssl_cert_dir") || name.ends_with("_proxy")
+}
+
 /// Runs `git` and gives what it prints.
 fn run_git(
     host: &dyn BuildHost,
@@ -164,10 +176,13 @@ fn run_git(
         .args(["-c", "advice.detachedHead=false"])
         .args(arguments)
         .current_dir(directory)
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| is_passed(name)))
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
         .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env_remove("GIT_DIR")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("HOME", directory)
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(errors);
@@ -183,6 +198,7 @@ fn run_git(
         {
             break status;
         }
+        // Cancellation is a flag, so there is nothing to wait for that tells of both.
         if host.is_cancelled() {
             let _already_ended = child.kill();
             let _status = child.wait();

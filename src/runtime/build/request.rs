@@ -13,14 +13,8 @@ use crate::runtime::image::Digest;
 pub struct BuildRequest {
     /// Directory with the context.
     pub context: PathBuf,
-    /// Whose directory that is.
-    pub placement: Placement,
-    /// Address that the context is fetched from, in place of the directory.
-    pub remote: Option<String>,
     /// Where the Dockerfile is.
     pub dockerfile: DockerfileSource,
-    /// Rules of `.dockerignore` that lie beside a Dockerfile outside of the context.
-    pub ignore: Option<String>,
     /// Names of the image.
     pub tags: Vec<String>,
     /// Build arguments; without a value the variable is unset.
@@ -41,8 +35,6 @@ pub struct BuildRequest {
     pub ulimits: Vec<String>,
     /// Whether the cache is used.
     pub cache: CacheUse,
-    /// Stages that do not use it.
-    pub uncached: Vec<String>,
     /// When base images are pulled.
     pub pull: PullPolicy,
     /// Contents of secrets by id.
@@ -71,16 +63,6 @@ impl Entitlements {
     pub fn is_insecure_refused(self) -> bool {
         self == Self::None
     }
-}
-
-/// Whose directory the context is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Placement {
-    /// The builder's: nobody else writes to it.
-    #[default]
-    Own,
-    /// The user's, who may change files while they are read.
-    InPlace,
 }
 
 /// Where the Dockerfile is.
@@ -139,8 +121,6 @@ pub enum NamedContext {
     Directory(PathBuf),
     /// An image.
     Image(String),
-    /// An address of a git repository.
-    Remote(String),
 }
 
 /// What was built.
@@ -165,8 +145,6 @@ pub enum BuildEvent {
         total: usize,
         /// The instruction.
         instruction: String,
-        /// `[stage 2/5] COPY …`, when it makes files; the others only change the image's config.
-        title: Option<String>,
     },
     /// The step's result was known.
     Cached {

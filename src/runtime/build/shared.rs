@@ -1,18 +1,17 @@
 //! What the stages of one build share: the plan, the store, the way to tell, and each other's results.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::cache::{KeyMaker, StepCache};
+use super::cache::StepCache;
 use super::ignore::Ignore;
 use super::parse::Instruction;
 use super::scope::Frozen;
 use super::stage::Stages;
 use super::state::State;
-use super::sum::FileSums;
-use super::{BuildError, BuildEvent, BuildHost, BuildRequest, CacheUse, OutputStream};
+use super::{BuildError, BuildEvent, BuildHost, BuildRequest, OutputStream};
 use crate::runtime::image::{ImageStore, Platform};
 
 /// What is told of a build.
@@ -40,8 +39,6 @@ pub(super) struct Shared<'a> {
     pub globals: Frozen,
     /// Files of the context that nobody sees.
     pub ignore: Ignore,
-    /// Sums of the files of directories that are not the builder's own.
-    pub sums: BTreeMap<PathBuf, Arc<FileSums>>,
     /// Known steps.
     pub cache: StepCache,
     /// The machine that is built for.
@@ -112,34 +109,6 @@ impl Shared<'_> {
         });
     }
 
-    /// Whether a stage's steps may be taken from the cache.
-    pub(super) fn uses_cache(&self, stage: usize) -> bool {
-        let is_stage = |name: &String| self.stages.find(name, usize::MAX) == Some(stage);
-        self.request.cache == CacheUse::Use && !self.request.uncached.iter().any(is_stage)
-    }
-
-    /// `[stage 2/5] COPY …`, for the steps that make files.
-    fn title(&self, stage: usize, offset: usize, instruction: &Instruction) -> Option<String> {
-        if !makes_files(instruction) {
-            return None;
-        }
-        let this = &self.stages.stages[stage];
-        let all = 1 + this.steps.iter().filter(|step| makes_files(step)).count();
-        let before = this
-            .steps
-            .iter()
-            .take(offset)
-            .filter(|step| makes_files(step));
-        let place = format!("{}/{all}", 1 + before.count());
-        let name = match &this.name {
-            Some(name) => format!("{name} "),
-            None if self.needed.len() == 1 => String::new(),
-            None => format!("stage-{stage} "),
-        };
-        let text = instruction.original.replace('\n', " ");
-        Some(format!("[{name}{place}] {text}"))
-    }
-
     /// Tells that a step begins.
     pub(super) fn announce(&self, stage: usize, offset: usize, instruction: &Instruction) {
         self.tell(BuildEvent::Step {
@@ -147,7 +116,6 @@ impl Shared<'_> {
             number: self.numbers.get(&stage).copied().unwrap_or_default() + offset,
             total: self.total,
             instruction: instruction.original.clone(),
-            title: self.title(stage, offset, instruction),
         });
     }
 
@@ -160,11 +128,6 @@ impl Shared<'_> {
             return Err(BuildError::Cancelled);
         }
         Ok(())
-    }
-
-    /// What earlier builds have remembered of a directory's files.
-    pub(super) fn sums_of(&self, directory: &Path) -> FileSums {
-        sums_of(self.root, directory)
     }
 
     /// The result of another stage.
@@ -189,18 +152,4 @@ impl Shared<'_> {
         let mut progress = |message| self.tell(BuildEvent::Pull(message));
         Ok(self.host.pull(reference, platform, &mut progress)?)
     }
-}
-
-fn makes_files(instruction: &Instruction) -> bool {
-    matches!(
-        instruction.keyword.as_str(),
-        "FROM" | "RUN" | "COPY" | "ADD" | "WORKDIR"
-    )
-}
-
-/// What earlier builds have remembered of a directory's files.
-pub(super) fn sums_of(root: &Path, directory: &Path) -> FileSums {
-    let mut name = KeyMaker::after("sums");
-    name.add(directory.as_os_str().as_encoded_bytes());
-    FileSums::open(root.join("sums").join(name.finish()))
 }

@@ -10,20 +10,15 @@
 use bollard_stubs::models::ImageConfig;
 
 use super::cache::KeyMaker;
-use super::copier::{Copier, Shape};
-use super::files::{Changes, Source, SourceOwner, failed, make_directories, within};
-use super::ignore::Ignore;
+use super::files::{make_directories, within};
 use super::layer::{LayerSpace, view};
 use super::owner::{self, ROOT};
 use super::parse::{Instruction, parse_line};
 use super::shared::Shared;
 use super::state::{CommandOrigin, State, extend};
-use super::{BuildError, BuildEvent, NamedContext, PullPolicy};
-use crate::runtime::archive::Root;
+use super::{BuildError, BuildEvent, CacheUse, NamedContext, PullPolicy};
 use crate::runtime::image::{ConfigFile, Digest, ErrorKind, ImageError, apply};
 use rustix::fs::OFlags;
-use std::path::Path;
-use std::sync::Arc;
 
 /// References to directories of this machine.
 const ROOTFS: &str = "rootfs:";
@@ -197,7 +192,7 @@ impl<'a> Worker<'a> {
         work: impl FnOnce(&Self) -> Result<(ImageConfig, Option<Digest>), BuildError>,
     ) -> Result<(), BuildError> {
         let key = key.finish();
-        let known = if self.shared.uses_cache(self.index) {
+        let known = if self.shared.request.cache == CacheUse::Use {
             self.shared.cache.find(&key, self.shared.store)
         } else {
             None
@@ -232,7 +227,7 @@ fn begin(shared: &Shared<'_>, index: usize) -> Result<State, BuildError> {
     let base = shared.bases[index].as_str();
     match shared.request.contexts.get(base) {
         Some(NamedContext::Image(reference)) => return image_state(shared, reference),
-        Some(NamedContext::Directory(_) | NamedContext::Remote(_)) => {
+        Some(NamedContext::Directory(_)) => {
             return Err(BuildError::Invalid(format!(
                 "the context `{base}` is a directory, not an image"
             )));
@@ -250,8 +245,11 @@ fn begin(shared: &Shared<'_>, index: usize) -> Result<State, BuildError> {
 
 /// The state of an image, pulled where it is missing or should be fresh.
 pub(super) fn image_state(shared: &Shared<'_>, reference: &str) -> Result<State, BuildError> {
-    if let Some(path) = reference.strip_prefix(ROOTFS) {
-        return rootfs_state(shared, Path::new(path));
+    if reference.starts_with(ROOTFS) {
+        // A Dockerfile is untrusted: it must not make files of the host readable to its steps.
+        return Err(BuildError::Invalid(format!(
+            "`{reference}`: a Dockerfile cannot name a directory of this machine; `{ROOTFS}` is for the image of a service"
+        )));
     }
     let is_name = Digest::parse(reference).is_err();
     let mut found = shared.store.resolve(reference);
@@ -268,49 +266,4 @@ pub(super) fn image_state(shared: &Shared<'_>, reference: &str) -> Result<State,
     })?;
     let file = shared.store.config_file(&id)?;
     Ok(State::on_image(&id, file))
-}
-
-/// A directory of this machine as an image of one layer: copied once, and again when a file has changed. Other file
-/// systems below it and the engine's own files are left out.
-fn rootfs_state(shared: &Shared<'_>, path: &Path) -> Result<State, BuildError> {
-    let path = std::fs::canonicalize(path).map_err(super::cache::failed("resolve", path))?;
-    let own = shared.root.parent().unwrap_or(shared.root);
-    let own = own.strip_prefix(&path).map(Path::to_string_lossy);
-    let root = Root::open(&path)?;
-    let stat = rustix::fs::fstat(root.fd()).map_err(failed("look at", &path))?;
-    let source = Source {
-        root,
-        ignore: Ignore::from_patterns(own.iter().map(AsRef::as_ref)),
-        owner: SourceOwner::Original,
-        sums: Some(Arc::new(shared.sums_of(&path))),
-    };
-    let changes = Changes {
-        device: Some(stat.st_dev),
-        ..Changes::default()
-    };
-    let mut key = KeyMaker::after("rootfs");
-    key.add(&source.sum(Path::new(""), &changes)?);
-    if let Some(sums) = &source.sums {
-        sums.keep()?;
-    }
-    let mut state = State::scratch(&shared.platform);
-    state.key = key.finish();
-    if let Some(file) = shared.cache.find(&state.key, shared.store) {
-        state.file = file;
-        return Ok(state);
-    }
-    let space = LayerSpace::new(shared.store, &[])?;
-    let target = space.root()?;
-    let copier = Copier {
-        source: &source,
-        target: &target,
-        changes: &changes,
-    };
-    copier.copy(Path::new(""), Path::new(""), Shape::Directory)?;
-    drop(target);
-    let layer = space.keep(shared.store, &[], shared.epoch)?;
-    let created_by = format!("FROM {ROOTFS}{}", path.display());
-    extend(&mut state.file, &created_by, Some(layer), shared.epoch)?;
-    shared.cache.put(&state.key, &state.file)?;
-    Ok(state)
 }
