@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use bollard_stubs::models::ContainerSummary;
 
 use crate::engine::{ContainerFilter, Engine, EngineResult, label};
+use crate::model::Project;
 use crate::plan::preflight::{HostPort, Need, Needed, Refusal, port_clashes};
 
 /// The machine that the engine runs on.
@@ -25,11 +26,12 @@ pub trait Host: Sync {
 /// Fails where the engine does not say which containers run.
 pub async fn check(
     engine: &dyn Engine,
+    project: &Project,
     needs: &[Need],
     free: &BTreeSet<&str>,
     host: Option<&dyn Host>,
 ) -> EngineResult<Vec<Refusal>> {
-    let mut refusals = port_clashes(needs);
+    let mut refusals = port_clashes(project, needs);
     let ports = needs
         .iter()
         .any(|need| matches!(need.what, Needed::Port(_)));

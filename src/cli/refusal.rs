@@ -60,9 +60,9 @@ impl Session<'_> {
     ) -> Result<(), CommandError> {
         let engine = self.engine.as_ref();
         let here = self.may_be_here().then_some(&ThisMachine as &dyn Host);
-        let mut refusals = looking::check(engine, needs, free, here).await?;
+        let mut refusals = looking::check(engine, &self.project, needs, free, here).await?;
         if !refusals.is_empty() && here.is_some() && !self.is_here().await {
-            refusals = looking::check(engine, needs, free, None).await?;
+            refusals = looking::check(engine, &self.project, needs, free, None).await?;
         }
         self.refuse(refusals)
     }

@@ -102,20 +102,13 @@ pub fn needs(project: &Project, plan: &Plan) -> Vec<Need> {
         let Some(service) = project.services.get(&create.service) else {
             continue;
         };
+        // Replicas mount the same files; their ports are a need each.
         if seen.insert(&create.service) {
-            found.extend(file_needs(project, service));
+            object_files(project, service, &mut found);
+            bind_sources(service, &create.spec, &mut found);
         }
-        found.extend(spec_needs(service, &create.spec));
+        host_ports(service, &create.spec, &mut found);
     }
-    let mut known = Vec::new();
-    // Replicas mount the same folders; their ports are a need each.
-    found.retain(|need| {
-        let is_new = !known.contains(need);
-        if is_new && matches!(need.what, Needed::File { .. }) {
-            known.push(need.clone());
-        }
-        is_new
-    });
     found
 }
 
@@ -154,22 +147,50 @@ pub fn released(plan: &Plan) -> BTreeSet<&str> {
         .collect()
 }
 
-/// Two needs for one port, of which only one can be met.
+/// Two needs for one port, of which only one can be met. Where one service waits for the other, that one may have ended
+/// by then; the engine will see.
 #[must_use]
-pub fn port_clashes(needs: &[Need]) -> Vec<Refusal> {
+pub fn port_clashes(project: &Project, needs: &[Need]) -> Vec<Refusal> {
     let mut first: Vec<(&Need, &HostPort)> = Vec::new();
     let mut refusals = Vec::new();
     for need in needs {
         let Needed::Port(port) = &need.what else {
             continue;
         };
-        match first.iter().find(|(_, held)| held.conflicts(port)) {
+        let clashes = |(holder, held): &&(&Need, &HostPort)| {
+            held.conflicts(port) && !is_ordered(project, &holder.service, &need.service)
+        };
+        match first.iter().find(clashes) {
             Some((holder, _)) => refusals.push(clash(holder, need, port)),
             None => first.push((need, port)),
         }
     }
     refusals.dedup();
     refusals
+}
+
+/// Whether one of two services waits for the other, directly or through others.
+fn is_ordered(project: &Project, one: &str, other: &str) -> bool {
+    waits_for(project, one, other) || waits_for(project, other, one)
+}
+
+fn waits_for(project: &Project, service: &str, dependency: &str) -> bool {
+    let mut seen = HashSet::new();
+    let mut open = vec![service];
+    while let Some(name) = open.pop() {
+        let Some(service) = project.services.get(name) else {
+            continue;
+        };
+        for next in service.depends_on.keys() {
+            if next == dependency {
+                return true;
+            }
+            if seen.insert(next) {
+                open.push(next);
+            }
+        }
+    }
+    false
 }
 
 fn clash(holder: &Need, need: &Need, port: &HostPort) -> Refusal {
@@ -269,10 +290,11 @@ fn host_ports(service: &Service, spec: &ContainerSpec, found: &mut Vec<Need>) {
             if port == 0 {
                 continue;
             }
-            let index = service
-                .ports
-                .iter()
-                .position(|port| port.published == published && port.target.to_string() == number);
+            let index = service.ports.iter().position(|port| {
+                port.published == published
+                    && port.target.to_string() == number
+                    && port.protocol == protocol
+            });
             let name = &service.name;
             found.push(Need {
                 service: name.clone(),
@@ -333,6 +355,7 @@ pub fn directory_images(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Dependency;
 
     fn port(address: &str, port: u16) -> HostPort {
         HostPort {
@@ -362,11 +385,14 @@ mod tests {
 
     #[test]
     fn one_port_for_two_containers_is_refused() {
-        let refusals = port_clashes(&[
-            need("api", port("", 80)),
-            need("web", port("127.0.0.1", 80)),
-            need("web", port("127.0.0.1", 81)),
-        ]);
+        let refusals = port_clashes(
+            &Project::default(),
+            &[
+                need("api", port("", 80)),
+                need("web", port("127.0.0.1", 80)),
+                need("web", port("127.0.0.1", 81)),
+            ],
+        );
         assert_eq!(refusals.len(), 1, "{refusals:?}");
         assert_eq!(refusals[0].path, "services.web.ports.0");
         assert!(refusals[0].message.contains("to service `api`"));
@@ -375,8 +401,22 @@ mod tests {
     #[test]
     fn three_replicas_with_one_port_are_one_refusal() {
         let replica = || need("web", port("", 80));
-        let refusals = port_clashes(&[replica(), replica(), replica()]);
+        let refusals = port_clashes(&Project::default(), &[replica(), replica(), replica()]);
         assert_eq!(refusals.len(), 1, "{refusals:?}");
         assert!(refusals[0].message.starts_with("several containers"));
+    }
+
+    #[test]
+    fn a_service_may_have_the_port_of_a_job_that_it_waits_for() {
+        let mut project = Project::default();
+        let mut web = Service::default();
+        web.depends_on
+            .insert("job".to_owned(), Dependency::default());
+        project.services.insert("web".to_owned(), web);
+        project
+            .services
+            .insert("job".to_owned(), Service::default());
+        let needs = [need("job", port("", 80)), need("web", port("", 80))];
+        assert_eq!(port_clashes(&project, &needs), []);
     }
 }
