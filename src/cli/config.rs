@@ -406,7 +406,7 @@ fn variables_text(
         .collect();
     match args.format.as_deref() {
         Some("json") => variables_json(&rows),
-        Some("yaml") => yaml_text(&lower_keys(rows), None, Dollars::Kept),
+        Some("yaml") => variables_yaml(rows),
         _ => {
             let mut table = Table::new(
                 MinimumWidth::Ten,
@@ -437,19 +437,22 @@ fn variables_json(rows: &Map<String, Value>) -> Result<String, CommandError> {
     String::from_utf8(text).map_err(CommandError::system)
 }
 
-/// docker compose writes the fields of variables in lower case in YAML.
-fn lower_keys(rows: Map<String, Value>) -> Value {
-    let lower = |value: Value| match value {
-        Value::Object(map) => Value::Object(
-            map.into_iter()
-                .map(|(key, value)| (key.to_lowercase(), value))
-                .collect(),
-        ),
-        other => other,
-    };
-    Value::Object(
-        rows.into_iter()
-            .map(|(name, row)| (name, lower(row)))
-            .collect(),
-    )
+/// docker compose writes the fields of variables in lower case in YAML, and indents them by four spaces.
+fn variables_yaml(rows: Map<String, Value>) -> Result<String, CommandError> {
+    let mut text = String::new();
+    for (name, row) in rows {
+        let Value::Object(fields) = row else { continue };
+        let lower: Map<String, Value> = fields
+            .into_iter()
+            .map(|(key, value)| (key.to_lowercase(), value))
+            .collect();
+        text.push_str(&name);
+        text.push_str(":\n");
+        for line in yaml_text(&lower, None, Dollars::Kept)?.lines() {
+            text.push_str("    ");
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    Ok(text)
 }

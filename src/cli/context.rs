@@ -15,6 +15,7 @@ use hoist::engine::dry_run::DryRun;
 use hoist::load::Origins;
 use hoist::runtime::launch;
 use hoist::runtime::layout::Layout;
+use hoist::runtime::registry::{Credential, find_credential};
 
 use crate::cli::{CommandError, GlobalArgs};
 use crate::ui::UiSettings;
@@ -112,13 +113,33 @@ impl Context {
         }
     }
 
+    /// The folder of the docker command line's own settings.
+    fn docker_folder(&self) -> Option<PathBuf> {
+        match self.variable("DOCKER_CONFIG") {
+            Some(folder) => Some(PathBuf::from(folder)),
+            None => Some(PathBuf::from(self.variable("HOME")?).join(".docker")),
+        }
+    }
+
+    /// Who the user is to a registry: as `docker login` or `podman login` left it.
+    pub(crate) fn credential(&self, domain: &str) -> Result<Option<Credential>, CommandError> {
+        let podman = self
+            .variable("REGISTRY_AUTH_FILE")
+            .map(PathBuf::from)
+            .or_else(|| {
+                let runtime = PathBuf::from(self.variable("XDG_RUNTIME_DIR")?);
+                Some(runtime.join("containers/auth.json"))
+            });
+        let docker = self
+            .docker_folder()
+            .map(|folder| folder.join("config.json"));
+        let files: Vec<PathBuf> = docker.into_iter().chain(podman).collect();
+        find_credential(&files, domain).map_err(CommandError::user)
+    }
+
     /// A text from the docker command line's own settings, which a stand-in for docker follows.
     pub(crate) fn docker_config(&self, key: &str) -> Option<String> {
-        let folder = match self.variable("DOCKER_CONFIG") {
-            Some(folder) => PathBuf::from(folder),
-            None => PathBuf::from(self.variable("HOME")?).join(".docker"),
-        };
-        let text = std::fs::read(folder.join("config.json")).ok()?;
+        let text = std::fs::read(self.docker_folder()?.join("config.json")).ok()?;
         let config: serde_json::Value = serde_json::from_slice(&text).ok()?;
         config.get(key)?.as_str().map(str::to_owned)
     }

@@ -34,6 +34,7 @@ mod plan;
 mod port;
 mod provider;
 mod ps;
+mod publish;
 mod pull;
 mod push;
 mod reconcile;
@@ -133,6 +134,8 @@ commands! {
     Port(port::PortArgs) => port::cmd_port,
     /// List containers
     Ps(ps::PsArgs) => ps::cmd_ps,
+    /// Publish the project as an artifact in a registry
+    Publish(publish::PublishArgs) => publish::cmd_publish,
     /// Fetch images
     Pull(pull::PullArgs) => pull::cmd_pull,
     /// Push images

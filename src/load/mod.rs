@@ -71,7 +71,7 @@ pub use node::{Instruction, Map as Tree, Node, Span, Text, Value};
 pub use origin::{Origins, Step};
 pub use request::{Dependencies, EnvFiles, LoadRequest, Loaded, LoadedTree, Phase, Resources};
 pub use schema::json_schema;
-pub use source::normalize_name;
+pub use source::{is_remote, normalize_name};
 pub use template::Variable;
 
 /// Says whether the request reads standard input, so that the caller puts its text into [`LoadRequest::stdin`].
@@ -135,6 +135,17 @@ pub fn load_tree(request: &LoadRequest) -> Result<LoadedTree, LoadError> {
         }
         Err(failures) => Err(loader.report.into_error(failures)),
     }
+}
+
+/// Reads the documents of one file as they are written: each value with its place, and nothing resolved.
+///
+/// # Errors
+/// Fails where the text is not YAML.
+pub fn documents(file: &str, text: &str) -> Result<Vec<Node>, LoadError> {
+    let mut report = report::Report::default();
+    let (number, source) = report.add_source(file, text.to_owned());
+    document::parse(&source.text, number)
+        .map_err(|failure| report.into_error(report::Failures(vec![failure])))
 }
 
 /// Writes a tree as JSON.

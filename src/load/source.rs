@@ -186,7 +186,8 @@ fn first_of(names: &[&str], directory: &Path, what: &str, report: &mut Report) -
 }
 
 /// Says whether a path names something on a network.
-pub(super) fn is_remote(path: &str) -> bool {
+#[must_use]
+pub fn is_remote(path: &str) -> bool {
     path.starts_with("oci://")
         || path.starts_with("git@")
         || path.starts_with("git://")

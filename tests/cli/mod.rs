@@ -1,4 +1,5 @@
 //! The command line as a whole: arguments in; output, errors and exit status out.
 
 mod listing;
+mod publish;
 mod usage;

@@ -1,6 +1,7 @@
 //! What several areas of the test binary share.
 
 pub(crate) mod env;
+pub(crate) mod registry;
 pub(crate) mod stub;
 
 use std::io::Write as _;

@@ -1,9 +1,6 @@
 //! Pull and push against Debian's `docker-registry` on loopback.
 
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use hoist::runtime::archive::{NoRecorder, TarWriter};
 use hoist::runtime::image::{
@@ -13,104 +10,10 @@ use hoist::runtime::registry::{
     Credential, News, PullRequest, PushRequest, Registries, RegistrySettings,
 };
 
+use crate::common::registry::{Access, Server};
 use crate::common::{has_root, skip};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
-
-/// `user` with the password `secret`.
-const PASSWORDS: &str = "user:$2b$04$PvMTFyVuHdjor76BrqO.KOCjEtW7mNJO75zs4wWcs7knHSKLZ/4hi\n";
-
-/// A registry that ends with the test.
-struct Server {
-    process: Child,
-    address: String,
-    folder: tempfile::TempDir,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Access {
-    Open,
-    Password,
-    Tls,
-}
-
-impl Server {
-    /// `None` where the program is not installed.
-    fn start(access: Access) -> Result<Option<Self>, Box<dyn std::error::Error>> {
-        let folder = tempfile::tempdir()?;
-        let path = |name: &str| folder.path().join(name).display().to_string();
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let mut config = format!(
-            "version: 0.1\nlog: {{level: info}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\nhttp:\n  addr: {address}\n",
-            path("data")
-        );
-        if access == Access::Tls {
-            certificate(folder.path())?;
-            config += &format!(
-                "  tls: {{certificate: {}, key: {}}}\n",
-                path("server.crt"),
-                path("server.key")
-            );
-        }
-        if access == Access::Password {
-            std::fs::write(path("passwords"), PASSWORDS)?;
-            config += &format!(
-                "auth:\n  htpasswd: {{realm: test, path: {}}}\n",
-                path("passwords")
-            );
-        }
-        std::fs::write(path("config.yml"), config)?;
-        let spawned = Command::new("docker-registry")
-            .args(["serve", &path("config.yml")])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn();
-        let mut process = match spawned {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            result => result?,
-        };
-        let log = process.stderr.take().ok_or("no log")?;
-        let mut lines = BufReader::new(log).lines();
-        lines
-            .find(|line| {
-                line.as_ref()
-                    .map_or(true, |line| line.contains("listening on"))
-            })
-            .ok_or("the registry ended")??;
-        // Nobody reads the log any more, and a full pipe would stop the registry.
-        std::thread::spawn(move || lines.for_each(drop));
-        Ok(Some(Self {
-            process,
-            address,
-            folder,
-        }))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ended = self.process.kill().and_then(|()| self.process.wait());
-    }
-}
-
-/// A certificate authority `ca/<any>/ca.crt` and a certificate for 127.0.0.1 signed by it.
-fn certificate(folder: &Path) -> TestResult {
-    let script = "set -e; mkdir -p ca/lan; openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca/lan/ca.crt -days 2 -subj /CN=test-ca; \
-        openssl req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=server; \
-        printf 'subjectAltName=IP:127.0.0.1,DNS:localhost\\n' > ext; \
-        openssl x509 -req -in server.csr -CA ca/lan/ca.crt -CAkey ca.key -CAcreateserial -out server.crt -days 2 -extfile ext";
-    let made = Command::new("sh")
-        .args(["-c", script])
-        .current_dir(folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()?;
-    if made.success() {
-        Ok(())
-    } else {
-        Err("no certificate".into())
-    }
-}
 
 fn start(test: &str, access: Access) -> Result<Option<Server>, Box<dyn std::error::Error>> {
     if !has_root(test) {

@@ -1,6 +1,6 @@
 //! Registries: images come and go over the OCI distribution protocol.
 //!
-//! Called by the API (`/images/create`, `/images/NAME/push`, `/distribution`) and by the builder's host. Async.
+//! Called by the API (`/images/create`, `/images/NAME/push`, `/distribution`) and by the builder's host; `publish` pushes artifacts. Async.
 //!
 //! ```text
 //! pull: reference -> manifest (index -> platform) -> config -> missing layers, several at once:
@@ -12,6 +12,7 @@
 //! Credentials go to the host that they are for and to no other: a redirect elsewhere loses them. Layers' `urls` are
 //! never followed.
 
+mod artifact;
 mod client;
 mod connect;
 mod credential;
@@ -24,6 +25,7 @@ mod settings;
 mod token;
 mod transfer;
 
+pub use artifact::{Artifact, ArtifactForm, Part, Pushed};
 pub use credential::{Credential, find_credential};
 pub use download::FileFacts;
 pub use error::RegistryError;
