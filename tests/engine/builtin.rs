@@ -143,6 +143,32 @@ fn a_killed_engine_loses_neither_containers_nor_exit_codes() -> TestResult {
 }
 
 #[test]
+fn a_container_that_is_connected_later_asks_the_name_server() -> TestResult {
+    if !has_root("builtin engine") {
+        return Ok(());
+    }
+    let engine = OwnEngine::start()?;
+    let wish = json!({ "Image": "rootfs:/", "Cmd": ["sleep", "600"] });
+    let (_, made) = engine.ask("POST", "/containers/create", Some(&wish))?;
+    let id = made["Id"].as_str().ok_or("no id")?.to_owned();
+    let started = engine.ask("POST", &format!("/containers/{id}/start"), None)?;
+    assert_eq!(started.0, 204, "{}", started.1);
+    let pid = engine.state(&id)?["Pid"].clone();
+    let servers = || std::fs::read_to_string(format!("/proc/{pid}/root/etc/resolv.conf"));
+    assert!(!servers()?.contains("127.0.0.11"));
+    let network = json!({ "Name": "later" });
+    let made = engine.ask("POST", "/networks/create", Some(&network))?;
+    assert_eq!(made.0, 201, "{}", made.1);
+    let wish = json!({ "Container": id });
+    let joined = engine.ask("POST", "/networks/later/connect", Some(&wish))?;
+    assert_eq!(joined.0, 200, "{}", joined.1);
+    assert!(servers()?.contains("nameserver 127.0.0.11"));
+    engine.ask("DELETE", &format!("/containers/{id}?force=1"), None)?;
+    engine.ask("DELETE", "/networks/later", None)?;
+    engine.stop()
+}
+
+#[test]
 fn one_engine_runs_per_root() -> TestResult {
     if !has_root("builtin engine") {
         return Ok(());

@@ -306,9 +306,13 @@ impl Supervisor {
             return Ok(());
         }
         for (name, text) in self.file_texts(&record)? {
-            if name == "hosts" {
+            // The first network with names brings the engine's name server; the host name is the program's to change.
+            if name != "hostname" {
                 fs::write(container.folder().join(name), text).map_err(|source| {
-                    RuntimeError::internal("cannot write the container's hosts file", source)
+                    RuntimeError::internal(
+                        "cannot write the container's hosts and resolv.conf",
+                        source,
+                    )
                 })?;
             }
         }
