@@ -25,6 +25,10 @@ pub(crate) enum Access {
 impl Server {
     /// `None` where the program is not installed.
     pub(crate) fn start(access: Access) -> Result<Option<Self>, Box<dyn std::error::Error>> {
+        let version = Command::new("docker-registry").arg("--version").output();
+        if version.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            return Ok(None);
+        }
         let folder = tempfile::tempdir()?;
         let path = |name: &str| folder.path().join(name).display().to_string();
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
@@ -48,15 +52,11 @@ impl Server {
             );
         }
         std::fs::write(path("config.yml"), config)?;
-        let spawned = Command::new("docker-registry")
+        let mut process = Command::new("docker-registry")
             .args(["serve", &path("config.yml")])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            .spawn();
-        let mut process = match spawned {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            result => result?,
-        };
+            .spawn()?;
         let log = process.stderr.take().ok_or("no log")?;
         let mut lines = BufReader::new(log).lines();
         lines

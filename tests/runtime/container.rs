@@ -236,7 +236,9 @@ async fn mounts_are_what_was_asked_for() -> TestResult {
     let ran = cage.run(&request).await?;
     let expected = "content\n127.0.0.1 localhost\nrefused\n\
                     tmpfs on /scratch type tmpfs (rw,noexec,relatime,size=64k,mode=700)\nread-only\n";
-    assert_eq!(ran.stdout, expected, "{}", ran.stderr);
+    // A kernel may be built to count inodes in 64 bits, and says so.
+    let seen = ran.stdout.replace(",inode64", "");
+    assert_eq!(seen, expected, "{}", ran.stderr);
     assert_eq!(fs::read_to_string(source.join("new"))?, "new\n");
     cage.close().await
 }

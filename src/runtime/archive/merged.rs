@@ -44,31 +44,31 @@ pub fn open_merged(
 
 fn overlay(lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd, ArchiveError> {
     let at = upper.map_or_else(|| lower[0].as_path(), |(upper, _)| upper);
-    let failed = |errno| file_error("mount an overlay with", at, errno);
-    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
+    match detached_overlay(lower, upper) {
+        // Kernels before 6.8 do not know `lowerdir+`; some say so only in the end.
+        Err(Errno::INVAL) => overlay_by_text(lower, upper),
+        result => result.map_err(|errno| file_error("mount an overlay with", at, errno)),
+    }
+}
+
+fn detached_overlay(lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd, Errno> {
+    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     for directory in lower {
-        match rustix::mount::fsconfig_set_string(&context, "lowerdir+", directory) {
-            // Kernels before 6.8 do not know the word.
-            Err(Errno::INVAL) => return overlay_by_text(lower, upper),
-            result => {
-                result.map_err(|errno| file_error("mount an overlay with", directory, errno))?;
-            }
-        }
+        rustix::mount::fsconfig_set_string(&context, "lowerdir+", directory)?;
     }
     if let Some((upper, work)) = upper {
-        rustix::mount::fsconfig_set_string(&context, "upperdir", upper).map_err(failed)?;
-        rustix::mount::fsconfig_set_string(&context, "workdir", work).map_err(failed)?;
+        rustix::mount::fsconfig_set_string(&context, "upperdir", upper)?;
+        rustix::mount::fsconfig_set_string(&context, "workdir", work)?;
     }
     if super::opaque_attribute().starts_with("user.") {
-        rustix::mount::fsconfig_set_flag(&context, "userxattr").map_err(failed)?;
+        rustix::mount::fsconfig_set_flag(&context, "userxattr")?;
     }
-    rustix::mount::fsconfig_create(&context).map_err(failed)?;
+    rustix::mount::fsconfig_create(&context)?;
     rustix::mount::fsmount(
         &context,
         FsMountFlags::FSMOUNT_CLOEXEC,
         MountAttrFlags::empty(),
     )
-    .map_err(failed)
 }
 
 /// The old way has no detached mounts: it is mounted on a folder of its own, taken from there, and the folder goes.
