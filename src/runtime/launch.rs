@@ -21,6 +21,9 @@ use super::layout::{Layout, LayoutError, open_lock};
 /// Why there is no engine to talk to.
 #[derive(Debug, Error)]
 pub enum LaunchError {
+    /// An ordinary user cannot run one, and none runs already.
+    #[error("the built-in engine needs root: run this with sudo")]
+    NotRoot,
     /// The folders cannot be used.
     #[error("cannot prepare the built-in engine's folders")]
     Layout(#[from] LayoutError),
@@ -54,6 +57,10 @@ pub fn find(layout: &Layout) -> Option<PathBuf> {
 pub fn find_or_spawn(layout: &Layout, program: &Path) -> Result<PathBuf, LaunchError> {
     if let Some(socket) = find(layout) {
         return Ok(socket);
+    }
+    // Before the folders are made: nothing is left behind for a user who cannot go on.
+    if !rustix::process::geteuid().is_root() {
+        return Err(LaunchError::NotRoot);
     }
     layout.prepare()?;
     let path = layout.launch_lock();

@@ -2,10 +2,13 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 
-use crate::common::env::{CommandOutput, TestEnvironment};
-use crate::common::has_root;
+use crate::common::env::{CommandOutput, TestEnvironment, output};
+use crate::common::{has_root, skip};
 
 type TestResult = Result<(), Box<dyn Error>>;
 
@@ -83,4 +86,31 @@ fn an_image_that_is_not_there_is_refused_at_its_line() -> TestResult {
     assert!(said.stderr.contains("compose.yaml:3:12"), "{said}");
     assert!(said.stderr.contains("hoist image load"), "{said}");
     assert_nothing_was_made(&env)
+}
+
+#[test]
+fn an_ordinary_user_is_told_that_the_engine_needs_root() -> TestResult {
+    let env = TestEnvironment::new()?;
+    fs::write(
+        env.path("compose.yaml"),
+        "services:\n  web:\n    image: rootfs:/\n",
+    )?;
+    let mut command = env.command(["up", "-d"]);
+    if rustix::process::geteuid().is_root() {
+        // Its own files stay readable: the folder of the test belongs to root and is private.
+        fs::set_permissions(env.path(""), fs::Permissions::from_mode(0o755))?;
+        command.uid(65534).gid(65534);
+    }
+    let said = match output(&mut command) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let test = "an_ordinary_user_is_told_that_the_engine_needs_root";
+            skip(test, "a checkout that others may read");
+            return Ok(());
+        }
+        said => said?,
+    };
+    assert_eq!(said.status, 1, "{said}");
+    assert!(said.stderr.contains("needs root"), "{said}");
+    assert!(!env.path("root").exists() && !env.path("run").exists());
+    Ok(())
 }
