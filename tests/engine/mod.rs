@@ -1,5 +1,6 @@
 //! Against real engines.
 
+mod alternation;
 mod builtin;
 mod docker;
 mod quickstart;
