@@ -19,7 +19,7 @@ use super::reply::{self, RouteResult, empty, json_ok};
 use super::router::page_not_found;
 use crate::runtime::error::{RuntimeError, RuntimeResult};
 use crate::runtime::image::{
-    ImportRequest, ListRequest, ListScope, LoadProgress, Parents, Removal, SharedSize,
+    ImageRecord, ImportRequest, ListRequest, ListScope, LoadProgress, Parents, Removal, SharedSize,
 };
 use crate::runtime::supervise::Supervisor;
 
@@ -71,7 +71,18 @@ pub(crate) fn parents(engine: &Supervisor) -> BTreeMap<String, String> {
     images.map(|image| (image.id, image.parent_id)).collect()
 }
 
+/// The `rootfs:` reference behind a public id, when a container uses it: the store knows no such images.
+fn rootfs_of(engine: &Supervisor, id: &str) -> Option<String> {
+    let images = engine.containers().into_iter();
+    let images = images.map(|container| container.with(|record| record.image.clone()));
+    images
+        .filter(|image| image.starts_with("rootfs:"))
+        .find(|image| ImageRecord::public_id(image) == id)
+}
+
 fn inspect(engine: &Supervisor, name: &str) -> RuntimeResult<Value> {
+    let rootfs = rootfs_of(engine, name);
+    let name = rootfs.as_deref().unwrap_or(name);
     let image = block_in_place(|| engine.images().inspect(name))?;
     let mut value = serde_json::to_value(&image).map_err(|source| {
         RuntimeError::internal(format!("cannot describe image {name}"), source)

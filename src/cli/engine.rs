@@ -17,6 +17,7 @@ use crate::cli::{CommandError, CommandResult, Context, ExitStatus, interrupt};
 use crate::ui::Ui;
 use hoist::api;
 use hoist::runtime::error::RuntimeError;
+use hoist::runtime::keeper::Revival;
 use hoist::runtime::launch;
 use hoist::runtime::layout::Layout;
 use hoist::runtime::supervise::{Left, Shutdown, Supervisor};
@@ -87,7 +88,8 @@ async fn serve(ui: &Ui, mode: Mode) -> CommandResult {
     start_logging();
     layout.prepare().map_err(CommandError::system)?;
     let lock = layout.lock().map_err(CommandError::system)?;
-    let supervisor = Supervisor::open(layout.clone()).map_err(CommandError::system)?;
+    let supervisor =
+        Supervisor::open(layout.clone(), revival(&layout, mode)).map_err(CommandError::system)?;
     let listener = api::bind(&layout.engine_socket()).map_err(CommandError::system)?;
     fs::write(layout.engine_pid(), std::process::id().to_string())?;
     supervisor.adopt().await.map_err(CommandError::system)?;
@@ -105,6 +107,18 @@ async fn serve(ui: &Ui, mode: Mode) -> CommandResult {
     served?;
     left.map_err(CommandError::system)?;
     Ok(ExitStatus::SUCCESS)
+}
+
+/// How the keeper brings this engine back. One in the foreground has someone who watches it: a person or systemd.
+fn revival(layout: &Layout, mode: Mode) -> Option<Revival> {
+    matches!(mode, Mode::Detached).then_some(())?;
+    Some(Revival {
+        program: std::env::current_exe().ok()?,
+        environment: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+        log: layout.engine_log(),
+    })
 }
 
 async fn serve_until_end(

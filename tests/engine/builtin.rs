@@ -1,10 +1,13 @@
 //! The built-in engine through its socket: a life from create to removal, and a `kill -9` in its middle.
 
 use std::error::Error;
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{FileType, Mode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -139,6 +142,83 @@ fn a_killed_engine_loses_neither_containers_nor_exit_codes() -> TestResult {
         let removed = engine.ask("DELETE", &format!("/containers/{id}?force=1"), None)?;
         assert_eq!(removed.0, 204, "{}", removed.1);
     }
+    engine.stop()
+}
+
+/// Waits for a line in a FIFO, with a bound: a container says that it has started.
+fn hear(fifo: &std::fs::File) -> Result<String, Box<dyn Error>> {
+    let patience = rustix::time::Timespec {
+        tv_sec: 30,
+        tv_nsec: 0,
+    };
+    let mut watched = [PollFd::new(fifo, PollFlags::IN)];
+    if rustix::event::poll(&mut watched, Some(&patience))? == 0 {
+        return Err("nothing was heard".into());
+    }
+    let mut text = [0; 64];
+    let count = (&*fifo).read(&mut text)?;
+    Ok(String::from_utf8_lossy(&text[..count]).into_owned())
+}
+
+#[test]
+fn a_killed_engine_comes_back_by_itself_and_restarts_what_ends() -> TestResult {
+    if !has_root("builtin engine") {
+        return Ok(());
+    }
+    let engine = OwnEngine::start()?;
+    let shared = engine.env.path("shared");
+    std::fs::create_dir(&shared)?;
+    let path = shared.join("beat");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::RWXU, 0)?;
+    // Open for both: it neither blocks without a writer nor ends with one.
+    let fifo = OpenOptions::new().read(true).write(true).open(&path)?;
+    let wish = json!({
+        "Image": "rootfs:/",
+        "Cmd": ["/bin/sh", "-c", "echo beat > /shared/beat; exec sleep 600"],
+        "HostConfig": {
+            "NetworkMode": "none",
+            "Binds": [format!("{}:/shared", shared.display())],
+            "RestartPolicy": { "Name": "always" },
+        },
+    });
+    let (_, made) = engine.ask("POST", "/containers/create", Some(&wish))?;
+    let id = made["Id"].as_str().ok_or("no id")?.to_owned();
+    let started = engine.ask("POST", &format!("/containers/{id}/start"), None)?;
+    assert_eq!(started.0, 204, "{}", started.1);
+    assert_eq!(hear(&fifo)?, "beat\n");
+    let first = i32::try_from(engine.state(&id)?["Pid"].as_i64().ok_or("no pid")?)?;
+    engine.kill()?;
+    // No command of ours is between this and the second start.
+    kill_process(Pid::from_raw(first).ok_or("no pid")?, Signal::KILL)?;
+    assert_eq!(hear(&fifo)?, "beat\n");
+    engine.wake()?;
+    let (_, inspected) = engine.ask("GET", &format!("/containers/{id}/json"), None)?;
+    assert_eq!(inspected["RestartCount"], 1);
+    engine.ask("DELETE", &format!("/containers/{id}?force=1"), None)?;
+    engine.stop()
+}
+
+#[test]
+fn a_container_of_a_host_directory_shows_a_digest_as_its_image() -> TestResult {
+    if !has_root("builtin engine") {
+        return Ok(());
+    }
+    let engine = OwnEngine::start()?;
+    let id = engine.create("true")?;
+    let (_, inspected) = engine.ask("GET", &format!("/containers/{id}/json"), None)?;
+    let image = inspected["Image"].as_str().unwrap_or_default();
+    assert_eq!(image.len(), "sha256:".len() + 64, "{image}");
+    let (_, listed) = engine.ask("GET", "/containers/json?all=1", None)?;
+    assert_eq!(
+        (&listed[0]["Image"], &listed[0]["ImageID"]),
+        (&json!("rootfs:/"), &json!(image))
+    );
+    let (_, named) = engine.ask("GET", &format!("/images/{image}/json"), None)?;
+    assert_eq!(
+        (&named["Id"], &named["RepoTags"]),
+        (&json!(image), &json!(["rootfs:/"]))
+    );
+    engine.ask("DELETE", &format!("/containers/{id}"), None)?;
     engine.stop()
 }
 

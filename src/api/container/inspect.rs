@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::runtime::container::request::Access;
+use crate::runtime::image::ImageRecord;
 use crate::runtime::supervise::mount::propagation_name;
 use crate::runtime::supervise::record::{HealthRecord, MountRecord, MountType, NO_TIME, Record};
 use crate::runtime::supervise::status::Status;
@@ -35,7 +36,7 @@ pub(crate) fn inspect(engine: &Arc<Supervisor>, container: &Container, with_size
         "Path": path,
         "Args": args,
         "State": state(&record),
-        "Image": record.image,
+        "Image": ImageRecord::public_id(&record.image),
         "ResolvConfPath": file("resolv.conf"),
         "HostnamePath": file("hostname"),
         "HostsPath": file("hosts"),

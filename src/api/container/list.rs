@@ -12,6 +12,7 @@ use crate::api::call::Call;
 use crate::api::filter::Filters;
 use crate::api::reply::{RouteResult, json_ok};
 use crate::runtime::error::{RuntimeError, RuntimeResult};
+use crate::runtime::image::ImageRecord;
 use crate::runtime::supervise::record::Record;
 use crate::runtime::supervise::status::Status;
 use crate::runtime::supervise::{Container, Supervisor};
@@ -276,7 +277,7 @@ fn summary(
         "Id": record.id,
         "Names": [format!("/{}", record.name)],
         "Image": record.config.image,
-        "ImageID": record.image,
+        "ImageID": ImageRecord::public_id(&record.image),
         "Command": command(record),
         "Created": record.created.as_second(),
         "Ports": ports(record),

@@ -10,7 +10,7 @@ use bollard_stubs::models::{
 use super::catalog::{Names, Stored, names_of};
 use super::config::seconds;
 use super::filter::Filter;
-use super::record::{ImageUse, ListRequest, ListScope, SharedSize};
+use super::record::{ImageRecord, ImageUse, ListRequest, ListScope, SharedSize};
 use super::store::ImageStore;
 use super::{Digest, ImageError};
 
@@ -132,7 +132,7 @@ impl ImageStore {
     fn inspect_rootfs(&self, reference: &str) -> Result<ImageInspect, ImageError> {
         let record = self.resolve(reference)?;
         Ok(ImageInspect {
-            id: Some(record.id),
+            id: Some(ImageRecord::public_id(&record.id)),
             repo_tags: Some(record.repo_tags),
             repo_digests: Some(Vec::new()),
             comment: Some(String::new()),

@@ -29,6 +29,19 @@ pub struct ImageRecord {
     pub source: ImageSource,
 }
 
+impl ImageRecord {
+    /// The id as clients see it: a digest in any case. A `rootfs:` image has no config to take one of, so it is the
+    /// digest of its reference; with the reference itself, `docker ps` would show `/` for `rootfs:/`.
+    #[must_use]
+    pub fn public_id(id: &str) -> String {
+        if id.starts_with("rootfs:") {
+            Digest::of(id.as_bytes()).to_string()
+        } else {
+            id.to_owned()
+        }
+    }
+}
+
 /// Where the files of an image are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageSource {

@@ -10,7 +10,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::protocol::{
     ExitNotice, FRAME_EXIT, FRAME_STDERR, FRAME_STDOUT, Failure, FailureKind, KeeperPaths,
-    MAX_FRAME, Reply, Request, Running, Started,
+    MAX_FRAME, Reply, Request, Revival, Running, Started,
 };
 use crate::runtime::container::request::{ContainerRequest, ExecRequest, TerminalSize};
 
@@ -158,11 +158,35 @@ impl KeeperClient {
     /// # Errors
     /// When the keeper does not answer.
     pub async fn subscribe(&self) -> Result<Notices, KeeperError> {
+        self.listen(None).await
+    }
+
+    /// As [`Self::subscribe`], for the engine itself: when the connection breaks off without [`Self::dismiss`], the
+    /// keeper starts the engine again.
+    ///
+    /// # Errors
+    /// When the keeper does not answer.
+    pub async fn subscribe_engine(&self, revival: Option<Revival>) -> Result<Notices, KeeperError> {
+        self.listen(revival).await
+    }
+
+    async fn listen(&self, revival: Option<Revival>) -> Result<Notices, KeeperError> {
         let mut stream = self.connect().await?;
-        send(&mut stream, &Request::Subscribe).await?;
+        send(&mut stream, &Request::Subscribe { revival }).await?;
         match receive(&mut stream).await? {
             Reply::Done => Ok(Notices { stream }),
             other => Err(unexpected(other)),
+        }
+    }
+
+    /// Says that the engine goes on purpose, to a keeper that is there.
+    ///
+    /// # Errors
+    /// When the keeper does not answer.
+    pub async fn dismiss(&self) -> Result<(), KeeperError> {
+        match UnixStream::connect(self.paths.socket()).await {
+            Ok(_) => self.done(&Request::Dismiss).await,
+            Err(_) => Ok(()),
         }
     }
 

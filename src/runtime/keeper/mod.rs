@@ -2,7 +2,8 @@
 //!
 //! `hoist keeper` is single-threaded, knows no tokio and keeps almost nothing in memory. It starts containers and
 //! execs, reaps them, is the one writer of logs and exit records, and serves attached clients. It outlives the engine;
-//! a new keeper re-adopts the containers of a dead one from the run directory.
+//! a new keeper re-adopts the containers of a dead one from the run directory, and brings back an engine that was
+//! killed.
 //!
 //! ```text
 //! engine --KeeperClient--> <run>/keeper.sock --> poll loop --clone3--> container init (or exec)
@@ -21,11 +22,12 @@ mod flow;
 mod log;
 pub mod protocol;
 mod record;
+mod revive;
 mod server;
 mod task;
 
 pub use client::{Input, KeeperClient, KeeperError, Notices, Output, OutputItem, Session};
-pub use protocol::{ExitNotice, Failure, FailureKind, KeeperPaths, Running, Started};
+pub use protocol::{ExitNotice, Failure, FailureKind, KeeperPaths, Revival, Running, Started};
 
 use std::ffi::OsString;
 

@@ -90,12 +90,29 @@ pub enum Request {
         /// The container.
         id: String,
     },
-    /// All exit notices from now on.
-    Subscribe,
+    /// All exit notices from now on. With a revival, the connection stands for the engine: when it closes, the engine
+    /// is started again.
+    Subscribe {
+        /// How the engine is started.
+        revival: Option<Revival>,
+    },
+    /// The engine goes on purpose: it is not to be brought back.
+    Dismiss,
     /// What is running.
     List,
     /// End, when nothing is running.
     Stop,
+}
+
+/// How an engine is started again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revival {
+    /// The program.
+    pub program: PathBuf,
+    /// Its environment, whole.
+    pub environment: Vec<(String, String)>,
+    /// Where messages of the start go.
+    pub log: PathBuf,
 }
 
 /// What the keeper answers.

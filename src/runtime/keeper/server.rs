@@ -10,7 +10,8 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::net::SocketFlags;
 
 use super::connection::{Connection, Use};
-use super::protocol::{Failure, FailureKind, KeeperPaths, Reply, Request, Running};
+use super::protocol::{Failure, FailureKind, KeeperPaths, Reply, Request, Revival, Running};
+use super::revive::Reviver;
 use super::task::Task;
 use crate::runtime::container::cgroup::{CgroupHandle, CgroupHost};
 use crate::runtime::container::launch;
@@ -34,6 +35,8 @@ pub(super) enum Source {
     Input(String),
     /// A helper of a start.
     Helper,
+    /// The process that brings the engine back.
+    Launcher,
 }
 
 /// The keeper.
@@ -55,6 +58,8 @@ pub(super) struct Keeper {
     pub(super) helpers: BTreeMap<u64, OwnedFd>,
     /// Cgroups whose last members are not gone yet.
     pub(super) removals: Vec<CgroupHandle>,
+    /// Brings a killed engine back.
+    pub(super) reviver: Reviver,
     stopping: bool,
 }
 
@@ -74,6 +79,7 @@ impl Keeper {
             buffer: vec![0; 64 * 1024],
             helpers: BTreeMap::new(),
             removals: Vec::new(),
+            reviver: Reviver::default(),
             stopping: false,
         };
         let token = keeper.token(Source::Listener);
@@ -101,18 +107,20 @@ impl Keeper {
                 self.dispatch(event.data.u64(), event.flags);
             }
             self.retry();
+            self.revive();
         }
         std::fs::remove_file(self.paths.socket())
     }
 
-    /// A tick while something has no event of its own: cgroups that empty, terminals of ended processes.
+    /// A tick while something has no event of its own: cgroups that empty, terminals of ended processes, the time to
+    /// bring the engine back.
     fn timeout(&self) -> Option<rustix::time::Timespec> {
         let ticking =
             !self.removals.is_empty() || self.tasks.values().any(|task| task.ended.is_some());
-        ticking.then_some(rustix::time::Timespec {
-            tv_sec: 0,
-            tv_nsec: 2_000_000,
-        })
+        let tick = ticking.then_some(Duration::from_millis(2));
+        let revival = self.reviver.patience(Instant::now());
+        let patience = [tick, revival].into_iter().flatten().min()?;
+        rustix::time::Timespec::try_from(patience).ok()
     }
 
     fn retry(&mut self) {
@@ -144,6 +152,7 @@ impl Keeper {
             Source::Output(id) => self.on_output(&id, token),
             Source::Input(id) => self.flush_input(&id),
             Source::Helper => self.reap_helper(token),
+            Source::Launcher => self.reap_launcher(),
         }
     }
 
@@ -296,6 +305,7 @@ impl Keeper {
     pub(super) fn drop_connection(&mut self, token: u64) {
         if let Some(connection) = self.connections.remove(&token) {
             self.unwatch(token, connection.as_fd());
+            self.reviver.closed(token, Instant::now());
             self.detach_client(token, &connection.usage);
         }
     }
@@ -311,10 +321,11 @@ impl Keeper {
                 self.close_input(&id);
                 self.answer(token, &Reply::Done);
             }
-            Request::Subscribe => self.with_connection(token, |connection| {
-                connection.usage = Use::Listening;
-                connection.reply(&Reply::Done)
-            }),
+            Request::Subscribe { revival } => self.subscribe(token, revival),
+            Request::Dismiss => {
+                self.reviver.dismissed();
+                self.answer(token, &Reply::Done);
+            }
             Request::List => {
                 let running = self
                     .tasks
@@ -331,9 +342,20 @@ impl Keeper {
         }
     }
 
+    fn subscribe(&mut self, token: u64, revival: Option<Revival>) {
+        if let Some(revival) = revival {
+            self.reviver.came(token, revival, Instant::now());
+        }
+        self.with_connection(token, |connection| {
+            connection.usage = Use::Listening;
+            connection.reply(&Reply::Done)
+        });
+    }
+
     fn stop(&mut self, token: u64) {
         if self.tasks.is_empty() && self.removals.is_empty() {
             self.stopping = true;
+            self.reviver.dismissed();
             let listeners = self
                 .connections
                 .iter()

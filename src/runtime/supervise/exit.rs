@@ -43,7 +43,7 @@ impl Supervisor {
         if *watching == Watching::Yes {
             return Ok(());
         }
-        let notices = self.keeper.subscribe().await?;
+        let notices = self.keeper.subscribe_engine(self.revival.clone()).await?;
         *watching = Watching::Yes;
         tokio::spawn(Arc::clone(self).hear(notices));
         Ok(())
@@ -71,7 +71,7 @@ impl Supervisor {
             return None;
         }
         tracing::warn!(%error, "the keeper has gone; starting another");
-        match self.keeper.subscribe().await {
+        match self.keeper.subscribe_engine(self.revival.clone()).await {
             Ok(notices) => {
                 drop(watching);
                 self.settle_lost().await;

@@ -63,7 +63,7 @@ pub use wait::WaitCondition;
 use super::container::cgroup::CgroupHost;
 use super::error::{RuntimeError, RuntimeResult};
 use super::image::{ImageStore, ImageUse, UseState};
-use super::keeper::{KeeperClient, KeeperPaths};
+use super::keeper::{KeeperClient, KeeperPaths, Revival};
 use super::layout::Layout;
 use super::network::{NetworkPaths, NetworkService};
 use super::registry::{Registries, RegistrySettings};
@@ -105,6 +105,7 @@ struct Registry {
 pub struct Supervisor {
     layout: Layout,
     keeper: KeeperClient,
+    revival: Option<Revival>,
     images: ImageStore,
     volumes: VolumeStore,
     registries: Registries,
@@ -118,11 +119,12 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// An engine on a layout whose lock the caller holds. Nothing is adopted yet.
+    /// An engine on a layout whose lock the caller holds. Nothing is adopted yet. With a revival, the keeper starts the
+    /// engine again when it is killed.
     ///
     /// # Errors
     /// When a store cannot be opened.
-    pub fn open(layout: Layout) -> RuntimeResult<Arc<Self>> {
+    pub fn open(layout: Layout, revival: Option<Revival>) -> RuntimeResult<Arc<Self>> {
         let images = ImageStore::open(layout.root())?;
         let volumes = VolumeStore::open(layout.root())?;
         let registries = Registries::new(RegistrySettings::read()?)?;
@@ -133,6 +135,7 @@ impl Supervisor {
         })?;
         Ok(Arc::new(Self {
             keeper: KeeperClient::new(KeeperPaths::new(layout.run())),
+            revival,
             layout,
             images,
             volumes,
@@ -369,6 +372,7 @@ impl Supervisor {
     pub async fn leave(&self) -> RuntimeResult<Left> {
         let counts = self.counts();
         if counts.running + counts.paused > 0 {
+            self.keeper.dismiss().await?;
             return Ok(Left::Containers);
         }
         self.networks.shut_down()?;
