@@ -26,5 +26,5 @@ mod system;
 mod version;
 mod volume;
 
-pub use server::{ServeError, bind, serve};
+pub use server::{ServeError, bind, serve, serve_waiting};
 pub use version::{API_VERSION, MIN_API_VERSION};

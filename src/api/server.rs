@@ -13,6 +13,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
 
@@ -20,7 +22,7 @@ use super::call::Call;
 use super::reply::{Reply, failure};
 use super::router::route;
 use super::version::API_VERSION;
-use crate::runtime::supervise::{Shutdown, Supervisor};
+use crate::runtime::supervise::{ClientPresent, Shutdown, Supervisor};
 
 /// Why the API cannot be served.
 #[derive(Debug, Error)]
@@ -72,12 +74,43 @@ pub async fn serve(
             () = Shutdown::requested(&mut shutdown) => return Ok(()),
         };
         let (stream, _) = accepted.map_err(ServeError::Accept)?;
-        tokio::spawn(connection(stream, Arc::clone(supervisor)));
+        welcome(stream, supervisor);
     }
 }
 
-async fn connection(stream: UnixStream, supervisor: Arc<Supervisor>) {
+/// Serves the clients that came before the socket went; returns how many. Nobody can come after.
+///
+/// # Errors
+/// When the socket fails.
+pub fn serve_waiting(
+    listener: &UnixListener,
+    supervisor: &Arc<Supervisor>,
+) -> Result<usize, ServeError> {
+    let mut served = 0;
+    loop {
+        // Past tokio, which may not have heard of a client that came just now.
+        let stream = match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
+            Ok(stream) => std::os::unix::net::UnixStream::from(stream),
+            Err(Errno::AGAIN) => return Ok(served),
+            Err(Errno::INTR | Errno::CONNABORTED) => continue,
+            Err(error) => return Err(ServeError::Accept(error.into())),
+        };
+        let stream = stream
+            .set_nonblocking(true)
+            .and_then(|()| UnixStream::from_std(stream))
+            .map_err(ServeError::Accept)?;
+        welcome(stream, supervisor);
+        served += 1;
+    }
+}
+
+/// Counts as present before its task runs: an idle engine must not go in between.
+fn welcome(stream: UnixStream, supervisor: &Arc<Supervisor>) {
     let presence = supervisor.client_present();
+    tokio::spawn(connection(stream, Arc::clone(supervisor), presence));
+}
+
+async fn connection(stream: UnixStream, supervisor: Arc<Supervisor>, presence: ClientPresent) {
     let service = service_fn(|request| answer(request, Arc::clone(&supervisor)));
     let served = http1::Builder::new()
         .half_close(true)

@@ -16,7 +16,7 @@ use super::router::page_not_found;
 use super::version::{API_VERSION, MIN_API_VERSION};
 use crate::runtime::error::{ErrorKind, RuntimeError, RuntimeResult};
 use crate::runtime::supervise::event::{Event, EventWindow};
-use crate::runtime::supervise::{Supervisor, host};
+use crate::runtime::supervise::{Stay, Supervisor, host};
 
 /// Routes of the engine as a whole.
 pub(crate) async fn route(
@@ -35,6 +35,14 @@ pub(crate) async fn route(
         ("GET", ["plugins"]) => json_ok(&Vec::<Value>::new()),
         ("POST", ["hoist", "shutdown"]) => {
             engine.request_shutdown();
+            no_content()
+        }
+        ("POST", ["hoist", "linger"]) => {
+            engine.set_stay(Stay::Linger);
+            no_content()
+        }
+        ("POST", ["hoist", "release"]) => {
+            engine.set_stay(Stay::Released);
             no_content()
         }
         (

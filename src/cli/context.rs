@@ -5,20 +5,24 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use tokio::sync::OnceCell;
 
-use hoist::engine::Engine;
 use hoist::engine::connect::{self, Choice, InvokedAs};
 use hoist::engine::dry_run::DryRun;
+use hoist::engine::{Engine, EngineError, EngineErrorKind};
 use hoist::load::Origins;
 use hoist::runtime::launch;
 use hoist::runtime::layout::Layout;
 use hoist::runtime::registry::{Credential, find_credential};
 
 use crate::cli::{CommandError, GlobalArgs};
-use crate::ui::UiSettings;
+use crate::ui::{Ui, UiSettings};
+
+/// An engine that takes longer to say who it is is said to be slow.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// What commands share.
 #[derive(Debug)]
@@ -157,17 +161,44 @@ impl Context {
     }
 
     async fn connect(&self) -> Result<Arc<dyn Engine>, CommandError> {
-        let address = match self.engine_choice()? {
-            Choice::Address(address) => address,
+        let choice = self.engine_choice()?;
+        let address = match &choice {
+            Choice::Address(address) => address.clone(),
             Choice::BuiltIn => built_in_address().await?,
         };
-        let engine = connect::connect(&address).await?;
+        let engine = match self.connect_to(&address).await {
+            // The engine that was found has gone for want of work in the same moment: the next one stays.
+            Err(error) if gone(&choice, &error) => {
+                self.connect_to(&built_in_address().await?).await?
+            }
+            other => other?,
+        };
         Ok(if self.global.dry_run {
             Arc::new(DryRun::new(engine))
         } else {
             engine
         })
     }
+
+    /// Connects, and says so when it takes long.
+    async fn connect_to(&self, address: &str) -> Result<Arc<dyn Engine>, EngineError> {
+        let mut connecting = std::pin::pin!(connect::connect(address));
+        tokio::select! {
+            connected = &mut connecting => return connected,
+            () = tokio::time::sleep(SLOW) => {}
+        }
+        if let Ok(ui) = Ui::new(&self.ui_settings()) {
+            ui.warn(format_args!(
+                "waiting for the engine at {address} to answer"
+            ));
+        }
+        connecting.await
+    }
+}
+
+/// Whether the built-in engine was there a moment ago and does not answer now.
+fn gone(choice: &Choice, error: &EngineError) -> bool {
+    *choice == Choice::BuiltIn && error.kind == EngineErrorKind::Unreachable
 }
 
 /// The address of the built-in engine, started where none answers.

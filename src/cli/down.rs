@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use hoist::engine::connect::Choice;
 use hoist::engine::{ObserveRequest, ObservedState};
 use hoist::graph::{Graph, Reach};
 use hoist::plan::{self, DownOptions, OrphanPolicy, RemoveImages, RemoveVolumes};
@@ -11,6 +12,8 @@ use crate::cli::reconcile::Session;
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::Ui;
 use hoist::model::Project;
+use hoist::runtime::launch;
+use hoist::runtime::layout::Layout;
 
 /// Arguments of `down`.
 #[derive(Debug, Args)]
@@ -74,7 +77,16 @@ pub(super) async fn cmd_down(ui: &Ui, context: &Context, args: &DownArgs) -> Com
         ));
     }
     session.run("down", plan, None).await?;
+    release_engine(context)?;
     Ok(ExitStatus::SUCCESS)
+}
+
+/// The built-in engine is not needed for what has gone: it goes, too, unless other containers are there.
+fn release_engine(context: &Context) -> Result<(), CommandError> {
+    if context.engine_choice()? == Choice::BuiltIn && !context.global().dry_run {
+        launch::tell(&Layout::of_process(), "/hoist/release")?;
+    }
+    Ok(())
 }
 
 /// Removes the whole project with its orphans, for `wait --down-project`.

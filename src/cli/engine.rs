@@ -6,12 +6,12 @@
 //! ```
 
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use tokio::net::UnixListener;
+use tokio::task::block_in_place;
 
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus, interrupt};
 use crate::ui::Ui;
@@ -35,7 +35,11 @@ pub(super) struct EngineArgs {
 #[derive(Debug, Subcommand)]
 enum EngineAction {
     /// Start the engine where needed and print its address
-    Socket,
+    Socket {
+        /// Only see to it that it runs
+        #[arg(long, hide = true)]
+        revive: bool,
+    },
     /// End the engine; containers run on
     Stop,
 }
@@ -47,20 +51,43 @@ enum Mode {
     Detached,
 }
 
+/// How serving came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Somebody wants it.
+    Asked,
+    /// Nothing runs and nobody has asked for a while.
+    Idle,
+}
+
+/// Whether clients can come in when the engine is idle.
+#[derive(Debug)]
+enum Door {
+    /// No more; the lock keeps them from starting another engine until this one has left.
+    Closed(fs::File),
+    /// One came in the last moment.
+    Reopened(UnixListener),
+}
+
 /// Runs, finds or ends the engine.
 pub(super) async fn cmd_engine(ui: &Ui, _: &Context, args: &EngineArgs) -> CommandResult {
     match (&args.action, args.detached) {
-        (Some(EngineAction::Socket), _) => print_socket(ui),
+        (Some(EngineAction::Socket { revive }), _) => print_socket(ui, *revive),
         (Some(EngineAction::Stop), _) => stop(ui),
         (None, true) => serve(ui, Mode::Detached).await,
         (None, false) => serve(ui, Mode::Foreground).await,
     }
 }
 
-fn print_socket(ui: &Ui) -> CommandResult {
+/// Whoever asks for the address uses it with other tools, some time later: the engine stays longer for them.
+fn print_socket(ui: &Ui, revive: bool) -> CommandResult {
     let program = std::env::current_exe()?;
-    let found = launch::find_or_spawn(&Layout::of_process(), &program);
+    let layout = Layout::of_process();
+    let found = launch::find_or_spawn(&layout, &program);
     let socket = found.map_err(CommandError::system)?;
+    if !revive {
+        launch::tell(&layout, "/hoist/linger")?;
+    }
     ui.print(format_args!("unix://{}\n", socket.display()))?;
     Ok(ExitStatus::SUCCESS)
 }
@@ -68,13 +95,10 @@ fn print_socket(ui: &Ui) -> CommandResult {
 /// Asks the engine to go, and waits until it has let its root go.
 fn stop(ui: &Ui) -> CommandResult {
     let layout = Layout::of_process();
-    let Ok(mut stream) = UnixStream::connect(layout.engine_socket()) else {
+    if !launch::tell(&layout, "/hoist/shutdown")? {
         ui.print("No engine is running\n")?;
         return Ok(ExitStatus::SUCCESS);
-    };
-    stream.write_all(b"POST /hoist/shutdown HTTP/1.1\r\nHost: hoist\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
+    }
     layout.wait_until_free().map_err(CommandError::system)?;
     Ok(ExitStatus::SUCCESS)
 }
@@ -90,7 +114,7 @@ async fn serve(ui: &Ui, mode: Mode) -> CommandResult {
     let lock = layout.lock().map_err(CommandError::system)?;
     let supervisor =
         Supervisor::open(layout.clone(), revival(&layout, mode)).map_err(CommandError::system)?;
-    let listener = api::bind(&layout.engine_socket()).map_err(CommandError::system)?;
+    let mut listener = api::bind(&layout.engine_socket()).map_err(CommandError::system)?;
     fs::write(layout.engine_pid(), std::process::id().to_string())?;
     supervisor.adopt().await.map_err(CommandError::system)?;
     ui.print(format_args!(
@@ -100,10 +124,21 @@ async fn serve(ui: &Ui, mode: Mode) -> CommandResult {
     if matches!(mode, Mode::Detached) {
         leave_stdout()?;
     }
-    let served = serve_until_end(&listener, &supervisor, mode).await;
+    let (served, launching) = loop {
+        match serve_until_end(&listener, &supervisor, mode).await {
+            Ok(End::Idle) => match close_door(&layout, &listener, &supervisor)? {
+                Door::Closed(launching) => break (Ok(()), Some(launching)),
+                Door::Reopened(new) => listener = new,
+            },
+            Ok(End::Asked) => break (Ok(()), None),
+            Err(error) => break (Err(error), None),
+        }
+    };
+    supervisor.request_shutdown();
     drop(listener);
     let left = leave(&layout, &supervisor).await;
     drop(lock);
+    drop(launching);
     served?;
     left.map_err(CommandError::system)?;
     Ok(ExitStatus::SUCCESS)
@@ -122,10 +157,10 @@ fn revival(layout: &Layout, mode: Mode) -> Option<Revival> {
 }
 
 async fn serve_until_end(
-    listener: &tokio::net::UnixListener,
+    listener: &UnixListener,
     supervisor: &Arc<Supervisor>,
     mode: Mode,
-) -> Result<(), CommandError> {
+) -> Result<End, CommandError> {
     let idle = async {
         match mode {
             Mode::Detached => supervisor.idle().await,
@@ -133,12 +168,27 @@ async fn serve_until_end(
         }
     };
     let served = tokio::select! {
-        served = api::serve(listener, supervisor) => served,
-        () = interrupt::interrupted() => Ok(()),
-        () = idle => Ok(()),
+        served = api::serve(listener, supervisor) => served.map(|()| End::Asked),
+        () = interrupt::interrupted() => Ok(End::Asked),
+        () = idle => Ok(End::Idle),
     };
-    supervisor.request_shutdown();
     served.map_err(CommandError::system)
+}
+
+/// Takes the socket away while no client can start another engine. When one came before, the engine stays for it.
+fn close_door(
+    layout: &Layout,
+    listener: &UnixListener,
+    supervisor: &Arc<Supervisor>,
+) -> Result<Door, CommandError> {
+    let launching = block_in_place(|| layout.lock_launch()).map_err(CommandError::system)?;
+    remove_file(&layout.engine_socket());
+    let waiting = api::serve_waiting(listener, supervisor).map_err(CommandError::system)?;
+    if waiting == 0 {
+        return Ok(Door::Closed(launching));
+    }
+    let listener = api::bind(&layout.engine_socket()).map_err(CommandError::system)?;
+    Ok(Door::Reopened(listener))
 }
 
 /// Takes away what only a living engine needs.

@@ -9,14 +9,14 @@
 //! No sleeping and no polling: the child's standard output is the readiness pipe, its end of file is its failure.
 
 use std::fs::OpenOptions;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use thiserror::Error;
 
-use super::layout::{Layout, LayoutError, open_lock};
+use super::layout::{Layout, LayoutError};
 
 /// Why there is no engine to talk to.
 #[derive(Debug, Error)]
@@ -63,14 +63,27 @@ pub fn find_or_spawn(layout: &Layout, program: &Path) -> Result<PathBuf, LaunchE
         return Err(LaunchError::NotRoot);
     }
     layout.prepare()?;
-    let path = layout.launch_lock();
-    let lock = open_lock(&path)?;
-    lock.lock()
-        .map_err(|source| LayoutError::Lock { path, source })?;
+    let _launching = layout.lock_launch()?;
     match find(layout) {
         Some(socket) => Ok(socket),
         None => spawn(layout, program),
     }
+}
+
+/// Says something to the engine of a layout that runs; `false` where none does.
+///
+/// # Errors
+/// When the connection breaks.
+pub fn tell(layout: &Layout, path: &str) -> io::Result<bool> {
+    let Ok(mut stream) = UnixStream::connect(layout.engine_socket()) else {
+        return Ok(false);
+    };
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: hoist\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
+    stream.read_to_end(&mut Vec::new())?;
+    Ok(true)
 }
 
 fn spawn(layout: &Layout, program: &Path) -> Result<PathBuf, LaunchError> {

@@ -241,6 +241,19 @@ impl Layout {
         }
     }
 
+    /// Takes the lock under which engines are started; waits for it.
+    ///
+    /// # Errors
+    /// When the lock file cannot be used.
+    pub fn lock_launch(&self) -> Result<File, LayoutError> {
+        let path = self.launch_lock();
+        let file = open_lock(&path)?;
+        match file.lock() {
+            Ok(()) => Ok(file),
+            Err(source) => Err(LayoutError::Lock { path, source }),
+        }
+    }
+
     /// Waits until no engine has the root.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{FileType, Mode};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::common::env::TestEnvironment;
@@ -196,6 +196,38 @@ fn a_killed_engine_comes_back_by_itself_and_restarts_what_ends() -> TestResult {
     assert_eq!(inspected["RestartCount"], 1);
     engine.ask("DELETE", &format!("/containers/{id}?force=1"), None)?;
     engine.stop()
+}
+
+#[test]
+fn the_engine_goes_with_the_last_project_and_no_command_meets_a_closed_door() -> TestResult {
+    if !has_root("builtin engine") {
+        return Ok(());
+    }
+    let env = TestEnvironment::new()?;
+    std::fs::write(
+        env.path("compose.yaml"),
+        "services: {one: {image: 'rootfs:/', network_mode: none, command: sleep 600}}",
+    )?;
+    let file = env.path("compose.yaml").display().to_string();
+    let hoist = |args: &[&str]| env.run([&["-f", file.as_str()], args].concat());
+    for _ in 0..5 {
+        let _up = hoist(&["up", "-d"])?.success();
+        // The next `up` comes while the engine goes, or has gone.
+        let _down = hoist(&["down", "-t", "0"])?.success();
+    }
+    let _up = hoist(&["up", "-d"])?.success();
+    let pid: i32 = std::fs::read_to_string(env.path("root/engine.pid"))?.parse()?;
+    let pid = Pid::from_raw(pid).ok_or("no pid")?;
+    let engine = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    let _down = hoist(&["down", "-t", "0"])?.success();
+    let patience = rustix::time::Timespec {
+        tv_sec: 30,
+        tv_nsec: 0,
+    };
+    let mut ended = [PollFd::new(&engine, PollFlags::IN)];
+    assert_eq!(rustix::event::poll(&mut ended, Some(&patience))?, 1);
+    assert_eq!(env.left_in_run_folder()?, Vec::<PathBuf>::new());
+    Ok(())
 }
 
 #[test]

@@ -28,7 +28,7 @@ use crate::runtime::sys::process;
 /// The pause before the second attempt.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 /// The longest pause.
-const LAST_DELAY: Duration = Duration::from_secs(60);
+const LAST_DELAY: Duration = Duration::from_mins(1);
 /// An engine that lived as long is brought back at once when it goes.
 const GOOD_RUN: Duration = Duration::from_secs(10);
 
@@ -122,6 +122,7 @@ impl Keeper {
             c"hoist".to_owned(),
             c"engine".to_owned(),
             c"socket".to_owned(),
+            c"--revive".to_owned(),
         ];
         let environment = revival
             .environment

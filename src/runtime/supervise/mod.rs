@@ -55,7 +55,7 @@ pub use files::{Change, ChangeKind, Overwriting, PathStat, PutRequest};
 pub use merge::merge_image;
 pub use prune::Pruned;
 pub use remove::{AnonymousVolumes, Force};
-pub use shutdown::{ClientPresent, IDLE_GRACE, Presence, Shutdown};
+pub use shutdown::{ClientPresent, Presence, Shutdown, Stay};
 pub use signal::parse_signal;
 pub use stop::StopRequest;
 pub use wait::WaitCondition;
@@ -339,6 +339,11 @@ impl Supervisor {
         self.presence.enter()
     }
 
+    /// Changes how long the engine stays when nothing runs and nobody asks.
+    pub fn set_stay(&self, stay: Stay) {
+        self.presence.set_stay(stay);
+    }
+
     /// A watch on the end.
     #[must_use]
     pub fn shutdown(&self) -> watch::Receiver<Shutdown> {
@@ -357,7 +362,8 @@ impl Supervisor {
             changes.mark_unchanged();
             let counts = self.counts();
             let quiet = self.presence.clients() == 0 && counts.running + counts.paused == 0;
-            let patience = if quiet { IDLE_GRACE } else { Duration::MAX };
+            let grace = self.presence.stay().grace(self.containers().len());
+            let patience = if quiet { grace } else { Duration::MAX };
             let changed = tokio::time::timeout(patience, changes.changed()).await;
             if changed.is_err() {
                 return;

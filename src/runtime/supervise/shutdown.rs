@@ -1,17 +1,41 @@
 //! When the engine goes: on request, or on its own when nothing runs and nobody asks.
 //!
 //! ```text
-//! Serving --request_shutdown / idle for the grace time--> Requested (server stops accepting, engine leaves)
+//! Serving --request_shutdown / idle for the grace time of its Stay--> Requested (server stops accepting, engine leaves)
 //! ```
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 /// How long an engine with nothing to do waits for the next client.
-pub const IDLE_GRACE: Duration = Duration::from_secs(10);
+const IDLE_GRACE: Duration = Duration::from_secs(10);
+/// The same for one whose address a user asked for: people type between commands.
+const LINGER_GRACE: Duration = Duration::from_mins(10);
+
+/// How long an idle engine stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stay {
+    /// For the next command of a script.
+    #[default]
+    Shortly,
+    /// For other tools that were given its address.
+    Linger,
+    /// Not at all, when it has no containers: the last project went down.
+    Released,
+}
+
+impl Stay {
+    pub(super) fn grace(self, containers: usize) -> Duration {
+        match self {
+            Self::Released if containers == 0 => Duration::ZERO,
+            Self::Shortly | Self::Released => IDLE_GRACE,
+            Self::Linger => LINGER_GRACE,
+        }
+    }
+}
 
 /// Whether the engine shall go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +58,7 @@ impl Shutdown {
 #[derive(Debug)]
 pub struct Presence {
     clients: AtomicUsize,
+    stay: Mutex<Stay>,
     changed: watch::Sender<()>,
 }
 
@@ -55,6 +80,18 @@ impl Presence {
         self.clients.load(Ordering::SeqCst)
     }
 
+    /// How long it stays when it is idle.
+    #[must_use]
+    pub fn stay(&self) -> Stay {
+        *self.stay.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes how long it stays when it is idle.
+    pub fn set_stay(&self, stay: Stay) {
+        *self.stay.lock().unwrap_or_else(PoisonError::into_inner) = stay;
+        self.nudge();
+    }
+
     /// A watch on changes of clients and containers.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
@@ -71,6 +108,7 @@ impl Default for Presence {
     fn default() -> Self {
         Self {
             clients: AtomicUsize::new(0),
+            stay: Mutex::default(),
             changed: watch::channel(()).0,
         }
     }
