@@ -124,6 +124,20 @@ pub(crate) fn under(bridge: u32) -> LinkAttribute {
     LinkAttribute::Controller(bridge)
 }
 
+/// Puts a link that exists under a bridge, and up.
+pub(crate) fn put_under(name: &str, bridge: u32) -> RouteRequest {
+    let mut message = LinkMessage::default();
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+    message
+        .attributes
+        .extend([LinkAttribute::IfName(name.to_owned()), under(bridge)]);
+    Request {
+        message: RouteNetlinkMessage::SetLink(message),
+        flags: 0,
+    }
+}
+
 /// Sends what a VXLAN link does not know the way of to a host too.
 pub(crate) fn flood_to(index: u32, host: IpAddr) -> RouteRequest {
     let mut message = NeighbourMessage::default();

@@ -59,7 +59,14 @@ impl Netlink {
 
     /// Opens a socket for rules.
     pub(crate) fn netfilter() -> io::Result<Self> {
-        let netlink = Self::open(NETLINK_NETFILTER)?;
+        let netlink =
+            Self::open(NETLINK_NETFILTER).map_err(|error| match error.raw_os_error() {
+                Some(libc::EPROTONOSUPPORT) => io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    "this kernel has no nftables: load its module with `modprobe nf_tables`",
+                ),
+                _ => error,
+            })?;
         sockopt::set_socket_send_buffer_size_force(&netlink.socket, SEND_BUFFER)
             .or_else(|_| sockopt::set_socket_send_buffer_size(&netlink.socket, SEND_BUFFER))?;
         Ok(netlink)

@@ -229,6 +229,22 @@ pub(crate) fn tables() -> io::Result<Vec<String>> {
     Ok(found.into_iter().filter_map(table_name).collect())
 }
 
+/// How many rules a table of ours has.
+pub(crate) fn rules_of(table: &str) -> io::Result<usize> {
+    let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
+    let attributes = vec![RuleAttribute::Table(table.to_owned())];
+    let query = NfTablesMessage::GetRule(RuleMessage { attributes });
+    let found = Netlink::netfilter()?.dump(NetfilterMessage::new(header, query))?;
+    let of_table = |message: &NetfilterMessage| match &message.inner {
+        NetfilterMessageInner::NfTables(NfTablesMessage::NewRule(rule)) => rule
+            .attributes
+            .iter()
+            .any(|attribute| matches!(attribute, RuleAttribute::Table(name) if name == table)),
+        _ => false,
+    };
+    Ok(found.iter().filter(|message| of_table(message)).count())
+}
+
 /// The names of the chains of a table.
 pub(crate) fn chains_of(family: NetfilterProtoFamily, table: &str) -> io::Result<Vec<String>> {
     let header = NetfilterHeader::new(family, 0, 0);

@@ -104,6 +104,12 @@ impl Firewall {
         message::tables().map(|tables| tables.contains(&self.table))
     }
 
+    /// Whether the kernel has our table with all its rules; a flush leaves an empty one.
+    pub(crate) fn is_whole(&self) -> io::Result<bool> {
+        let wanted: usize = rule::chains().iter().map(|chain| chain.rules.len()).sum();
+        Ok(self.is_present()? && message::rules_of(&self.table)? == wanted)
+    }
+
     /// Forgets and removes the table; one that is not there counts as removed.
     pub(crate) fn clear(&mut self) -> io::Result<()> {
         self.contents.clear();

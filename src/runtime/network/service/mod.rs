@@ -9,12 +9,14 @@
 //! | `connect.rs` | namespaces and endpoints |
 //! | `publish.rs` | ports |
 //! | `files.rs` | `/etc/hosts`, `/etc/resolv.conf` |
-//! | `restore.rs` | after a start of the engine; at its end |
+//! | `restore.rs` | after a start of the engine; at its end; repair |
+//! | `watch.rs` | hears when somebody removes rules or links |
 
 mod connect;
 mod files;
 mod publish;
 mod restore;
+mod watch;
 
 pub use restore::Repair;
 
@@ -70,7 +72,7 @@ struct State {
 #[derive(Debug)]
 pub struct NetworkService {
     paths: NetworkPaths,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
     names: Arc<NameServer>,
     background: Background,
 }
@@ -92,7 +94,7 @@ impl NetworkService {
         };
         let service = Self {
             paths,
-            state: Mutex::new(state),
+            state: Arc::new(Mutex::new(state)),
             names: Arc::new(NameServer::default()),
             background: Background::start().map_err(NetworkError::kernel(
                 "start the thread of forwarders and name servers",
@@ -100,7 +102,20 @@ impl NetworkService {
         };
         service.load()?;
         service.add_predefined()?;
+        service.watch();
         Ok(service)
+    }
+
+    /// Without the watcher nothing fails; what others remove then stays away until the next use.
+    fn watch(&self) {
+        match watch::Ears::open() {
+            Ok(ears) => {
+                let state = Arc::downgrade(&self.state);
+                let work = watch::run(ears, state, self.paths.instance.clone());
+                drop(self.background.handle().spawn(work));
+            }
+            Err(error) => tracing::warn!(%error, "cannot watch rules and links"),
+        }
     }
 
     /// Makes a network.
@@ -277,35 +292,9 @@ impl NetworkService {
         self.lock().firewall.text()
     }
 
-    /// Makes the host's side of a network stand and gives back its link; one that stands is only looked at, so a
-    /// bridge that somebody removed comes back at the next use.
+    /// Makes the host's side of a network stand and gives back its link.
     fn stand_up(&self, state: &mut State, id: &str) -> Result<u32, NetworkError> {
-        let record = state
-            .networks
-            .get(id)
-            .cloned()
-            .ok_or_else(|| NetworkError::UnknownNetwork(id.to_owned()))?;
-        let name = if record.driver.has_bridge() {
-            record.bridge_name()
-        } else {
-            bridge::parent_name(&record)
-        };
-        let seen = link::index_of(&name).map_err(NetworkError::kernel(format!("find `{name}`")))?;
-        if let (Some(index), Some(known)) = (seen, state.standing.get(id))
-            && index == *known
-        {
-            return Ok(index);
-        }
-        let index = bridge::stand_up(&record, &self.paths.instance)?;
-        if record.driver.has_bridge() {
-            bridge::allow_forwarding(&record)?;
-            state
-                .firewall
-                .add(elements(&record))
-                .map_err(NetworkError::kernel("write the firewall rules (nftables)"))?;
-        }
-        state.standing.insert(id.to_owned(), index);
-        Ok(index)
+        stand_up(state, &self.paths.instance, id)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -371,6 +360,37 @@ impl NetworkService {
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
     }
+}
+
+/// Makes the host's side of a network stand and gives back its link; one that stands is only looked at, so a
+/// bridge that somebody removed comes back at the next use.
+fn stand_up(state: &mut State, instance: &str, id: &str) -> Result<u32, NetworkError> {
+    let record = state
+        .networks
+        .get(id)
+        .cloned()
+        .ok_or_else(|| NetworkError::UnknownNetwork(id.to_owned()))?;
+    let name = if record.driver.has_bridge() {
+        record.bridge_name()
+    } else {
+        bridge::parent_name(&record)
+    };
+    let seen = link::index_of(&name).map_err(NetworkError::kernel(format!("find `{name}`")))?;
+    if let (Some(index), Some(known)) = (seen, state.standing.get(id))
+        && index == *known
+    {
+        return Ok(index);
+    }
+    let index = bridge::stand_up(&record, instance)?;
+    if record.driver.has_bridge() {
+        bridge::allow_forwarding(&record)?;
+        state
+            .firewall
+            .add(elements(&record))
+            .map_err(NetworkError::kernel("write the firewall rules (nftables)"))?;
+    }
+    state.standing.insert(id.to_owned(), index);
+    Ok(index)
 }
 
 /// 64 random hexadecimal digits.

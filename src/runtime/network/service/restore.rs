@@ -3,14 +3,15 @@
 use std::collections::HashSet;
 use std::io;
 
-use super::{NetworkService, State, elements};
+use super::{NetworkService, State};
 use crate::runtime::network::bridge::owner_mark;
 use crate::runtime::network::dns;
 use crate::runtime::network::error::NetworkError;
 use crate::runtime::network::link;
 use crate::runtime::network::namespace;
+use crate::runtime::network::netlink::Netlink;
 use crate::runtime::network::port::Holder;
-use crate::runtime::network::record::ContainerRecord;
+use crate::runtime::network::record::{ContainerRecord, NetworkRecord};
 use crate::runtime::network::request::LiveContainer;
 use crate::runtime::network::store;
 
@@ -158,26 +159,61 @@ impl NetworkService {
         )
     }
 
-    /// Writes the firewall rules anew if somebody removed them; says whether that was so.
+    /// Makes bridges and firewall rules anew that somebody removed; says whether that was so. The watcher does the same
+    /// by itself.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn repair_rules(&self) -> Result<Repair, NetworkError> {
-        repair(&mut self.lock())
-            .map_err(NetworkError::kernel("write the firewall rules (nftables)"))
+    pub fn repair(&self) -> Result<Repair, NetworkError> {
+        repair(&mut self.lock(), &self.paths.instance)
     }
 }
 
-fn repair(state: &mut State) -> io::Result<Repair> {
-    if state.standing.is_empty() || state.firewall.is_present()? {
+pub(super) fn repair(state: &mut State, instance: &str) -> Result<Repair, NetworkError> {
+    let links = repair_links(state, instance)?;
+    let rules = repair_rules(state).map_err(NetworkError::kernel(
+        "write the firewall rules (nftables) anew",
+    ))?;
+    Ok(if links == Repair::Done { links } else { rules })
+}
+
+/// Bridges that vanished come back, with the links of their members under them.
+fn repair_links(state: &mut State, instance: &str) -> Result<Repair, NetworkError> {
+    let standing: Vec<_> = state.standing.clone().into_iter().collect();
+    let mut outcome = Repair::NotNeeded;
+    for (id, known) in standing {
+        let bridged = state.networks.get(&id).filter(|it| it.driver.has_bridge());
+        let Some(name) = bridged.map(NetworkRecord::bridge_name) else {
+            continue;
+        };
+        let failed = || NetworkError::kernel(format!("find bridge `{name}`"));
+        if link::index_of(&name).map_err(failed())? == Some(known) {
+            continue;
+        }
+        let index = super::stand_up(state, instance, &id)?;
+        put_under(state, &id, index).map_err(NetworkError::kernel(format!(
+            "put the members of `{name}` under it again"
+        )))?;
+        outcome = Repair::Done;
+    }
+    Ok(outcome)
+}
+
+fn put_under(state: &State, network: &str, bridge: u32) -> io::Result<()> {
+    let ends = state.containers.values().flat_map(|it| &it.endpoints);
+    let batch = ends
+        .filter(|end| end.network == network)
+        .map(|end| link::put_under(&end.host_link, bridge))
+        .collect();
+    Netlink::route()?
+        .run(batch)
+        .map_err(|refusal| refusal.source)
+}
+
+fn repair_rules(state: &mut State) -> io::Result<Repair> {
+    if state.standing.is_empty() || state.firewall.is_whole()? {
         return Ok(Repair::NotNeeded);
     }
-    let standing = state
-        .standing
-        .keys()
-        .filter_map(|id| state.networks.get(id));
-    let wanted: Vec<_> = standing.flat_map(elements).collect();
-    state.firewall.add(wanted)?;
     state.firewall.write()?;
     Ok(Repair::Done)
 }

@@ -1,6 +1,9 @@
 //! Networks of the built-in engine on the real kernel: needs root. Each test has an engine of its own (run directory,
 //! instance, networks), so tests can run side by side and beside a real engine.
 
+mod between;
+mod repair;
+
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs::{self, File};
@@ -17,7 +20,7 @@ use bollard_stubs::models::{
 use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RecordType};
 use hoist::runtime::network::{
-    AttachRequest, ContainerNames, LiveContainer, NetworkPaths, NetworkService, Repair,
+    AttachRequest, ContainerNames, LiveContainer, NetworkPaths, NetworkService,
 };
 use hoist::runtime::sys::netns;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
@@ -623,32 +626,6 @@ fn a_restarted_engine_takes_everything_over_and_drops_what_is_nobodys() -> TestR
 }
 
 #[test]
-fn flushed_rules_come_back() -> TestResult {
-    on_own_host(|| {
-        let bench = Bench::new()?;
-        let web = bench.join("web", "bridge")?;
-        web.greet(80, "hello")?;
-        let port = bench.publish("web", "80/tcp", "", "")?;
-        assert_eq!(bench.service.repair_rules()?, Repair::NotNeeded);
-        let rules = bench.service.rules().join("\n");
-        assert!(
-            rules.contains(&format!("tcp . {port} : {} . 80", web.ip()?)),
-            "{rules}"
-        );
-        // Another hand removes the table; a second engine of the same instance stands for it.
-        let other = NetworkService::open(NetworkPaths {
-            run: bench.paths.run.join("elsewhere"),
-            ..bench.paths.clone()
-        })?;
-        other.restore(&[])?;
-        // The watcher may have been quicker; either way they are there now.
-        bench.service.repair_rules()?;
-        assert_eq!(bench.service.repair_rules()?, Repair::NotNeeded);
-        Ok(())
-    })
-}
-
-#[test]
 fn nothing_is_left() -> TestResult {
     on_own_host(|| {
         let bench = Bench::new()?;
@@ -664,162 +641,5 @@ fn nothing_is_left() -> TestResult {
         assert_eq!(fs::read_dir(bench.paths.run.join("netns"))?.count(), 0);
         assert_eq!(fs::read_dir(bench.paths.run.join("network"))?.count(), 0);
         Ok(())
-    })
-}
-
-/// A pair of links with addresses where wanted; the second one in another namespace where one is given.
-fn make_pair(names: [&str; 2], address: Option<Ipv4Addr>, other: Option<&File>) -> TestResult {
-    let mut peer = LinkMessage::default();
-    peer.attributes
-        .push(LinkAttribute::IfName(names[1].to_owned()));
-    peer.attributes
-        .extend(other.map(|file| LinkAttribute::NetNsFd(file.as_raw_fd())));
-    let mut message = LinkMessage::default();
-    message
-        .attributes
-        .push(LinkAttribute::IfName(names[0].to_owned()));
-    message.attributes.push(LinkAttribute::LinkInfo(vec![
-        LinkInfo::Kind(InfoKind::Veth),
-        LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
-    ]));
-    request(&route_socket()?, RouteNetlinkMessage::NewLink(message))?;
-    set_up(names[0], address)?;
-    if other.is_none() {
-        set_up(names[1], None)
-    } else {
-        Ok(())
-    }
-}
-
-fn set_up(name: &str, address: Option<Ipv4Addr>) -> TestResult {
-    let socket = route_socket()?;
-    let mut message = LinkMessage::default();
-    message.header.flags = LinkFlags::Up;
-    message.header.change_mask = LinkFlags::Up;
-    message
-        .attributes
-        .push(LinkAttribute::IfName(name.to_owned()));
-    request(&socket, RouteNetlinkMessage::SetLink(message))?;
-    let Some(address) = address else {
-        return Ok(());
-    };
-    let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
-    message.header.prefix_len = 24;
-    message.header.index = rustix::net::netdevice::name_to_index(
-        rustix::net::socket(
-            rustix::net::AddressFamily::INET,
-            rustix::net::SocketType::DGRAM,
-            None,
-        )?,
-        name,
-    )?;
-    message
-        .attributes
-        .push(AddressAttribute::Local(address.into()));
-    request(&socket, RouteNetlinkMessage::NewAddress(message))
-}
-
-#[test]
-fn macvlan_members_share_a_parent_that_is_kept() -> TestResult {
-    on_own_host(|| {
-        let bench = Bench::new()?;
-        make_pair(["parent", "wire"], None, None)?;
-        for driver in ["macvlan", "ipvlan"] {
-            let parent = HashMap::from([("parent".to_owned(), "parent".to_owned())]);
-            bench.service.create(&NetworkCreateRequest {
-                name: driver.to_owned(),
-                driver: Some(driver.to_owned()),
-                options: Some(parent),
-                ..NetworkCreateRequest::default()
-            })?;
-            let a = match bench.join(&format!("{driver}-a"), driver) {
-                Ok(a) => a,
-                Err(error) => {
-                    skip("networks", &format!("{driver} in the kernel ({error})"));
-                    continue;
-                }
-            };
-            let b = bench.join(&format!("{driver}-b"), driver)?;
-            b.greet(80, "vlan")?;
-            assert_eq!(a.hears(b.ip()?, 80)?.as_deref(), Some("vlan"), "{driver}");
-            assert_eq!(
-                a.look_up(&format!("{driver}-b."), RecordType::A)?,
-                [b.ip()?.to_string()]
-            );
-            bench.service.release(&format!("{driver}-a"))?;
-            bench.service.release(&format!("{driver}-b"))?;
-            bench.service.remove(driver)?;
-        }
-        assert!(links()?.contains(&"parent".to_owned()));
-        Ok(())
-    })
-}
-
-/// One side of an overlay: the host's address, the other's, and the part of the subnet that it gives out.
-fn overlay(bench: &Bench, peer: Ipv4Addr, range: &str) -> TestResult {
-    bench.service.create(&NetworkCreateRequest {
-        name: "wide".to_owned(),
-        driver: Some("overlay".to_owned()),
-        options: Some(HashMap::from([(
-            "hoist.peers".to_owned(),
-            peer.to_string(),
-        )])),
-        ipam: Some(Ipam {
-            config: Some(vec![IpamConfig {
-                subnet: Some("10.98.0.0/24".to_owned()),
-                ip_range: Some(range.to_owned()),
-                ..IpamConfig::default()
-            }]),
-            ..Ipam::default()
-        }),
-        ..NetworkCreateRequest::default()
-    })?;
-    Ok(())
-}
-
-#[test]
-fn an_overlay_reaches_from_host_to_host() -> TestResult {
-    let (here, there) = (Ipv4Addr::new(10, 99, 0, 1), Ipv4Addr::new(10, 99, 0, 2));
-    on_own_host(|| {
-        let (namespace, far_namespace) = std::sync::mpsc::channel::<File>();
-        let (linked, is_linked) = std::sync::mpsc::channel::<()>();
-        let (address, far_address) = std::sync::mpsc::channel::<Ipv4Addr>();
-        let (done, is_done) = std::sync::mpsc::channel::<()>();
-        std::thread::scope(|scope| -> TestResult {
-            let far = scope.spawn(move || {
-                netns::inside_new(move || -> TestResult {
-                    make_host()?;
-                    namespace.send(File::open("/proc/thread-self/ns/net")?)?;
-                    is_linked.recv()?;
-                    set_up("wan0", Some(there))?;
-                    let bench = Bench::new()?;
-                    overlay(&bench, here, "10.98.0.128/25")?;
-                    let far = bench.join("far", "wide")?;
-                    far.greet(80, "over")?;
-                    address.send(far.ip()?)?;
-                    let _ = is_done.recv(); // ends with the other side, however that ends
-                    Ok(())
-                })?
-            });
-            let near = || -> TestResult {
-                make_pair(["wan0", "wan0"], Some(here), Some(&far_namespace.recv()?))?;
-                linked.send(())?;
-                let bench = Bench::new()?;
-                overlay(&bench, there, "10.98.0.0/25")?;
-                let near = bench.join("near", "wide")?;
-                assert_eq!(
-                    near.hears(far_address.recv()?, 80)?.as_deref(),
-                    Some("over")
-                );
-                Ok(())
-            };
-            let outcome = near();
-            drop((done, linked));
-            outcome.and(
-                far.join()
-                    .unwrap_or_else(|_| Err("the far host panicked".into())),
-            )
-        })
     })
 }
