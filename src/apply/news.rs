@@ -1,7 +1,7 @@
 //! The words for each action, as docker compose has them (behaviours.md B289).
 
 use super::{ApplyEvent, ResourceEvent, Status};
-use crate::plan::{Action, Shown};
+use crate::plan::{Action, Cause, Node, Shown};
 
 /// What is said of an action: the resource, the word while it runs, and the word when it is done.
 pub(super) struct Words {
@@ -84,13 +84,15 @@ pub(super) fn words(action: &Action) -> Option<Words> {
 }
 
 impl Words {
-    pub(super) fn begin(&self) -> Option<ApplyEvent> {
+    /// The first word; where it is known what changed, with that.
+    pub(super) fn begin(&self, node: &Node) -> Option<ApplyEvent> {
         let text = self.working?;
-        Some(ApplyEvent::Resource(ResourceEvent::new(
-            &self.id,
-            Status::Working,
-            text,
-        )))
+        let why = match &node.cause {
+            Cause::ConfigChanged { changes } if !changes.is_empty() => node.cause.to_string(),
+            _ => String::new(),
+        };
+        let event = ResourceEvent::new(&self.id, Status::Working, text).detailed(why);
+        Some(ApplyEvent::Resource(event))
     }
 
     pub(super) fn end(&self) -> Option<ApplyEvent> {

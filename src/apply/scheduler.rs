@@ -209,7 +209,8 @@ fn begin_ready(run: &Arc<Run>, progress: &mut Progress, tasks: &mut JoinSet<Outc
 }
 
 async fn perform(run: &Run, id: NodeId) -> Result<(), ApplyError> {
-    let action = &run.plan.node(id).action;
+    let node = run.plan.node(id);
+    let action = &node.action;
     // An update waits for its own containers, so it takes no place either.
     let _place = if matches!(action, Action::Wait(_) | Action::RollingUpdate(_)) {
         None
@@ -217,7 +218,7 @@ async fn perform(run: &Run, id: NodeId) -> Result<(), ApplyError> {
         run.places.acquire().await.ok()
     };
     let words = news::words(action);
-    if let Some(event) = words.as_ref().and_then(news::Words::begin) {
+    if let Some(event) = words.as_ref().and_then(|words| words.begin(node)) {
         run.tell(event);
     }
     let outcome = dispatch::dispatch(run, id, action).await;

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use hoist::load::Dependencies;
-use hoist::plan::{self, Action, Cause, ImageOptions, Node, Plan, PlanOptions, Shown};
+use hoist::plan::{self, Action, Cause, Decision, ImageOptions, Node, Plan, PlanOptions, Shown};
 
 use crate::cli::create::{ImageArgs, load, orphan_policy, scale};
 use crate::cli::reconcile::Session;
@@ -49,14 +49,16 @@ pub(super) async fn cmd_plan(ui: &Ui, context: &Context, args: &PlanArgs) -> Com
     let session = Session::open(ui, context, project).await?;
     let observed = session.observe().await?;
     let image_options: ImageOptions = args.images.options(&session)?;
-    let images = plan::plan_images(&session.project, &observed, &image_options);
+    let mut images = plan::plan_images(&session.project, &observed, &image_options);
     let options = PlanOptions {
         named: args.services.clone(),
         orphans: orphan_policy(&session, args.remove_orphans)?,
         ..session.plan_options()
     };
-    let main = plan::plan(&session.project, &session.graph, &observed, &options)
+    let mut main = plan::plan(&session.project, &session.graph, &observed, &options)
         .map_err(CommandError::user)?;
+    session.explain(&mut images).await;
+    session.explain(&mut main).await;
     match args.format {
         Format::Text => print_text(ui, &images, &main)?,
         Format::Json => ui.print(format_args!("{:#}\n", to_json(&images, &main)))?,
@@ -119,11 +121,19 @@ fn line(node: &Node, colour: Colour) -> String {
         '~' => "33",
         _ => "36",
     };
-    let cause = &node.cause;
+    let cause = node.why();
     match colour {
         Colour::On => format!("\x1b[{code}m{sign} {text}\x1b[0m  # {cause}"),
         Colour::Off => format!("{sign} {text}  # {cause}"),
     }
+}
+
+fn question(decision: &Decision) -> String {
+    let Decision::RecreateVolume { volume, changes } = decision;
+    let cause = Cause::ConfigChanged {
+        changes: changes.clone(),
+    };
+    format!("? recreate volume {volume}  # {cause}; its data would be lost, so `up` asks first")
 }
 
 fn print_text(ui: &Ui, images: &Plan, main: &Plan) -> Result<(), CommandError> {
@@ -134,9 +144,7 @@ fn print_text(ui: &Ui, images: &Plan, main: &Plan) -> Result<(), CommandError> {
         .filter(|(_, node)| is_shown(node))
         .map(|(_, node)| line(node, colour))
         .collect();
-    lines.extend(main.decisions.iter().map(|plan::Decision::RecreateVolume { volume }| {
-        format!("? recreate volume {volume}  # configuration changed; its data would be lost, so `up` asks first")
-    }));
+    lines.extend(main.decisions.iter().map(question));
     if lines.is_empty() {
         lines.push("nothing to do".to_owned());
     }
@@ -147,6 +155,44 @@ fn print_text(ui: &Ui, images: &Plan, main: &Plan) -> Result<(), CommandError> {
     );
     ui.print(format_args!("{}\n", lines.join("\n")))?;
     Ok(())
+}
+
+/// Leaves out what may be secret: values of the environment, of build arguments and of driver options.
+fn without_values(mut value: Value) -> Value {
+    match &mut value {
+        Value::Array(list) => list
+            .iter_mut()
+            .for_each(|entry| *entry = without_values(entry.take())),
+        Value::Object(map) => {
+            for (key, entry) in map.iter_mut() {
+                let secret = matches!(
+                    key.as_str(),
+                    "Env" | "args" | "environment" | "DriverOpts" | "Options"
+                );
+                let taken = entry.take();
+                *entry = if secret {
+                    keys_only(taken)
+                } else {
+                    without_values(taken)
+                };
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    value
+}
+
+/// The keys of a map, or of a list of `KEY=VALUE`.
+fn keys_only(value: Value) -> Value {
+    let key = |entry: &Value| {
+        let text = entry.as_str().unwrap_or_default();
+        text.split('=').next().unwrap_or_default().to_owned()
+    };
+    match value {
+        Value::Object(map) => json!(map.keys().collect::<Vec<_>>()),
+        Value::Array(list) => json!(list.iter().map(key).collect::<Vec<_>>()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Value::Null,
+    }
 }
 
 fn to_json(images: &Plan, main: &Plan) -> Value {
@@ -162,9 +208,10 @@ fn to_json(images: &Plan, main: &Plan) -> Value {
                     "id": id.0 + offset,
                     "summary": node.action.to_string(),
                     "cause": node.cause,
-                    "reason": node.cause.to_string(),
+                    "reason": node.why(),
+                    "place": node.place,
                     "after": after,
-                    "step": node.action,
+                    "step": without_values(json!(node.action)),
                 })
             })
             .collect()

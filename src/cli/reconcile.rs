@@ -106,6 +106,10 @@ impl<'a> Session<'a> {
         self.refuse_unmet(&needs, &preflight::released(&plan))
             .await?;
         self.warn_of_missing_files();
+        let mut plan = plan;
+        if self.context.global().dry_run {
+            self.explain(&mut plan).await;
+        }
         Ok(plan)
     }
 
@@ -118,7 +122,7 @@ impl<'a> Session<'a> {
         let plan = plan::plan(&self.project, &self.graph, observed, options)
             .map_err(CommandError::user)?;
         let mut agreed = false;
-        for Decision::RecreateVolume { volume } in &plan.decisions {
+        for Decision::RecreateVolume { volume, .. } in &plan.decisions {
             let question = format!(
                 "Volume \"{volume}\" exists but doesn't match configuration in compose file. Recreate (data will be lost)?"
             );
@@ -132,6 +136,14 @@ impl<'a> Session<'a> {
                 .map_err(CommandError::user);
         }
         Ok(plan)
+    }
+
+    /// Asks the engine what changed, down to the field, and the files where it is said.
+    pub(crate) async fn explain(&self, plan: &mut Plan) {
+        let answers = apply::answers(self.engine.as_ref(), &plan::explain::questions(plan)).await;
+        let origins = self.context.origins();
+        let place = |path: &[String]| origins.line_of(path, self.context.current_dir());
+        plan::explain::explain(plan, &self.project, &answers, &place);
     }
 
     /// Options of a plan that follow from the session.

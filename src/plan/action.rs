@@ -6,7 +6,7 @@ use bollard_stubs::models::EndpointSettings;
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::{NodeId, RollingUpdate};
+use super::{Change, NodeId, RollingUpdate};
 use crate::engine::spec::FileSpec;
 use crate::engine::{ContainerSpec, NetworkSpec, ObservedContainer, VolumeSpec};
 use crate::model::{Build, DependencyCondition, Hook, Service};
@@ -304,7 +304,7 @@ pub enum Cause {
     ConfigChanged {
         /// The changed fields, where they are known.
         #[serde(skip_serializing_if = "Vec::is_empty")]
-        changes: Vec<String>,
+        changes: Vec<Change>,
     },
     /// The image is another one now.
     ImageChanged {
@@ -392,7 +392,10 @@ impl fmt::Display for Cause {
             Self::ConfigChanged { changes } if changes.is_empty() => {
                 f.write_str("configuration changed")
             }
-            Self::ConfigChanged { changes } => write!(f, "{}", changes.join("; ")),
+            Self::ConfigChanged { changes } => {
+                let texts: Vec<_> = changes.iter().map(Change::to_string).collect();
+                f.write_str(&texts.join("; "))
+            }
             Self::ImageChanged { image } => write!(f, "image `{image}` changed"),
             Self::ImageVolumeChanged => f.write_str("an image mounted as a volume changed"),
             Self::NotAttached { network } => write!(f, "not attached to network `{network}`"),

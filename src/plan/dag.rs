@@ -5,7 +5,7 @@ use std::fmt;
 use petgraph::graph::{DiGraph, NodeIndex};
 use serde::Serialize;
 
-use super::{Action, Cause};
+use super::{Action, Cause, Change};
 
 /// Identity of a node within its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -19,6 +19,20 @@ pub struct Node {
     pub action: Action,
     /// Why.
     pub cause: Cause,
+    /// `file:line` that it goes back to; filled in by an explanation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+}
+
+impl Node {
+    /// The cause with its place; changed fields have places of their own.
+    #[must_use]
+    pub fn why(&self) -> String {
+        match &self.place {
+            Some(place) => format!("{}, {place}", self.cause),
+            None => self.cause.to_string(),
+        }
+    }
 }
 
 /// A container that needs nothing.
@@ -40,6 +54,9 @@ pub enum Decision {
     RecreateVolume {
         /// The volume's name.
         volume: String,
+        /// What differs, where that is known.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        changes: Vec<Change>,
     },
 }
 
@@ -65,7 +82,11 @@ pub struct Plan {
 impl Plan {
     /// Adds an action that comes after others.
     pub fn add(&mut self, action: Action, cause: Cause, after: &[NodeId]) -> NodeId {
-        let node = self.dag.add_node(Node { action, cause });
+        let node = self.dag.add_node(Node {
+            action,
+            cause,
+            place: None,
+        });
         for before in after {
             self.dag.update_edge(NodeIndex::new(before.0), node, ());
         }
@@ -95,6 +116,11 @@ impl Plan {
         self.dag
             .node_indices()
             .map(|node| (NodeId(node.index()), &self.dag[node]))
+    }
+
+    /// The nodes, to be explained.
+    pub(super) fn nodes_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.dag.node_weights_mut()
     }
 
     /// One node.
@@ -130,7 +156,7 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (id, node) in self.nodes() {
-            write!(f, "{}. {} ({})", id.0 + 1, node.action, node.cause)?;
+            write!(f, "{}. {} ({})", id.0 + 1, node.action, node.why())?;
             let before = self.before(id);
             if !before.is_empty() {
                 let numbers: Vec<_> = before.iter().map(|id| (id.0 + 1).to_string()).collect();
@@ -138,7 +164,7 @@ impl fmt::Display for Plan {
             }
             writeln!(f)?;
         }
-        for Decision::RecreateVolume { volume } in &self.decisions {
+        for Decision::RecreateVolume { volume, .. } in &self.decisions {
             writeln!(f, "? recreate volume {volume} (its data will be lost)")?;
         }
         for notice in &self.notices {

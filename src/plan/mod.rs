@@ -13,10 +13,12 @@
 //! Callers: the commands. What runs it: `apply`.
 
 mod action;
+mod change;
 mod container;
 mod dag;
 mod derive;
 mod down;
+pub mod explain;
 mod hash;
 mod image;
 mod lifecycle;
@@ -40,6 +42,7 @@ pub use action::{
     Action, BuildImage, Cause, ContainerRef, CreateContainer, HookKind, LateBinding, PreStart,
     Shown, Wait, WaitUntil,
 };
+pub use change::{Change, ChangeKind};
 pub use dag::{Decision, Node, NodeId, Notice, Plan, Unchanged};
 pub use derive::derive_project;
 pub use down::down;

@@ -50,6 +50,7 @@ fn compare(planner: &mut Planner<'_>, key: &str, volume: &Volume, observed: &Obs
     } else {
         planner.plan.decisions.push(Decision::RecreateVolume {
             volume: volume.name.clone(),
+            changes: Vec::new(),
         });
     }
 }

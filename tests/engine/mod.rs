@@ -3,5 +3,6 @@
 mod alternation;
 mod builtin;
 mod docker;
+mod plan;
 mod quickstart;
 mod refusal;

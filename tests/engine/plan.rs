@@ -1,0 +1,80 @@
+//! `plan` on the built-in engine: what it says of a change, and that it has no effect.
+
+use std::error::Error;
+
+use crate::common::env::{CommandOutput, TestEnvironment};
+use crate::common::has_root;
+
+type TestResult = Result<(), Box<dyn Error>>;
+
+const COMPOSE: &str = "name: planned
+services:
+  web:
+    image: rootfs:/
+    command: sleep 1000
+    init: true
+    stop_grace_period: 0s
+    network_mode: none
+    environment:
+      TOKEN: hunter2
+    labels:
+      tier: front
+    volumes:
+      - /tmp:/host:ro
+    cap_add: [NET_ADMIN]
+    mem_limit: 64m
+    healthcheck:
+      test: [CMD, 'true']
+      interval: 30s
+";
+
+const PRODUCTION: &str = "services:
+  web:
+    environment:
+      TOKEN: hunter3
+    labels:
+      tier: back
+    mem_limit: 128m
+";
+
+fn run(env: &TestEnvironment, args: &[&str]) -> std::io::Result<CommandOutput> {
+    let files = ["-f", "compose.yaml", "-f", "compose.prod.yaml"];
+    env.run(files.iter().chain(args))
+}
+
+#[test]
+fn a_plan_names_each_changed_field_with_its_line_and_no_secret() -> TestResult {
+    if !has_root("plan") {
+        return Ok(());
+    }
+    let env = TestEnvironment::new()?;
+    std::fs::write(env.path("compose.yaml"), COMPOSE)?;
+    std::fs::write(env.path("compose.prod.yaml"), PRODUCTION)?;
+    let _up = env.run(["-f", "compose.yaml", "up", "-d"])?.success();
+    let same = env.run(["-f", "compose.yaml", "plan", "--detailed-exitcode"])?;
+    insta::assert_snapshot!(same, @r"
+    nothing to do
+    [exit status: 0]
+    ");
+
+    let text = run(&env, &["plan", "--detailed-exitcode"])?;
+    insta::assert_snapshot!(text, @r"
+    ~ recreate container planned-web-1  # environment.TOKEN changed, compose.prod.yaml:4; labels.tier: front -> back, compose.prod.yaml:6; mem_limit: 64m -> 128m, compose.prod.yaml:7
+    > start container planned-web-1  # just created
+    [exit status: 2]
+    ");
+
+    let json = run(&env, &["plan", "--format", "json"])?.success();
+    assert!(!json.stdout.contains("hunter"), "{json}");
+    let plan: serde_json::Value = serde_json::from_str(&json.stdout)?;
+    insta::assert_snapshot!(plan["actions"][0]["cause"], @r#"
+    {"why":"config_changed","changes":[{"field":"environment.TOKEN","change":"changed","place":"compose.prod.yaml:4"},{"field":"labels.tier","change":"changed","from":"front","to":"back","place":"compose.prod.yaml:6"},{"field":"mem_limit","change":"changed","from":"64m","to":"128m","place":"compose.prod.yaml:7"}]}
+    "#);
+
+    let dry = run(&env, &["--dry-run", "up", "-d"])?.success();
+    let recreate = dry.stderr.lines().find(|line| line.contains("Recreate "));
+    insta::assert_snapshot!(recreate.unwrap_or_default(), @" DRY-RUN MODE -  Container planned-web-1 Recreate environment.TOKEN changed, compose.prod.yaml:4; labels.tier: front -> back, compose.prod.yaml:6; mem_limit: 64m -> 128m, compose.prod.yaml:7");
+    let listed = run(&env, &["ps", "--format", "{{.Name}} {{.State}}"])?.success();
+    assert_eq!(listed.stdout, "planned-web-1 running\n");
+    Ok(())
+}
