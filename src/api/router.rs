@@ -24,6 +24,7 @@ pub(crate) async fn route(engine: &Arc<Supervisor>, call: Call) -> RouteResult {
         ["exec", rest @ ..] => exec::route(engine, method, rest, call).await,
         ["images", rest @ ..] => image::route(engine, method, rest, call).await,
         ["build", rest @ ..] => build::route(engine, method, rest, call).await,
+        ["hoist", "build"] if method == "POST" => build::described(engine, call).await,
         ["distribution", name @ .., "json"] if method == "GET" && !name.is_empty() => {
             registry::distribution(engine, &name.join("/"), &call).await
         }

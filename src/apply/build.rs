@@ -1,10 +1,11 @@
-//! Builds: with `BuildKit` where its plugin is, else through the engine's own builder.
+//! Builds: on Docker with `BuildKit` where its plugin is, on hoist's own engine by a description, else through the
+//! engine's classic builder.
 
 use futures_util::StreamExt;
 use serde_json::Value;
 
 use super::scheduler::Run;
-use super::{ApplyError, ApplyEvent, bake, context, image};
+use super::{ApplyError, ApplyEvent, bake, context, described, image};
 use crate::engine::BuildRequest;
 use crate::plan::BuildImage;
 
@@ -12,6 +13,10 @@ pub(super) async fn build(run: &Run, build: &BuildImage) -> Result<(), ApplyErro
     if let Some(plugin) = bake::find_plugin(run) {
         return bake::build(run, &plugin, build).await;
     }
+    if run.engine.info().product == "hoist" {
+        return described::build(run, build).await;
+    }
+    refuse_unsupported(build)?;
     let request = request(run, build).await?;
     let mut stream = run.engine.build_image(&request).await?;
     let mut last = Vec::new();
@@ -43,6 +48,30 @@ pub(super) async fn build(run: &Run, build: &BuildImage) -> Result<(), ApplyErro
         run.engine.tag_image(&build.image, tag).await?;
     }
     Ok(())
+}
+
+/// The classic builder would build another image without a word, so what it cannot do is refused.
+fn refuse_unsupported(build: &BuildImage) -> Result<(), ApplyError> {
+    let section = &build.build;
+    let wishes = [
+        (section.platforms.len() > 1, "multi-arch build"),
+        (section.privileged, "privileged mode"),
+        (
+            !section.additional_contexts.is_empty(),
+            "additional contexts",
+        ),
+        (!section.ssh.is_empty(), "SSH keys"),
+        (!section.secrets.is_empty(), "secrets"),
+    ];
+    match wishes.iter().find(|(wished, _)| *wished) {
+        None => Ok(()),
+        Some((_, what)) => Err(ApplyError::Build {
+            image: build.image.clone(),
+            message: format!(
+                "the classic builder doesn't support {what}, set DOCKER_BUILDKIT=1 to use BuildKit"
+            ),
+        }),
+    }
 }
 
 /// A quiet build that fails says at least what it printed last.

@@ -15,6 +15,16 @@ pub enum ContextError {
         /// Why.
         source: std::io::Error,
     },
+    /// A further context is of a kind that the engine cannot fetch.
+    #[error(
+        "context `{name}`: `{scheme}://` is not supported by the built-in engine: use a directory, `docker-image://`, `service:` or an https address"
+    )]
+    Scheme {
+        /// Its name.
+        name: String,
+        /// The kind.
+        scheme: String,
+    },
     /// The engine would have to fetch it.
     #[error("build context `{context}` is remote, which needs BuildKit")]
     Remote {

@@ -12,9 +12,12 @@
 //! A failure stops only what comes after it. When cancelled, nothing new is begun except the rest of a replacement, so
 //! that no container is left under a passing name.
 
+mod agent;
 mod bake;
 mod build;
+mod build_lines;
 mod context;
+mod described;
 mod dispatch;
 mod error;
 mod event;

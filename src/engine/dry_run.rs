@@ -296,6 +296,13 @@ impl Engine for DryRun {
         Ok(nothing())
     }
 
+    async fn build_described(
+        &self,
+        _: &serde_json::Value,
+    ) -> EngineResult<Stream<serde_json::Value>> {
+        Ok(nothing())
+    }
+
     async fn events(&self, request: &EventRequest) -> EngineResult<Stream<models::EventMessage>> {
         self.inner.events(request).await
     }

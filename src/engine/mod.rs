@@ -180,6 +180,20 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// Builds an image from a context in a tar; each item is one JSON progress message.
     async fn build_image(&self, request: &BuildRequest) -> EngineResult<Stream<serde_json::Value>>;
 
+    /// Builds what a description says, with all that the classic builder has no words for; only hoist's own engine can
+    /// (`POST /hoist/build`). Each item is one JSON message of that route.
+    async fn build_described(
+        &self,
+        _description: &serde_json::Value,
+    ) -> EngineResult<Stream<serde_json::Value>> {
+        Err(EngineError::new(
+            "build image",
+            &self.info().product,
+            EngineErrorKind::Unsupported,
+            "the engine has no route for described builds",
+        ))
+    }
+
     /// Follows the engine's events that carry all of these labels.
     async fn events(&self, request: &EventRequest) -> EngineResult<Stream<models::EventMessage>>;
     /// The engine's own description of itself (`GET /info`).

@@ -1,6 +1,7 @@
 //! Against real engines.
 
 mod alternation;
+mod build;
 mod builtin;
 mod docker;
 mod plan;

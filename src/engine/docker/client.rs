@@ -7,7 +7,7 @@ use bollard::Docker;
 use bollard_stubs::models;
 
 use super::convert::failed;
-use super::{build, container, event, exec, image, network, observe, volume};
+use super::{build, container, event, exec, image, network, observe, own, volume};
 use crate::engine::{
     AttachOptions, BuildRequest, CommitOptions, ContainerFilter, ContainerSpec, Engine,
     EngineError, EngineErrorKind, EngineInfo, EngineResult, EventRequest, ExecSession, ExecSpec,
@@ -25,6 +25,7 @@ const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 pub struct DockerEngine {
     client: Docker,
     info: EngineInfo,
+    address: String,
 }
 
 impl DockerEngine {
@@ -43,6 +44,7 @@ impl DockerEngine {
         Ok(Self {
             client,
             info: to_info(version),
+            address: address.to_owned(),
         })
     }
 }
@@ -306,6 +308,13 @@ impl Engine for DockerEngine {
 
     async fn build_image(&self, request: &BuildRequest) -> EngineResult<Stream<serde_json::Value>> {
         Ok(build::build(&self.client, request))
+    }
+
+    async fn build_described(
+        &self,
+        description: &serde_json::Value,
+    ) -> EngineResult<Stream<serde_json::Value>> {
+        own::post(&self.address, "/hoist/build", "build image", description).await
     }
 
     async fn events(&self, request: &EventRequest) -> EngineResult<Stream<models::EventMessage>> {

@@ -12,6 +12,7 @@ mod exec;
 mod image;
 mod network;
 mod observe;
+mod own;
 mod volume;
 
 pub use client::DockerEngine;

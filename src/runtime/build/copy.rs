@@ -26,6 +26,9 @@ use crate::runtime::archive::{
 };
 use crate::runtime::image::{Digest, Scratch, json_form, split_words};
 
+/// How often a step is done when its files are written meanwhile.
+const ATTEMPTS: usize = 3;
+
 /// A COPY or ADD with nothing left to look up but the owner.
 struct Plan {
     origin: Origin,
@@ -70,8 +73,19 @@ enum Bond {
 }
 
 impl Worker<'_> {
-    /// Does a COPY or ADD.
+    /// Does a COPY or ADD; again when the context is edited meanwhile, so that no key ever stands for other files.
     pub(super) fn copy(&mut self, step: &Instruction) -> Result<(), BuildError> {
+        let mut result = self.copy_once(step);
+        for _ in 1..ATTEMPTS {
+            if !matches!(result, Err(BuildError::Changed)) {
+                break;
+            }
+            result = self.copy_once(step);
+        }
+        result
+    }
+
+    fn copy_once(&mut self, step: &Instruction) -> Result<(), BuildError> {
         let plan = self.plan(step)?;
         let created_by = step.original.clone();
         let mut key = self.key(&created_by);
@@ -95,9 +109,13 @@ impl Worker<'_> {
                 }
             }
         }
+        let stamp = self.stamp_of(&plan.origin, &paths, &plan.changes)?;
         key.add(&self.sum_of(&plan.origin, &paths, &plan.changes)?);
         self.finish(key, &created_by, |worker| {
-            let layer = worker.copy_layer(plan)?;
+            let layer = worker.copy_layer(&plan)?;
+            if worker.stamp_of(&plan.origin, &paths, &plan.changes)? != stamp {
+                return Err(BuildError::Changed);
+            }
             Ok((worker.state.config(), Some(layer)))
         })
     }
@@ -290,12 +308,12 @@ impl Worker<'_> {
         found.map_err(BuildError::Invalid)
     }
 
-    fn copy_layer(&self, plan: Plan) -> Result<Digest, BuildError> {
+    fn copy_layer(&self, plan: &Plan) -> Result<Digest, BuildError> {
         let below = &self.state.file.rootfs.diff_ids;
         let owner = plan.chown.as_deref().map(|chown| self.owner(chown));
         let changes = Changes {
             owner: owner.transpose()?,
-            ..plan.changes
+            ..plan.changes.clone()
         };
         let seen = match plan.bond {
             Bond::Below => below.as_slice(),
@@ -448,7 +466,7 @@ fn unpacked(
 }
 
 /// Whether a file, perhaps compressed, begins with a tar header.
-fn is_archive(file: File) -> bool {
+pub(super) fn is_archive(file: File) -> bool {
     let Ok(plain) = decompress(file) else {
         return false;
     };

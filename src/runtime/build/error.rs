@@ -71,6 +71,9 @@ pub enum BuildError {
     /// Nobody waits for the build any more, or another stage has failed.
     #[error("the build was cancelled")]
     Cancelled,
+    /// Files of the context were written while they were read.
+    #[error("files of the context changed while they were copied")]
+    Changed,
     /// The image store.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -100,6 +103,7 @@ impl BuildError {
             | Self::Image(_)
             | Self::Archive(_)
             | Self::Host(_)
+            | Self::Changed
             | Self::File { .. } => Self::Step {
                 line: instruction.line,
                 keyword: instruction.keyword.clone(),
@@ -121,6 +125,7 @@ impl BuildError {
             | Self::UnknownTarget { .. }
             | Self::Invalid(_)
             | Self::Cancelled
+            | Self::Changed
             | Self::Image(_)
             | Self::Archive(_)
             | Self::Host(_)

@@ -16,6 +16,7 @@
 
 mod cache;
 mod command;
+mod context;
 mod copier;
 mod copy;
 mod error;
@@ -44,6 +45,6 @@ pub use error::BuildError;
 pub use pipeline::{Builder, build};
 pub use request::{
     BuildEvent, BuildHost, BuildRequest, BuiltImage, CacheUse, DockerfileSource, Downloaded,
-    Entitlements, HostError, NamedContext, Network, OutputStream, PullPolicy, RunStep, Security,
-    StepMount, StepMountKind,
+    Entitlement, Entitlements, HostError, NamedContext, Network, OutputStream, PullPolicy, RunStep,
+    Security, StepMount, StepMountKind,
 };

@@ -23,6 +23,11 @@ pub(super) enum Origin {
     Layers(Box<State>),
 }
 
+/// The pipeline fetches before the first stage begins.
+fn not_fetched(address: &str) -> BuildError {
+    BuildError::Invalid(format!("the context `{address}` has not been fetched"))
+}
+
 impl Worker<'_> {
     /// The origin that `--from` or `from=` names; the context without a name.
     ///
@@ -36,11 +41,12 @@ impl Worker<'_> {
                 shared.ignore.clone(),
             ));
         };
-        match shared.request.contexts.get(name) {
+        match shared.named_context(name) {
             Some(NamedContext::Directory(path)) => {
                 let rules = ignore_of(path)?;
                 return Ok(Origin::Directory(path.clone(), rules));
             }
+            Some(NamedContext::Remote(address)) => return Err(not_fetched(address)),
             Some(NamedContext::Image(reference)) => {
                 return Ok(Origin::Layers(Box::new(image_state(shared, reference)?)));
             }
@@ -93,6 +99,24 @@ impl Worker<'_> {
             sums.extend(source.sum(path, changes)?);
         }
         Ok(sums)
+    }
+
+    /// What changes when the files at some paths do: a context may be edited while it is built. Nothing for layers.
+    pub(super) fn stamp_of(
+        &self,
+        origin: &Origin,
+        paths: &[PathBuf],
+        changes: &Changes,
+    ) -> Result<Vec<u8>, BuildError> {
+        if let Origin::Layers(_) = origin {
+            return Ok(Vec::new());
+        }
+        let source = self.open(origin, Path::new("/"))?;
+        let mut stamps = Vec::new();
+        for path in paths {
+            stamps.extend(source.stamp(path, changes)?);
+        }
+        Ok(stamps)
     }
 
     /// A path of the host with the files at a path of an origin, which a step may see but not change.

@@ -64,6 +64,8 @@ pub fn build(
         .iter()
         .map(|tag| Reference::parse(tag))
         .collect::<Result<Vec<_>, _>>()?;
+    let (request, _fetched) = super::context::fetched(builder, host, request)?;
+    let request = &request;
     let (name, text) = dockerfile(request)?;
     let built =
         prepare(builder, host, request, progress, (&name, &text)).and_then(|(shared, target)| {
@@ -201,6 +203,9 @@ fn count(
 
 /// The rules of `<Dockerfile>.dockerignore`, or of `.dockerignore`.
 fn ignore_rules(request: &BuildRequest, name: &str) -> Result<Ignore, BuildError> {
+    if let Some(text) = &request.ignore {
+        return Ok(Ignore::parse(text));
+    }
     match read_text(&request.context, &format!("{name}.dockerignore"))? {
         Some(text) => Ok(Ignore::parse(&text)),
         None => ignore_of(&request.context),

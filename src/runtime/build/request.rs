@@ -1,6 +1,6 @@
 //! What a build is asked for, what it tells on the way, and what it needs of its host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,10 @@ use crate::runtime::image::Digest;
 /// What to build.
 #[derive(Debug, Clone, Default)]
 pub struct BuildRequest {
-    /// Directory with the context.
+    /// Directory with the context, unless it is fetched.
     pub context: PathBuf,
+    /// Address that the context is fetched from: a repository, an archive, or a Dockerfile.
+    pub remote: Option<String>,
     /// Where the Dockerfile is.
     pub dockerfile: DockerfileSource,
     /// Names of the image.
@@ -21,6 +23,8 @@ pub struct BuildRequest {
     pub args: BTreeMap<String, String>,
     /// Labels added to the image.
     pub labels: BTreeMap<String, String>,
+    /// Rules of what nobody sees of the context, in place of those in its files.
+    pub ignore: Option<String>,
     /// Name or number of the last stage to build; the last of the file by default.
     pub target: Option<String>,
     /// `os/arch[/variant]` of the image; this machine's by default.
@@ -35,6 +39,8 @@ pub struct BuildRequest {
     pub ulimits: Vec<String>,
     /// Whether the cache is used.
     pub cache: CacheUse,
+    /// Stages whose steps are done in any case.
+    pub no_cache_stages: Vec<String>,
     /// When base images are pulled.
     pub pull: PullPolicy,
     /// Contents of secrets by id.
@@ -48,20 +54,50 @@ pub struct BuildRequest {
 }
 
 /// What steps may do beyond a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Entitlements {
-    /// Nothing.
-    #[default]
-    None,
-    /// `--security=insecure`.
-    Insecure,
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Entitlements(BTreeSet<Entitlement>);
+
+/// One thing that a step may do beyond a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entitlement {
+    /// `RUN --security=insecure`.
+    InsecureSecurity,
+    /// `RUN --network=host`.
+    HostNetwork,
+}
+
+impl Entitlement {
+    /// Reads `security.insecure` and `network.host`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "security.insecure" => Some(Self::InsecureSecurity),
+            "network.host" => Some(Self::HostNetwork),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InsecureSecurity => "security.insecure",
+            Self::HostNetwork => "network.host",
+        }
+    }
 }
 
 impl Entitlements {
-    /// Whether `--security=insecure` is refused.
+    /// Whether a step may do it.
     #[must_use]
-    pub fn is_insecure_refused(self) -> bool {
-        self == Self::None
+    pub fn allow(&self, what: Entitlement) -> bool {
+        self.0.contains(&what)
+    }
+}
+
+impl FromIterator<Entitlement> for Entitlements {
+    fn from_iter<T: IntoIterator<Item = Entitlement>>(entitlements: T) -> Self {
+        Self(entitlements.into_iter().collect())
     }
 }
 
@@ -121,6 +157,8 @@ pub enum NamedContext {
     Directory(PathBuf),
     /// An image.
     Image(String),
+    /// What is at an address: a repository, or an archive.
+    Remote(String),
 }
 
 /// What was built.
@@ -145,11 +183,21 @@ pub enum BuildEvent {
         total: usize,
         /// The instruction.
         instruction: String,
+        /// What it is called where steps of several stages come at once, `[builder 2/4] RUN make`; empty for steps
+        /// that only change the config.
+        title: String,
     },
     /// The step's result was known.
     Cached {
         /// Index of the stage.
         stage: usize,
+    },
+    /// A container runs the step.
+    Running {
+        /// Index of the stage.
+        stage: usize,
+        /// Id of the container.
+        container: String,
     },
     /// A step printed something.
     Output {

@@ -10,7 +10,7 @@ use super::mount::{MountAccess, MountFlag, MountFlagKind, Ready};
 use super::origin::Origin;
 use super::parse::Instruction;
 use super::worker::Worker;
-use super::{BuildError, BuildEvent, Network, RunStep, Security};
+use super::{BuildError, BuildEvent, Entitlement, Network, RunStep, Security};
 use crate::runtime::image::Digest;
 
 /// Paths that the set-up of a container may make.
@@ -41,9 +41,10 @@ impl Worker<'_> {
         let plan = self.run_plan(step)?;
         let created_by = history_line(&plan);
         let mut key = self.key(&created_by);
+        let stamp = self.stamp(&plan)?;
         self.add_to_key(&mut key, step, &plan)?;
         self.finish(key, &created_by, |worker| {
-            let layer = worker.run_layer(step, &plan)?;
+            let layer = worker.run_layer(step, &plan, &stamp)?;
             Ok((worker.state.config(), Some(layer)))
         })
     }
@@ -64,18 +65,20 @@ impl Worker<'_> {
             None => self.shared.request.network.clone(),
             Some("default") => Network::Default,
             Some("none") => Network::None,
-            Some("host") => Network::Host,
+            Some("host") => {
+                self.check_entitled(step, Entitlement::HostNetwork)?;
+                Network::Host
+            }
             Some(other) => return Err(step.error(format!("invalid network mode: {other}"))),
         };
         let security = match step.flag("security") {
             None | Some("sandbox") => Security::Sandbox,
-            Some("insecure") => Security::Insecure,
+            Some("insecure") => {
+                self.check_entitled(step, Entitlement::InsecureSecurity)?;
+                Security::Insecure
+            }
             Some(other) => return Err(step.error(format!("security {other} is not valid"))),
         };
-        if security == Security::Insecure && self.shared.request.entitlements.is_insecure_refused()
-        {
-            return Err(step.error("security.insecure is not allowed: the build needs the entitlement `security.insecure`"));
-        }
         Ok(Plan {
             line: command_line(step, &config),
             mounts,
@@ -83,6 +86,16 @@ impl Worker<'_> {
             security,
             args: self.state.scope.visible(&config),
         })
+    }
+
+    fn check_entitled(&self, step: &Instruction, what: Entitlement) -> Result<(), BuildError> {
+        if self.shared.request.entitlements.allow(what) {
+            return Ok(());
+        }
+        let name = what.name();
+        Err(step.error(format!(
+            "{name} is not allowed: the build needs the entitlement `{name}`"
+        )))
     }
 
     fn add_to_key(
@@ -109,15 +122,35 @@ impl Worker<'_> {
         Ok(())
     }
 
-    fn run_layer(&self, step: &Instruction, plan: &Plan) -> Result<Digest, BuildError> {
+    /// What changes with the files of the context that the step mounts.
+    fn stamp(&self, plan: &Plan) -> Result<Vec<u8>, BuildError> {
+        let mut stamp = Vec::new();
+        for (flag, origin) in &plan.mounts {
+            if let Some(origin) = origin.as_ref().filter(|_| flag.kind == MountFlagKind::Bind) {
+                let paths = [within(&flag.source)];
+                stamp.extend(self.stamp_of(origin, &paths, &Changes::default())?);
+            }
+        }
+        Ok(stamp)
+    }
+
+    fn run_layer(
+        &self,
+        step: &Instruction,
+        plan: &Plan,
+        stamp: &[u8],
+    ) -> Result<Digest, BuildError> {
         let below = &self.state.file.rootfs.diff_ids;
         let space = LayerSpace::new(self.shared.store, below)?;
         let ready = self.ready(plan, space.scratch())?;
+        if self.stamp(plan)? != stamp {
+            return Err(BuildError::Changed);
+        }
         let request = self.run_step(plan, &space, &ready)?;
-        self.shared.say(
-            self.index,
-            &format!(" ---> Running in {}\n", &request.id[..12]),
-        );
+        self.shared.tell(BuildEvent::Running {
+            stage: self.index,
+            container: request.id.clone(),
+        });
         let mut tail = Tail::default();
         let code = self.shared.host.run(&request, &mut |stream, bytes| {
             tail.push(bytes);

@@ -11,8 +11,10 @@ use super::parse::Instruction;
 use super::scope::Frozen;
 use super::stage::Stages;
 use super::state::State;
-use super::{BuildError, BuildEvent, BuildHost, BuildRequest, OutputStream};
-use crate::runtime::image::{ImageStore, Platform};
+use super::{
+    BuildError, BuildEvent, BuildHost, BuildRequest, CacheUse, NamedContext, OutputStream,
+};
+use crate::runtime::image::{ImageStore, Platform, Reference};
 
 /// What is told of a build.
 pub(super) type Progress<'a> = dyn Fn(BuildEvent) + Sync + 'a;
@@ -116,7 +118,55 @@ impl Shared<'_> {
             number: self.numbers.get(&stage).copied().unwrap_or_default() + offset,
             total: self.total,
             instruction: instruction.original.clone(),
+            title: self.title(stage, offset, instruction),
         });
+    }
+
+    /// `[builder 2/4] RUN make`: steps that make files are counted, FROM is the first.
+    fn title(&self, stage: usize, offset: usize, instruction: &Instruction) -> String {
+        let steps = &self.stages.stages[stage].steps;
+        let counted = |step: &&Instruction| {
+            matches!(step.keyword.as_str(), "RUN" | "COPY" | "ADD" | "WORKDIR")
+        };
+        let keyword = instruction.keyword.as_str();
+        if keyword != "FROM" && !counted(&instruction) {
+            return String::new();
+        }
+        let number = 1 + steps.iter().take(offset).filter(counted).count();
+        let total = 1 + steps.iter().filter(counted).count();
+        let name = match &self.stages.stages[stage].name {
+            Some(name) => format!("{name} "),
+            None if self.stages.stages.len() > 1 => format!("stage-{stage} "),
+            None => String::new(),
+        };
+        let text = instruction.original.lines().next().unwrap_or_default();
+        format!("[{name}{number}/{total}] {text}")
+    }
+
+    /// Whether a stage's known steps are taken from the cache.
+    pub(super) fn cache_use(&self, stage: usize) -> CacheUse {
+        let name = self.stages.stages[stage].name.as_deref();
+        let is_named = |wanted: &String| {
+            name.is_some_and(|name| wanted.eq_ignore_ascii_case(name))
+                || *wanted == stage.to_string()
+        };
+        if self.request.no_cache_stages.iter().any(is_named) {
+            return CacheUse::Skip;
+        }
+        self.request.cache
+    }
+
+    /// The context that a build gives a name.
+    pub(super) fn named_context(&self, name: &str) -> Option<&NamedContext> {
+        let contexts = &self.request.contexts;
+        contexts.get(name).or_else(|| {
+            let whole = |name: &str| Reference::parse(name).map(|parsed| parsed.to_string()).ok();
+            let wanted = whole(name)?;
+            let found = contexts
+                .iter()
+                .find(|(name, _)| whole(name).as_ref() == Some(&wanted));
+            found.map(|(_, context)| context)
+        })
     }
 
     /// An error when the client has gone or another stage has failed.

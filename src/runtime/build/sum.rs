@@ -21,9 +21,27 @@ impl Source {
     /// # Errors
     /// When something cannot be read.
     pub(super) fn sum(&self, path: &Path, changes: &Changes) -> Result<[u8; 32], BuildError> {
+        self.digest(path, changes, Contents::Read)
+    }
+
+    /// A digest that changes whenever a file of the tree does, without reading them: inodes, sizes and times.
+    ///
+    /// # Errors
+    /// When something cannot be looked at.
+    pub(super) fn stamp(&self, path: &Path, changes: &Changes) -> Result<[u8; 32], BuildError> {
+        self.digest(path, changes, Contents::Stamped)
+    }
+
+    fn digest(
+        &self,
+        path: &Path,
+        changes: &Changes,
+        contents: Contents,
+    ) -> Result<[u8; 32], BuildError> {
         let mut sum = Sum {
             source: self,
             changes,
+            contents,
             hash: Sha256::new(),
             buffer: vec![0; 128 * 1024],
         };
@@ -45,7 +63,17 @@ impl Source {
     }
 }
 
+/// What stands for a file's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Contents {
+    /// Their own digest.
+    Read,
+    /// What changes with them.
+    Stamped,
+}
+
 struct Sum<'a> {
+    contents: Contents,
     source: &'a Source,
     changes: &'a Changes,
     hash: Sha256,
@@ -108,6 +136,17 @@ impl Sum<'_> {
         stat: &Stat,
     ) -> Result<(), BuildError> {
         self.attributes(name, stat);
+        if self.contents == Contents::Stamped {
+            self.hash.update(stat.st_ino.to_le_bytes());
+            self.hash.update(stat.st_size.to_le_bytes());
+            for time in [stat.st_mtime, stat.st_ctime] {
+                self.hash.update(time.to_le_bytes());
+            }
+            for part in [stat.st_mtime_nsec, stat.st_ctime_nsec] {
+                self.hash.update(part.to_le_bytes());
+            }
+            return Ok(());
+        }
         let sum = self.content(open()?, name)?;
         self.hash.update(sum);
         Ok(())
@@ -150,6 +189,18 @@ mod tests {
         assert_eq!(sum()??, before);
         fs::write(folder.path().join("d/x"), "z")?;
         assert_ne!(sum()??, before);
+        Ok(())
+    }
+
+    #[test]
+    fn the_stamp_changes_with_every_change_of_a_file() -> Outcome {
+        let folder = example()?;
+        let changes = Changes::default();
+        let stamp = || source(folder.path(), "").map(|s| s.stamp(Path::new("d"), &changes));
+        let before = stamp()??;
+        assert_eq!(stamp()??, before);
+        fs::write(folder.path().join("d/x"), "longer")?;
+        assert_ne!(stamp()??, before);
         Ok(())
     }
 }

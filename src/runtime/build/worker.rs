@@ -192,7 +192,7 @@ impl<'a> Worker<'a> {
         work: impl FnOnce(&Self) -> Result<(ImageConfig, Option<Digest>), BuildError>,
     ) -> Result<(), BuildError> {
         let key = key.finish();
-        let known = if self.shared.request.cache == CacheUse::Use {
+        let known = if self.shared.cache_use(self.index) == CacheUse::Use {
             self.shared.cache.find(&key, self.shared.store)
         } else {
             None
@@ -225,9 +225,9 @@ fn sorted(config: &ImageConfig) -> Vec<u8> {
 /// The state after FROM.
 fn begin(shared: &Shared<'_>, index: usize) -> Result<State, BuildError> {
     let base = shared.bases[index].as_str();
-    match shared.request.contexts.get(base) {
+    match shared.named_context(base) {
         Some(NamedContext::Image(reference)) => return image_state(shared, reference),
-        Some(NamedContext::Directory(_)) => {
+        Some(NamedContext::Directory(_) | NamedContext::Remote(_)) => {
             return Err(BuildError::Invalid(format!(
                 "the context `{base}` is a directory, not an image"
             )));

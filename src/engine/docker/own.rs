@@ -1,0 +1,140 @@
+//! Our own routes, `/hoist/…`, which bollard has no words for: plain HTTP on a connection of its own.
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http_body_util::{BodyExt, BodyStream, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::UnixStream;
+
+use crate::engine::{EngineError, EngineErrorKind, EngineResult, Stream};
+
+/// Longest line of an answer.
+const LINE_MAX: usize = 16 << 20;
+
+/// Posts JSON; each line of the answer is one JSON value.
+pub(super) async fn post(
+    address: &str,
+    path: &'static str,
+    operation: &'static str,
+    body: &Value,
+) -> EngineResult<Stream<Value>> {
+    let failed = move |kind| {
+        move |source: Box<dyn std::error::Error + Send + Sync>| {
+            EngineError::new(operation, path, kind, source)
+        }
+    };
+    let Some(socket) = address.strip_prefix("unix://") else {
+        let error = failed(EngineErrorKind::Unsupported);
+        return Err(error("only an engine on a Unix socket can do this".into()));
+    };
+    let unreachable = failed(EngineErrorKind::Unreachable);
+    let connection = UnixStream::connect(socket)
+        .await
+        .map_err(|error| unreachable(error.into()))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(connection))
+        .await
+        .map_err(|error| unreachable(error.into()))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "the engine's connection broke off");
+        }
+    });
+    let request = Request::post(path)
+        .header(HOST, "hoist")
+        .header(CONTENT_TYPE, "application/json")
+        .body(Full::new(Bytes::from(body.to_string())))
+        .map_err(|error| failed(EngineErrorKind::Failed)(error.into()))?;
+    let answer = sender
+        .send_request(request)
+        .await
+        .map_err(|error| unreachable(error.into()))?;
+    if !answer.status().is_success() {
+        return Err(refusal(operation, path, answer).await);
+    }
+    Ok(lines(operation, path, answer, sender))
+}
+
+async fn refusal(
+    operation: &'static str,
+    path: &'static str,
+    answer: Response<Incoming>,
+) -> EngineError {
+    let kind = match answer.status().as_u16() {
+        400 => EngineErrorKind::Invalid,
+        404 => EngineErrorKind::NotFound,
+        409 => EngineErrorKind::Conflict,
+        501 => EngineErrorKind::Unsupported,
+        _ => EngineErrorKind::Failed,
+    };
+    let status = answer.status();
+    let body = answer.into_body().collect().await;
+    let bytes = body
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default();
+    let message = serde_json::from_slice::<Value>(&bytes)
+        .ok()
+        .and_then(|value| Some(value.get("message")?.as_str()?.to_owned()))
+        .unwrap_or_else(|| format!("the engine answered {status}"));
+    EngineError::new(operation, path, kind, message)
+}
+
+/// The lines of an answer; `sender` keeps the connection open meanwhile.
+fn lines(
+    operation: &'static str,
+    path: &'static str,
+    answer: Response<Incoming>,
+    sender: http1::SendRequest<Full<Bytes>>,
+) -> Stream<Value> {
+    let state = (BodyStream::new(answer.into_body()), Vec::new(), sender);
+    let broken = move |source: Box<dyn std::error::Error + Send + Sync>| {
+        EngineError::new(operation, path, EngineErrorKind::Failed, source)
+    };
+    let values = stream::unfold(Some(state), move |state| async move {
+        let (mut body, mut buffer, sender) = state?;
+        loop {
+            if let Some(line) = take_line(&mut buffer) {
+                let value = serde_json::from_slice(&line).map_err(|error| broken(error.into()));
+                return Some((value, Some((body, buffer, sender))));
+            }
+            if buffer.len() > LINE_MAX {
+                return Some((Err(broken("a line of the answer is too long".into())), None));
+            }
+            match body.next().await {
+                Some(Ok(frame)) => buffer.extend_from_slice(frame.data_ref()?),
+                Some(Err(error)) => return Some((Err(broken(error.into())), None)),
+                None if buffer.is_empty() => return None,
+                None => return Some((Err(broken("the answer broke off".into())), None)),
+            }
+        }
+    });
+    Box::pin(values)
+}
+
+/// The first whole line that is not blank.
+fn take_line(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+    loop {
+        let end = buffer.iter().position(|byte| *byte == b'\n')?;
+        let line: Vec<u8> = buffer.drain(..=end).collect();
+        if !line.trim_ascii().is_empty() {
+            return Some(line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::take_line;
+
+    #[test]
+    fn only_whole_lines_are_taken() {
+        let mut buffer = b"\r\n{\"a\":1}\n{\"b\"".to_vec();
+        assert_eq!(take_line(&mut buffer), Some(b"{\"a\":1}\n".to_vec()));
+        assert_eq!(take_line(&mut buffer), None);
+        assert_eq!(buffer, b"{\"b\"");
+    }
+}
