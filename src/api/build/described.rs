@@ -309,7 +309,10 @@ mod tests {
         let own = format!("{}/{}", own.os, own.architecture);
         let mut warnings = Vec::new();
         assert_eq!(platform(&[], &mut warnings)?, None);
-        assert_eq!(platform(&[own.clone()], &mut warnings)?, Some(own.clone()));
+        assert_eq!(
+            platform(std::slice::from_ref(&own), &mut warnings)?,
+            Some(own.clone())
+        );
         assert!(warnings.is_empty());
         let both = ["linux/s390x".to_owned(), own.clone()];
         assert_eq!(platform(&both, &mut warnings)?, Some(own));
