@@ -10,7 +10,7 @@ use std::path::Path;
 use hoist::apply::preflight::{self as looking, Host};
 use hoist::apply::{ApplyError, ApplyReport, Failure};
 use hoist::engine::connect::Choice;
-use hoist::load::Diagnostic;
+use hoist::load::{Code, Diagnostic};
 use hoist::plan::preflight::{HostPort, Need, Refusal, directory_images};
 use hoist::runtime::network::{Protocol, port_owner};
 
@@ -96,7 +96,7 @@ impl Session<'_> {
         }
         let origins = self.context.origins();
         let diagnostics = refusals.into_iter().map(|refusal| {
-            let mut diagnostic = Diagnostic::error(refusal.message).hint(refusal.hint);
+            let mut diagnostic = Diagnostic::error(Code::Unmet, refusal.message).hint(refusal.hint);
             diagnostic.labels.extend(origins.label(&refusal.path, ""));
             diagnostic
         });
@@ -147,7 +147,7 @@ impl Session<'_> {
         let origins = self.context.origins();
         let mut diagnostics: Vec<Diagnostic> = Vec::new();
         for failure in &report.failures {
-            let mut diagnostic = Diagnostic::error(failure.error.chain());
+            let mut diagnostic = Diagnostic::error(Code::Unmet, failure.error.chain());
             let path = failure.path.as_deref().unwrap_or_default();
             diagnostic.labels.extend(origins.label(path, ""));
             diagnostic.hints.extend(self.way_out(failure));

@@ -3,7 +3,8 @@
 use std::sync::LazyLock;
 
 use super::{
-    merge,
+    Code, merge,
+    message::Problem,
     node::{Map, Node, Span, Value},
     path::{Path, Rules},
     report::{Failure, Failures, Report},
@@ -165,13 +166,19 @@ impl Walk<'_> {
             Rule::External => self.external(node, path),
         };
         if let Err(problem) = result {
-            self.failures
-                .0
-                .push(Failure::new(format!("`{path}` is not valid: {problem}")).at(node.span, ""));
+            let failure = Failure::new(Code::InvalidValue, format!("`{path}` is not valid: "));
+            self.failures.0.push(
+                match node.as_text() {
+                    Some(text) => failure.quoted(node.span, text).say(": "),
+                    None => failure,
+                }
+                .problem(node.span, &problem)
+                .at(node.span, ""),
+            );
         }
     }
 
-    fn key_value(&self, node: &mut Node) -> Result<(), String> {
+    fn key_value(&self, node: &mut Node) -> Result<(), Problem> {
         let Value::List(list) = &node.value else {
             return mapping_only(node);
         };
@@ -182,7 +189,7 @@ impl Walk<'_> {
                 if self.lenient {
                     return Ok(());
                 }
-                return Err(format!("`{text}` must have the form `key=value`"));
+                return Err(Problem::new("`{}` must have the form `key=value`", &[text]));
             };
             map.insert(key.to_owned(), Node::text(value, element.span));
         }
@@ -190,7 +197,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn volume(&self, node: &mut Node) -> Result<(), String> {
+    fn volume(&self, node: &mut Node) -> Result<(), Problem> {
         let Some(text) = node.as_text() else {
             return mapping_only(node);
         };
@@ -200,11 +207,11 @@ impl Walk<'_> {
                 Ok(())
             }
             Err(_) if self.lenient => Ok(()),
-            Err(problem) => Err(format!("`{text}`: {problem}")),
+            Err(problem) => Err(problem),
         }
     }
 
-    fn device(&self, node: &mut Node) -> Result<(), String> {
+    fn device(&self, node: &mut Node) -> Result<(), Problem> {
         let Some(text) = node.as_text() else {
             return mapping_only(node);
         };
@@ -214,7 +221,9 @@ impl Walk<'_> {
             [source, target] => (*source, *target, "rwm"),
             [source, target, permissions] => (*source, *target, *permissions),
             _ if self.lenient => ("", "", "rwm"),
-            _ => return Err(format!("`{text}` has too many colons; use the long form")),
+            _ => {
+                return Err("there are too many colons; use the long form".into());
+            }
         };
         let target = if target.is_empty() { source } else { target };
         let span = node.span;
@@ -229,9 +238,9 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn ports(&mut self, node: &mut Node, path: Path<'_>) -> Result<(), String> {
+    fn ports(&mut self, node: &mut Node, path: Path<'_>) -> Result<(), Problem> {
         let Value::List(list) = &mut node.value else {
-            return Err(format!("it must be a list, this is a {}", node.kind()));
+            return Err(Problem::kind("it must be a list, this is a ", node.kind()));
         };
         let mut ports = Vec::with_capacity(list.len());
         for (index, element) in std::mem::take(list).into_iter().enumerate() {
@@ -242,7 +251,7 @@ impl Walk<'_> {
                 }
                 Value::Int(number) => number.to_string(),
                 Value::Text(text) => text.to_string(),
-                _ => return Err(format!("a port cannot be a {}", element.kind())),
+                _ => return Err(Problem::kind("a port cannot be a ", element.kind())),
             };
             match short::ports(&text) {
                 Ok(read) => ports.extend(read.into_iter().map(|port| port_node(port, &element))),
@@ -250,7 +259,10 @@ impl Walk<'_> {
                 Err(problem) => {
                     let path = path.index(index);
                     self.failures.0.push(
-                        Failure::new(format!("`{path}` is not valid: `{text}`: {problem}"))
+                        Failure::new(Code::InvalidValue, format!("`{path}` is not valid: "))
+                            .quoted(element.span, &text)
+                            .say(": ")
+                            .problem(element.span, &problem)
                             .at(element.span, "")
                             .hint("the form is `[[IP:]PUBLISHED:]TARGET[/PROTOCOL]`"),
                     );
@@ -261,7 +273,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn external(&mut self, node: &mut Node, path: Path<'_>) -> Result<(), String> {
+    fn external(&mut self, node: &mut Node, path: Path<'_>) -> Result<(), Problem> {
         let Value::Map(resource) = &mut node.value else {
             return if node.is_null() {
                 Ok(())
@@ -281,14 +293,15 @@ impl Walk<'_> {
             return Ok(());
         };
         self.report.warn(
-            Failure::new(format!(
-                "{path}: external.name is deprecated. Please set name and external: true"
-            ))
+            Failure::new(
+                Code::Deprecated,
+                format!("{path}: external.name is deprecated. Please set name and external: true"),
+            )
             .at(name.span, ""),
         );
         match resource.get("name") {
             Some(known) if known.value != name.value => {
-                Err("`name` and `external.name` conflict; only use `name`".to_owned())
+                Err("`name` and `external.name` conflict; only use `name`".into())
             }
             Some(_) => Ok(()),
             None => {
@@ -299,10 +312,10 @@ impl Walk<'_> {
     }
 }
 
-fn mapping_only(node: &Node) -> Result<(), String> {
+fn mapping_only(node: &Node) -> Result<(), Problem> {
     match node.value {
         Value::Map(_) => Ok(()),
-        _ => Err(format!("it cannot be a {}", node.kind())),
+        _ => Err(Problem::kind("it cannot be a ", node.kind())),
     }
 }
 
@@ -314,7 +327,7 @@ fn texts(span: Span, pairs: &[(&str, &str)]) -> Value {
 }
 
 /// Wraps a text into a mapping with one key.
-fn wrap(node: &mut Node, key: &str) -> Result<(), String> {
+fn wrap(node: &mut Node, key: &str) -> Result<(), Problem> {
     match &node.value {
         Value::Text(text) => {
             node.value = texts(node.span, &[(key, text)]);
@@ -324,18 +337,21 @@ fn wrap(node: &mut Node, key: &str) -> Result<(), String> {
     }
 }
 
-fn file_mount(node: &mut Node) -> Result<(), String> {
+fn file_mount(node: &mut Node) -> Result<(), Problem> {
     wrap(node, "source")
 }
 
-fn depends_on(node: &mut Node) -> Result<(), String> {
+fn depends_on(node: &mut Node) -> Result<(), Problem> {
     let span = node.span;
     match &mut node.value {
         Value::Map(map) => {
-            for (name, dependency) in map {
+            for dependency in map.values_mut() {
                 let kind = dependency.kind();
                 let Value::Map(fields) = &mut dependency.value else {
-                    return Err(format!("`{name}` must be a mapping, this is a {kind}"));
+                    return Err(Problem::kind(
+                        "each dependency must be a mapping, this is a ",
+                        kind,
+                    ));
                 };
                 fields.get_or_insert_with("condition".to_owned(), || {
                     Node::text("service_started", span)
@@ -359,7 +375,7 @@ fn depends_on(node: &mut Node) -> Result<(), String> {
     }
 }
 
-fn env_file(node: &mut Node) -> Result<(), String> {
+fn env_file(node: &mut Node) -> Result<(), Problem> {
     if let Value::Text(_) = node.value {
         let only = std::mem::take(node);
         let span = only.span;
@@ -367,7 +383,7 @@ fn env_file(node: &mut Node) -> Result<(), String> {
     }
     let kind = node.kind();
     let Value::List(list) = &mut node.value else {
-        return Err(format!("it cannot be a {kind}"));
+        return Err(Problem::kind("it cannot be a ", kind));
     };
     for element in list {
         wrap(element, "path")?;
@@ -392,7 +408,7 @@ fn drop_empty(node: &mut Node) {
     }
 }
 
-fn gpus(node: &mut Node) -> Result<(), String> {
+fn gpus(node: &mut Node) -> Result<(), Problem> {
     match &node.value {
         Value::List(_) => Ok(()),
         Value::Text(_) => {
@@ -400,11 +416,11 @@ fn gpus(node: &mut Node) -> Result<(), String> {
             node.value = Value::List(vec![all]);
             Ok(())
         }
-        _ => Err(format!("it cannot be a {}", node.kind())),
+        _ => Err(Problem::kind("it cannot be a ", node.kind())),
     }
 }
 
-fn names(node: &mut Node) -> Result<(), String> {
+fn names(node: &mut Node) -> Result<(), Problem> {
     let Value::List(list) = &node.value else {
         return Ok(());
     };
@@ -417,7 +433,7 @@ fn names(node: &mut Node) -> Result<(), String> {
     Ok(())
 }
 
-fn ssh(node: &mut Node) -> Result<(), String> {
+fn ssh(node: &mut Node) -> Result<(), Problem> {
     let Value::List(list) = &node.value else {
         return mapping_only(node);
     };
@@ -427,7 +443,7 @@ fn ssh(node: &mut Node) -> Result<(), String> {
         let (id, path) = match text.split_once('=') {
             Some((id, path)) => (id, Value::Text(path.into())),
             None if text == "default" => (text, Value::Null),
-            None => return Err(format!("`{text}` must be `default` or `ID=PATH`")),
+            None => return Err(Problem::new("`{}` must be `default` or `ID=PATH`", &[text])),
         };
         map.insert(id.to_owned(), Node::new(path, element.span));
     }
@@ -435,7 +451,7 @@ fn ssh(node: &mut Node) -> Result<(), String> {
     Ok(())
 }
 
-fn ulimit(node: &mut Node) -> Result<(), String> {
+fn ulimit(node: &mut Node) -> Result<(), Problem> {
     match node.value {
         Value::Int(_) => Ok(()),
         _ => mapping_only(node),

@@ -8,9 +8,10 @@ use std::{borrow::Cow, collections::HashMap};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as EventSpan, StrInput, Tag};
 
 use super::{
+    Code,
     map::Key,
     node::{Instruction, Map, Node, Span, Value},
-    report::Failure,
+    report::{Failure, Failures},
     scalar,
 };
 
@@ -21,11 +22,28 @@ const ALIAS_RATIO: usize = 20;
 /// Levels of nesting.
 const MAX_DEPTH: usize = 200;
 
+/// What was read of a text.
+#[derive(Debug, Default)]
+pub(super) struct Parsed {
+    /// Its documents; where it is not YAML, those before that place.
+    pub(super) documents: Vec<Node>,
+    /// What is wrong with it: keys that are written twice or are not text, and at most one end of all reading.
+    pub(super) failures: Failures,
+    /// Whether it was read to its end.
+    pub(super) complete: bool,
+}
+
 /// Reads every document of a text.
 ///
 /// # Errors
 /// Fails where the text is not YAML, a key is written twice or is not text, or aliases expand beyond all measure.
-pub(super) fn parse(text: &str, source: u32) -> Result<Vec<Node>, Failure> {
+pub(super) fn parse(text: &str, source: u32) -> Result<Vec<Node>, Failures> {
+    let parsed = read(text, source);
+    parsed.failures.into_result().map(|()| parsed.documents)
+}
+
+/// Reads as much of a text as can be read.
+pub(super) fn read(text: &str, source: u32) -> Parsed {
     let mut reader = Reader {
         events: Parser::new_from_str(text),
         bytes: ByteIndex::new(text),
@@ -33,17 +51,17 @@ pub(super) fn parse(text: &str, source: u32) -> Result<Vec<Node>, Failure> {
         anchors: HashMap::new(),
         own_nodes: 0,
         alias_nodes: 0,
+        failures: Failures::default(),
     };
     let mut documents = Vec::new();
-    loop {
-        match reader.next()? {
-            (Event::DocumentStart(_), _) => {
-                let first = reader.next()?;
-                documents.push(reader.node(first, 0)?.0);
-            }
-            (Event::StreamEnd, _) => return Ok(documents),
-            _ => {}
-        }
+    let ended = reader.documents(&mut documents);
+    let complete = ended.is_ok();
+    let mut failures = reader.failures;
+    failures.0.extend(ended.err());
+    Parsed {
+        documents,
+        failures,
+        complete,
     }
 }
 
@@ -55,6 +73,8 @@ struct Reader<'input> {
     anchors: HashMap<usize, (Node, usize)>,
     own_nodes: usize,
     alias_nodes: usize,
+    /// Mistakes that do not keep the rest from being read.
+    failures: Failures,
 }
 
 type Step<'input> = (Event<'input>, EventSpan);
@@ -68,6 +88,19 @@ impl<'input> Reader<'input> {
         }
     }
 
+    fn documents(&mut self, documents: &mut Vec<Node>) -> Result<(), Failure> {
+        loop {
+            match self.next()? {
+                (Event::DocumentStart(_), _) => {
+                    let first = self.next()?;
+                    documents.push(self.node(first, 0)?.0);
+                }
+                (Event::StreamEnd, _) => return Ok(()),
+                _ => {}
+            }
+        }
+    }
+
     fn syntax(&self, error: &ScanError) -> Failure {
         let at = self.bytes.of(error.marker().index());
         let span = Span {
@@ -75,7 +108,11 @@ impl<'input> Reader<'input> {
             start: at,
             end: at,
         };
-        Failure::new(format!("not valid YAML: {}", error.info())).at(span, "here")
+        Failure::new(
+            Code::YamlSyntax,
+            format!("not valid YAML: {}", error.info()),
+        )
+        .at(span, "here")
     }
 
     fn span(&self, span: EventSpan) -> Span {
@@ -95,16 +132,18 @@ impl<'input> Reader<'input> {
     ) -> Result<(Node, usize), Failure> {
         let place = self.span(span);
         if depth > MAX_DEPTH {
-            return Err(
-                Failure::new(format!("nested more than {MAX_DEPTH} levels deep")).at(place, ""),
-            );
+            return Err(Failure::new(
+                Code::Limit,
+                format!("nested more than {MAX_DEPTH} levels deep"),
+            )
+            .at(place, ""));
         }
         self.own_nodes += 1;
         let (mut read, anchor, tag) = match event {
             Event::Alias(anchor) => return self.alias(anchor, place),
             Event::Scalar(text, style, anchor, tag) => {
                 let value = scalar_value(text, style, tag.as_deref())
-                    .map_err(|problem| Failure::new(problem).at(place, ""))?;
+                    .map_err(|problem| Failure::new(Code::WrongType, problem).at(place, ""))?;
                 ((Node::new(value, place), 1), anchor, tag)
             }
             Event::SequenceStart(anchor, tag) => (self.sequence(place, depth)?, anchor, tag),
@@ -120,11 +159,13 @@ impl<'input> Reader<'input> {
 
     fn alias(&mut self, anchor: usize, place: Span) -> Result<(Node, usize), Failure> {
         let Some((node, count)) = self.anchors.get(&anchor) else {
-            return Err(Failure::new("an anchor contains itself").at(place, "this alias"));
+            return Err(
+                Failure::new(Code::Limit, "an anchor contains itself").at(place, "this alias")
+            );
         };
         self.alias_nodes += count;
         if self.alias_nodes > ALIAS_NODES + ALIAS_RATIO * self.own_nodes {
-            return Err(Failure::new("aliases expand to too many values")
+            return Err(Failure::new(Code::Limit, "aliases expand to too many values")
                 .at(place, "this alias goes beyond the limit")
                 .hint(format!(
                     "a file may hold {ALIAS_NODES} values through aliases, and {ALIAS_RATIO} for each of its own"
@@ -160,7 +201,9 @@ impl<'input> Reader<'input> {
             let step = self.next()?;
             if matches!(step.0, Event::MappingEnd | Event::StreamEnd) {
                 let end = self.span(step.1).end.max(place.end);
-                apply_merge_keys(&mut map, merged)?;
+                if let Err(failure) = apply_merge_keys(&mut map, merged) {
+                    self.failures.0.push(failure);
+                }
                 map.shrink();
                 let span = Span { end, ..place };
                 return Ok((Node::new(Value::Map(map), span), count));
@@ -173,17 +216,24 @@ impl<'input> Reader<'input> {
             let value = value.keyed(key_place);
             if merge {
                 merged.push(value);
-            } else if let Some(first) = map.get(&key) {
-                return Err(Failure::new(format!("`{key}` is written twice"))
-                    .at(key_place, "the second time")
-                    .at(first.key, "the first time"));
+                continue;
+            }
+            let Some(key) = key else { continue };
+            if let Some(first) = map.get(&key) {
+                self.failures.0.push(
+                    Failure::new(Code::DuplicateKey, format!("`{key}` is written twice"))
+                        .at(key_place, "the second time")
+                        .at(first.key, "the first time")
+                        .hint("keep one of them"),
+                );
             } else {
                 map.insert(key, value);
             }
         }
     }
 
-    fn key(&mut self, step: Step<'input>, depth: usize) -> Result<(Key, Span), Failure> {
+    /// Reads a key; one that is not text is told, and left out with its value.
+    fn key(&mut self, step: Step<'input>, depth: usize) -> Result<(Option<Key>, Span), Failure> {
         let (node, _) = self.node(step, depth + 1)?;
         let place = if node.key == node.span {
             node.span
@@ -191,14 +241,18 @@ impl<'input> Reader<'input> {
             node.key
         };
         match node.value {
-            Value::Text(key) => Ok((key, place)),
+            Value::Text(key) => Ok((Some(key), place)),
             other => {
                 let kind = Node::new(other, place).kind();
-                Err(
-                    Failure::new(format!("a key must be a string, this one is a {kind}"))
-                        .at(place, "")
-                        .hint("put it in quotes"),
-                )
+                self.failures.0.push(
+                    Failure::new(
+                        Code::WrongKey,
+                        format!("a key must be a string, this one is a {kind}"),
+                    )
+                    .at(place, "")
+                    .hint("put it in quotes"),
+                );
+                Ok((None, place))
             }
         }
     }
@@ -264,9 +318,12 @@ fn apply_merge_keys(map: &mut Map, merged: Vec<Node>) -> Result<(), Failure> {
 }
 
 fn wrong_merge(span: Span, key: Span) -> Failure {
-    Failure::new("`<<` takes a mapping, or a list of mappings")
-        .at(key, "")
-        .at(span, "this is something else")
+    Failure::new(
+        Code::WrongKey,
+        "`<<` takes a mapping, or a list of mappings",
+    )
+    .at(key, "")
+    .at(span, "this is something else")
 }
 
 fn merge_base(map: &mut Map, base: Map) {
@@ -323,14 +380,13 @@ impl<'input> ByteIndex<'input> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::report::Failures;
 
-    fn one(text: &str) -> Result<Node, Failure> {
+    fn one(text: &str) -> Result<Node, Failures> {
         Ok(parse(text, 0)?.remove(0))
     }
 
     #[test]
-    fn keeps_places_in_bytes() -> Result<(), Failure> {
+    fn keeps_places_in_bytes() -> Result<(), Failures> {
         let text = "ä: ö\nb: [x, \"yy\"]\n";
         let tree = one(text)?;
         let list = tree.find("b").and_then(Node::as_list).unwrap_or_default();
@@ -345,7 +401,7 @@ mod tests {
         for text in ["%eh  \u{e9}\n--- ", "%\u{e9}', B: \"$a}&\u{62f}?baextengne"] {
             let spans: Vec<Span> = match parse(text, 0) {
                 Ok(documents) => documents.iter().map(|node| node.span).collect(),
-                Err(failure) => Failures::from(failure).places(),
+                Err(failures) => failures.places(),
             };
             for span in spans {
                 assert!(text.get(span.start as usize..span.end as usize).is_some());
@@ -354,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn applies_merge_keys() -> Result<(), Failure> {
+    fn applies_merge_keys() -> Result<(), Failures> {
         let tree = one("a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc:\n  <<: [*a, *b]\n  x: 9\n")?;
         let merged = tree.find("c");
         let value = |key| {

@@ -46,7 +46,8 @@ impl Dotenv<'_> {
     fn statement<'t>(&mut self, text: &'t str) -> Result<&'t str, (String, &'t str)> {
         let (key, rest, inherited) = key_name(text)?;
         if key.contains(' ') {
-            return Err((format!("the name `{key}` contains a space"), text));
+            // What looks like a name may be a line of a secret that lost its quotes: it is not repeated.
+            return Err(("the name before `=` contains a space".to_owned(), text));
         }
         if inherited {
             if let Some(value) = (self.lookup)(key) {
@@ -128,7 +129,7 @@ fn key_name(text: &str) -> Result<(&str, &str, bool), (String, &str)> {
             '_' | '.' | '-' | '[' | ']' => {}
             _ if is_space(character) || character.is_alphanumeric() => {}
             _ => {
-                let message = format!("`{character}` cannot be part of a variable's name");
+                let message = "this character cannot be part of a variable's name".to_owned();
                 return Err((message, &text[index..]));
             }
         }
@@ -226,7 +227,7 @@ pub(super) fn parse_raw(
         };
         if name.is_empty() || name.contains(char::is_whitespace) {
             return Err(DotenvError {
-                message: format!("`{name}` is not the name of a variable"),
+                message: "what stands before `=` is not the name of a variable".to_owned(),
                 offset: line.as_ptr() as usize - text.as_ptr() as usize,
             });
         }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use super::{
+    Code,
     dotenv::{self, Dotenv, DotenvError},
+    error::SourceKind,
     node::Span,
     report::{Failure, Report},
     request::LoadRequest,
@@ -42,15 +44,19 @@ pub(super) fn read_files(
     for file in files {
         let shown = file.display();
         if file.is_dir() {
-            return Err(Failure::new(format!(
-                "the env file `{shown}` is a directory"
-            )));
+            return Err(Failure::new(
+                Code::File,
+                format!("the env file `{shown}` is a directory"),
+            ));
         }
         let text = std::fs::read_to_string(file).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
-                Failure::new(format!("couldn't find env file: {shown}"))
+                Failure::new(Code::File, format!("couldn't find env file: {shown}"))
             }
-            _ => Failure::new(format!("cannot read the env file `{shown}`: {error}")),
+            _ => Failure::new(
+                Code::File,
+                format!("cannot read the env file `{shown}`: {error}"),
+            ),
         })?;
         let lookup = |name: &str| environment.get(name).cloned();
         parse(file, text, Format::Dotenv, &mut variables, &lookup, report)?;
@@ -79,7 +85,8 @@ pub(super) fn parse(
     lookup: &dyn Fn(&str) -> Option<String>,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let (number, source) = report.add_source(&file.display().to_string(), text);
+    let (number, source) =
+        report.add_source(&file.display().to_string(), text, SourceKind::Variables);
     let mut missing = Vec::new();
     let result = match format {
         Format::Raw => dotenv::parse_raw(&source.text, variables, lookup),
@@ -98,9 +105,10 @@ pub(super) fn parse(
         let at = source.text.find(&format!("${name}"));
         let at = at.or_else(|| source.text.find(&format!("${{{name}")));
         report.warn(
-            Failure::new(format!(
-                "The \"{name}\" variable is not set. Defaulting to a blank string."
-            ))
+            Failure::new(
+                Code::UnsetVariable,
+                format!("The \"{name}\" variable is not set. Defaulting to a blank string."),
+            )
             .at(span_at(number, at.unwrap_or(0), name.len() + 1), ""),
         );
     }
@@ -111,10 +119,10 @@ pub(super) fn parse(
             .unwrap_or("")
             .len()
             .min(1);
-        Failure::new(format!(
-            "the env file `{}` is not valid: {message}",
-            file.display()
-        ))
+        Failure::new(
+            Code::EnvFile,
+            format!("the env file `{}` is not valid: {message}", file.display()),
+        )
         .at(span_at(number, offset, line), "")
     })
 }
@@ -153,10 +161,12 @@ pub(super) fn default_file(
         match disable.as_str() {
             "1" | "t" | "T" | "TRUE" | "true" | "True" => return Ok(None),
             "0" | "f" | "F" | "FALSE" | "false" | "False" => {}
-            other => {
-                return Err(Failure::new(format!(
-                    "`COMPOSE_DISABLE_ENV_FILE` must be a boolean, not `{other}`"
-                )));
+            _ => {
+                return Err(Failure::new(
+                    Code::InvalidValue,
+                    "`COMPOSE_DISABLE_ENV_FILE` must be a boolean",
+                )
+                .hint("say `true` or `false`"));
             }
         }
     }

@@ -5,6 +5,8 @@
 
 use std::{fmt, ops::Range, sync::Arc};
 
+use super::Code;
+
 /// A text that was read, with the name that people know it by.
 #[derive(Debug, PartialEq, Eq, Default)]
 pub struct Source {
@@ -12,6 +14,18 @@ pub struct Source {
     pub name: String,
     /// Its whole text.
     pub text: String,
+    /// What it is a text of.
+    pub kind: SourceKind,
+}
+
+/// What a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SourceKind {
+    /// A Compose file.
+    #[default]
+    Compose,
+    /// A file of variables, whose values may be secret: nothing of it is shown, its lines are only numbered.
+    Variables,
 }
 
 impl Source {
@@ -50,6 +64,8 @@ pub struct Label {
 pub struct Diagnostic {
     /// Error or warning.
     pub severity: Severity,
+    /// What kind of mistake it is.
+    pub code: Code,
     /// What is wrong, in one sentence.
     pub message: String,
     /// Places: the first is the main one. Empty where there is no file to point at.
@@ -61,21 +77,13 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// Makes an error without a place.
     #[must_use]
-    pub fn error(message: impl Into<String>) -> Self {
+    pub fn error(code: Code, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
+            code,
             message: message.into(),
             labels: Vec::new(),
             hints: Vec::new(),
-        }
-    }
-
-    /// Makes a warning without a place.
-    #[must_use]
-    pub fn warning(message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::error(message)
         }
     }
 
@@ -145,6 +153,7 @@ mod tests {
         let source = Source {
             name: "a.yaml".to_owned(),
             text: "ä: 1\nöb: 2\n".to_owned(),
+            kind: SourceKind::Compose,
         };
         assert_eq!(source.line_column(0), (1, 1));
         assert_eq!(source.line_column(source.text.len() - 2), (2, 5));

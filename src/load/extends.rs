@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    include,
+    Code, include,
     layer::{self, Loader, Prepared, Scope},
     map::Key,
     merge,
@@ -35,45 +35,54 @@ struct Reference {
     service: String,
     file: Option<String>,
     span: Span,
+    service_span: Span,
 }
 
-/// Resolves every `extends` of a document.
-///
-/// # Errors
-/// Fails where a base is missing or leads back to the service.
+/// Resolves every `extends` of a document. A service whose base is missing, or leads back to it, is told and keeps
+/// only what it says itself.
 pub(super) fn apply(
     loader: &mut Loader<'_>,
     own: &mut Map,
     file: &str,
     scope: &Scope,
     resets: &Resets,
-) -> Result<(), Failures> {
-    let Some(services) = layer::section(own, "services")? else {
-        return Ok(());
+) {
+    let services = match layer::section(own, "services") {
+        Ok(Some(services)) => services,
+        Ok(None) => return,
+        // The schema tells it.
+        Err(_) => return,
     };
     let extending: Vec<String> = services
         .iter()
         .filter(|(_, service)| service.find("extends").is_some())
         .map(|(name, _)| name.to_string())
         .collect();
-    if let Some((name, other)) = services
-        .iter()
-        .find(|(_, service)| !service.is_null() && service.as_map().is_none())
-    {
-        return Err(Failure::new(format!("`services.{name}` must be a mapping"))
-            .at(other.key, format!("this is a {}", other.kind()))
-            .into());
-    }
     let mut run = Run {
         loader,
         scope,
         file,
         trail: Vec::new(),
     };
+    let mut circles: Vec<Span> = Vec::new();
     for name in extending {
-        run.service(&name, services, resets)?;
+        run.trail.clear();
+        let Err(mut failures) = run.service(&name, services, resets) else {
+            continue;
+        };
+        // Every service of a circle leads into it: it is told once.
+        failures.0.retain(|failure| !failure.touches(&circles));
+        circles.extend(run.trail.iter().map(|step| step.span));
+        run.loader.collect(failures.into_result());
+        run.loader.marks.add(&["services", &name, "extends"]);
+        for step in &run.trail {
+            let path = ["services", &step.service, "extends"];
+            run.loader.marks.add(&path);
+        }
+        if let Some(service) = services.get_mut(&name).and_then(Node::as_map_mut) {
+            service.shift_remove("extends");
+        }
     }
-    Ok(())
 }
 
 struct Run<'a, 'r> {
@@ -105,7 +114,9 @@ impl Run<'_, '_> {
             .map(std::mem::take)
             .unwrap_or_default();
         let key = own.key;
-        let mut merged = merge::merge_resource("services", "x", base, own)?.keyed(key);
+        let (merged, result) = merge::merge_resource("services", name, base, own);
+        self.loader.collect(result);
+        let mut merged = merged.keyed(key);
         if let Some(map) = merged.as_map_mut() {
             map.shift_remove("extends");
         }
@@ -139,9 +150,9 @@ impl Run<'_, '_> {
         reference: &Reference,
     ) -> Result<Option<Node>, Failures> {
         if source::is_remote(file) {
-            let failure = Failure::new(format!(
-                "cannot extend a service of `{file}`: remote files are not supported yet"
-            ));
+            let failure = Failure::new(Code::Remote, "cannot extend a service of ")
+                .quoted(reference.span, file)
+                .say(": remote files are not supported yet");
             return Err(failure.at(reference.span, "").hint("fetch it first").into());
         }
         let base = self.load_base(file, reference)?;
@@ -178,7 +189,7 @@ impl Run<'_, '_> {
             lines.push(format!("  {word}{} in {}", step.service, step.file));
             failure_places.push(step.span);
         }
-        let failure = Failure::new(lines.join("\n"));
+        let failure = Failure::new(Code::Extends, lines.join("\n"));
         Err(failure_places
             .into_iter()
             .fold(failure, |failure, span| failure.at(span, "extends here")))
@@ -205,31 +216,30 @@ impl Run<'_, '_> {
     ) -> Result<Base, Failures> {
         let documents = self
             .loader
-            .parse(file)
+            .parse(file, reference.span)
             .map_err(|failure| failure.at(reference.span, "extended here"))?;
         let mut tree = Map::new();
         let mut resets = Resets::default();
         for document in documents.iter() {
-            let Prepared {
-                own,
-                resets: found,
-                wrong,
-            } = self.loader.prepare(document.clone(), self.scope)?;
-            wrong.failures.into_result()?;
+            let Prepared { own, resets: found } =
+                self.loader.prepare(document.clone(), self.scope)?;
             found.apply(&mut tree);
-            merge::merge_files(&mut tree, own)?;
-            unicity::enforce(&mut tree)?;
-            self.loader.finish(&mut tree)?;
+            let merged = merge::merge_files(&mut tree, own);
+            self.loader.collect(merged);
+            let unique = unicity::enforce(&mut tree);
+            self.loader.settle(&mut tree, unique);
+            self.loader.finish(&mut tree);
             resets = found;
         }
-        resolve_path::resolve(&mut tree, directory, &self.scope.environment)?;
+        let resolved = resolve_path::resolve(&mut tree, directory, &self.scope.environment);
+        self.loader.settle(&mut tree, resolved);
         match tree.shift_remove("services").map(|node| node.value) {
             Some(Value::Map(services)) => Ok(Base { services, resets }),
-            _ => Err(Failure::new(format!(
-                "cannot extend a service of `{file}`: it has no services"
-            ))
-            .at(reference.span, "")
-            .into()),
+            _ => Err(Failure::new(Code::Extends, "cannot extend a service of `")
+                .made(reference.span, file)
+                .say("`: it has no services")
+                .at(reference.span, "")
+                .into()),
         }
     }
 }
@@ -251,22 +261,25 @@ fn reference(name: &str, service: &Node) -> Result<Option<Reference>, Failure> {
             service: service.to_string(),
             file: None,
             span: extends.span,
+            service_span: extends.span,
         })),
         Value::Map(_) => {
             let Some(service) = text("service") else {
-                return Err(
-                    Failure::new(format!("`services.{name}.extends` has no `service`"))
-                        .at(extends.key, ""),
-                );
+                return Err(Failure::new(
+                    Code::Extends,
+                    format!("`services.{name}.extends` has no `service`"),
+                )
+                .at(extends.key, ""));
             };
-            let span = extends
+            let service_span = extends
                 .find("service")
                 .map_or(extends.span, |node| node.span);
-            let span = extends.find("file").map_or(span, |node| node.span);
+            let span = extends.find("file").map_or(service_span, |node| node.span);
             Ok(Some(Reference {
                 service,
                 file: text("file"),
                 span,
+                service_span,
             }))
         }
         _ => Ok(None),
@@ -275,9 +288,17 @@ fn reference(name: &str, service: &Node) -> Result<Option<Reference>, Failure> {
 
 fn missing(name: &str, file: &str, reference: &Reference, services: &Map) -> Failure {
     let service = &reference.service;
-    Failure::new(format!(
-        "cannot extend service \"{name}\" in {file}: service \"{service}\" not found"
-    ))
+    let failure = Failure::new(
+        Code::Extends,
+        format!("cannot extend service \"{name}\" in "),
+    );
+    match &reference.file {
+        Some(_) => failure.made(reference.span, file),
+        None => failure.say(file),
+    }
+    .say(": service \"")
+    .value(reference.service_span, service)
+    .say("\" not found")
     .at(reference.span, "")
     .hint_if(super::schema::nearest(
         service,

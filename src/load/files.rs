@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{
+    Code,
     env::{self, EnvMap, Format},
     node::{Map, Node, Span},
     report::{Failure, Failures, Report},
@@ -60,7 +61,9 @@ fn resolve_service(
         if !path.exists() {
             if file.required {
                 let span = place(tree, &service.name, "env_file", &file.path);
-                return Err(Failure::new(format!("env file {} not found", file.path))
+                return Err(Failure::new(Code::File, "env file ")
+                    .made(span, &file.path)
+                    .say(" not found")
                     .at(span, "")
                     .hint("`required: false` lets it be missing"));
             }
@@ -71,12 +74,14 @@ fn resolve_service(
             "raw" => Format::Raw,
             other => {
                 let span = place(tree, &service.name, "env_file", &file.path);
-                return Err(
-                    Failure::new(format!("unsupported env_file format \"{other}\"")).at(span, ""),
-                );
+                return Err(Failure::new(Code::InvalidValue, "unsupported env_file format ")
+                    .quoted(format_place(tree, &service.name, &file.path), other)
+                    .at(span, "")
+                    .hint("the formats are `raw`, and the usual one, which is written by leaving `format` out"));
             }
         };
-        let text = read(path, "env file")?;
+        let span = place(tree, &service.name, "env_file", &file.path);
+        let text = read(path, "env file", span)?;
         env::parse(path, text, format, &mut variables, &lookup, report)?;
     }
     let mut merged: Environment = variables
@@ -108,11 +113,14 @@ pub(super) fn resolve_label_files(
             let known = labels.clone();
             let lookup = |name: &str| known.get(name).cloned();
             let result = if path.exists() {
-                read(path, "label file").and_then(|text| {
+                read(path, "label file", span).and_then(|text| {
                     env::parse(path, text, Format::Dotenv, &mut labels, &lookup, report)
                 })
             } else {
-                Err(Failure::new(format!("label file {file} not found")).at(span, ""))
+                Err(Failure::new(Code::File, "label file ")
+                    .made(span, &file)
+                    .say(" not found")
+                    .at(span, ""))
             };
             if let Err(failure) = result {
                 failures.0.push(failure);
@@ -127,17 +135,38 @@ pub(super) fn resolve_label_files(
     failures.into_result()
 }
 
-fn read(path: &Path, what: &str) -> Result<String, Failure> {
+fn read(path: &Path, what: &str, span: Span) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|error| {
-        Failure::new(format!(
-            "cannot read the {what} `{}`: {error}",
-            path.display()
-        ))
+        Failure::new(Code::File, format!("cannot read the {what} `"))
+            .made(span, &path.display().to_string())
+            .say(format!("`: {error}"))
+            .at(span, "")
     })
 }
 
 /// Finds the element of a list of files that names a path.
 fn place(tree: &Map, service: &str, key: &str, path: &str) -> Span {
+    let (element, list) = element(tree, service, key, path);
+    match (element, list) {
+        (Some(element), _) => element.span,
+        (None, Some(list)) => list.key,
+        (None, None) => Span::NOWHERE,
+    }
+}
+
+/// Finds the format of an env file.
+fn format_place(tree: &Map, service: &str, path: &str) -> Span {
+    let (element, _) = element(tree, service, "env_file", path);
+    let format = element.and_then(|element| element.find("format"));
+    format.map_or(Span::NOWHERE, |format| format.span)
+}
+
+fn element<'t>(
+    tree: &'t Map,
+    service: &str,
+    key: &str,
+    path: &str,
+) -> (Option<&'t Node>, Option<&'t Node>) {
     let list = tree
         .get("services")
         .and_then(|services| services.find(service))
@@ -149,9 +178,5 @@ fn place(tree: &Map, service: &str, key: &str, path: &str) -> Span {
             .or_else(|| element.find("path").and_then(Node::as_text))
             == Some(path)
     });
-    match (found, list) {
-        (Some(element), _) => element.span,
-        (None, Some(list)) => list.key,
-        (None, None) => Span::NOWHERE,
-    }
+    (found, list)
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    env,
+    Code, env,
     layer::{self, Loader, PathResolution, Scope},
     merge,
     node::{Map, Node, Span, Value},
@@ -27,34 +27,39 @@ struct Entry {
     span: Span,
 }
 
-/// Loads what a document includes into it; what the document says itself wins.
-///
-/// # Errors
-/// Fails where an included file cannot be loaded or includes itself.
+/// Loads what a document includes into it; what the document says itself wins. What cannot be loaded is told.
 pub(super) fn apply(
     loader: &mut Loader<'_>,
     own: &mut Map,
     scope: &Scope,
     included: &[String],
     resets: &Resets,
-) -> Result<(), Failures> {
+) {
     let Some(list) = own.shift_remove("include") else {
-        return Ok(());
+        return;
     };
-    for entry in entries(&list)? {
-        let inner = inner_scope(loader, &entry, scope, included)?;
-        let tree = loader.load_scope(&inner)?;
-        import(tree, own, resets)?;
+    let entries = match entries(&list) {
+        Ok(entries) => entries,
+        Err(failure) => return loader.lose(failure),
+    };
+    for entry in entries {
+        match inner_scope(loader, &entry, scope, included) {
+            Ok(inner) => {
+                let tree = loader.load_scope(&inner);
+                let imported = import(tree, own, resets);
+                loader.collect(imported);
+            }
+            Err(failure) => loader.lose(failure),
+        }
     }
-    Ok(())
 }
 
 fn entries(list: &Node) -> Result<Vec<Entry>, Failure> {
     let wrong = |node: &Node, what: &str| {
-        Failure::new(format!(
-            "`include` must be {what}, this is a {}",
-            node.kind()
-        ))
+        Failure::new(
+            Code::WrongType,
+            format!("`include` must be {what}, this is a {}", node.kind()),
+        )
         .at(node.span, "")
     };
     match &list.value {
@@ -83,10 +88,13 @@ fn entries(list: &Node) -> Result<Vec<Entry>, Failure> {
 
 fn texts(node: Option<&Node>) -> Result<Vec<String>, Failure> {
     let wrong = |node: &Node| {
-        Failure::new(format!(
-            "a path in `include` must be a string, this is a {}",
-            node.kind()
-        ))
+        Failure::new(
+            Code::WrongType,
+            format!(
+                "a path in `include` must be a string, this is a {}",
+                node.kind()
+            ),
+        )
         .at(node.span, "")
     };
     match node.map(|node| (node, &node.value)) {
@@ -112,28 +120,33 @@ fn inner_scope(
             .to_string()
     };
     if let Some(remote) = entry.paths.iter().find(|path| source::is_remote(path)) {
-        let failure = Failure::new(format!(
-            "cannot include `{remote}`: remote files are not supported yet"
-        ));
+        let failure = Failure::new(Code::Remote, "cannot include ")
+            .quoted(entry.span, remote)
+            .say(": remote files are not supported yet");
         return Err(failure
             .at(entry.span, "")
             .hint("fetch it first, and include the local copy"));
     }
     let files: Vec<String> = entry.paths.iter().map(|path| absolute(path)).collect();
     let Some(main) = files.first() else {
-        return Err(Failure::new("an entry of `include` has no `path`").at(entry.span, ""));
+        return Err(
+            Failure::new(Code::Include, "an entry of `include` has no `path`").at(entry.span, ""),
+        );
     };
     if included.contains(main) {
         let chain = [included, std::slice::from_ref(main)]
             .concat()
             .join("\n include ");
-        return Err(Failure::new(format!("include cycle detected:\n{chain}")).at(entry.span, ""));
-    }
-    if let Some(missing) = files.iter().find(|file| !Path::new(file).exists()) {
         return Err(
-            Failure::new(format!("cannot include `{missing}`: there is no such file"))
+            Failure::new(Code::Include, format!("include cycle detected:\n{chain}"))
                 .at(entry.span, ""),
         );
+    }
+    if let Some(missing) = files.iter().find(|file| !Path::new(file).exists()) {
+        return Err(Failure::new(Code::Include, "cannot include `")
+            .made(entry.span, missing)
+            .say("`: there is no such file")
+            .at(entry.span, ""));
     }
     let directory = if entry.project_directory.is_empty() {
         Path::new(main)
@@ -201,7 +214,8 @@ pub(super) fn relative(path: &Path, from: &Path) -> PathBuf {
     }
 }
 
-fn import(mut tree: Map, own: &mut Map, resets: &Resets) -> Result<(), Failure> {
+fn import(mut tree: Map, own: &mut Map, resets: &Resets) -> Result<(), Failures> {
+    let mut failures = Failures::default();
     for name in SECTIONS {
         let Some(Node {
             value: Value::Map(from),
@@ -230,10 +244,15 @@ fn import(mut tree: Map, own: &mut Map, resets: &Resets) -> Result<(), Failure> 
                 continue;
             }
             resets.apply_at([name, &resource], &mut node);
-            *known = merge::merge_resource(name, &resource, node, std::mem::take(known))?;
+            let own = std::mem::take(known);
+            let (merged, result) = merge::merge_resource(name, &resource, node, own);
+            *known = merged;
+            failures
+                .0
+                .extend(result.err().into_iter().flat_map(|found| found.0));
         }
     }
-    Ok(())
+    failures.into_result()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use super::{
+    Code,
     env::EnvMap,
     node::{Node, Span, Value},
     path::{Path, Rules},
@@ -146,11 +147,12 @@ impl Walk<'_> {
                 if let Some(cast) = state.and_then(|at| CASTS.rule(at)) {
                     match self.cast(text, cast, span) {
                         Ok(value) => node.value = value,
-                        Err(problem) => {
-                            self.fail(
-                                Failure::new(format!("`{path}` {problem}")).at(span, ""),
-                                span,
+                        Err(wanted) => {
+                            let failure = Failure::new(
+                                Code::WrongType,
+                                format!("`{path}` must be {wanted}, not "),
                             );
+                            self.fail(failure.quoted(span, text).at(span, ""), span);
                         }
                     }
                 }
@@ -173,9 +175,10 @@ impl Walk<'_> {
         for name in variables.missing {
             let place = self.variable_span(span, &name);
             self.report.warn(
-                Failure::new(format!(
-                    "The \"{name}\" variable is not set. Defaulting to a blank string."
-                ))
+                Failure::new(
+                    Code::UnsetVariable,
+                    format!("The \"{name}\" variable is not set. Defaulting to a blank string."),
+                )
                 .at(place, ""),
             );
         }
@@ -191,19 +194,22 @@ impl Walk<'_> {
 
     fn failure(&self, error: &TemplateError, text: &str, span: Span, path: Path<'_>) -> Failure {
         match error {
-            TemplateError::Invalid => Failure::new(format!(
-                "invalid interpolation format for `{path}`: `{text}`"
-            ))
+            TemplateError::Invalid => Failure::new(
+                Code::Interpolation,
+                format!("invalid interpolation format for `{path}`: `{text}`"),
+            )
             .at(span, "")
             .hint("a `$` that is meant as such is written `$$`"),
-            TemplateError::Required { name, .. } => Failure::new(format!("{error}"))
-                .at(
-                    self.variable_span(span, name),
-                    format!("needed for `{path}`"),
-                )
-                .hint(format!(
-                    "set it in the environment or in `.env`: `{name}=…`"
-                )),
+            TemplateError::Required { name, .. } => {
+                Failure::new(Code::RequiredVariable, format!("{error}"))
+                    .at(
+                        self.variable_span(span, name),
+                        format!("needed for `{path}`"),
+                    )
+                    .hint(format!(
+                        "set it in the environment or in `.env`: `{name}=…`"
+                    ))
+            }
         }
     }
 
@@ -232,25 +238,15 @@ impl Walk<'_> {
         span
     }
 
-    fn cast(&mut self, text: &str, cast: Cast, span: Span) -> Result<Value, String> {
-        let wrong = |kind: &str| format!("must be {kind}, not `{text}`");
+    fn cast(&mut self, text: &str, cast: Cast, span: Span) -> Result<Value, &'static str> {
         match cast {
-            Cast::Int => text
-                .parse()
-                .map(Value::Int)
-                .map_err(|_| wrong("an integer")),
-            Cast::Float => text
-                .parse()
-                .map(Value::Float)
-                .map_err(|_| wrong("a number")),
+            Cast::Int => text.parse().map(Value::Int).map_err(|_| "an integer"),
+            Cast::Float => text.parse().map(Value::Float).map_err(|_| "a number"),
             Cast::Float32 => text
                 .parse::<f32>()
                 .map(|number| Value::Float(shortest(number)))
-                .map_err(|_| wrong("a number")),
-            Cast::Bool => self
-                .boolean(text, span)
-                .map(Value::Bool)
-                .ok_or_else(|| wrong("a boolean")),
+                .map_err(|_| "a number"),
+            Cast::Bool => self.boolean(text, span).map(Value::Bool).ok_or("a boolean"),
         }
     }
 
@@ -258,10 +254,12 @@ impl Walk<'_> {
         let (value, instead) = parse_boolean(text)?;
         if let Some(instead) = instead {
             self.report.warn(
-                Failure::new(format!(
-                    "\"{text}\" for boolean is not supported by YAML 1.2, please use `{instead}`"
-                ))
-                .at(span, ""),
+                Failure::new(Code::YamlTrap, "\"")
+                    .value(span, text)
+                    .say(format!(
+                        "\" for boolean is not supported by YAML 1.2, please use `{instead}`"
+                    ))
+                    .at(span, ""),
             );
         }
         Some(value)

@@ -11,12 +11,13 @@
 use std::{collections::HashMap, path::PathBuf, rc::Rc};
 
 use super::{
-    canonical, defaults, document,
+    Code, canonical, defaults, document,
     env::EnvMap,
-    extends, include,
-    interpolate::{self, Wrong},
+    error::SourceKind,
+    extends, include, interpolate,
+    marks::Marks,
     merge,
-    node::{Map, Node, Value},
+    node::{Map, Node, Span, Value},
     path::Path,
     report::{Failure, Failures, Report},
     request::{LoadRequest, Phase},
@@ -34,6 +35,12 @@ pub(super) struct Loader<'r> {
     parsed: HashMap<String, Rc<Vec<Node>>>,
     /// Files that services extend, by file and directory.
     pub(super) bases: HashMap<(String, PathBuf), Rc<extends::Base>>,
+    /// What the phases found so far.
+    pub(super) failures: Failures,
+    /// What is known to be wrong.
+    pub(super) marks: Marks,
+    /// The places of values that are wrong already.
+    told: Vec<Span>,
 }
 
 /// A set of files that belong together: the project's own, or those of one `include` entry.
@@ -59,8 +66,6 @@ pub(super) struct Prepared {
     pub(super) own: Map,
     /// What it clears in earlier files.
     pub(super) resets: Resets,
-    /// What could not be substituted.
-    pub(super) wrong: Wrong,
 }
 
 /// Whether the paths of a scope are resolved.
@@ -77,53 +82,105 @@ impl<'r> Loader<'r> {
             report: Report::default(),
             parsed: HashMap::new(),
             bases: HashMap::new(),
+            failures: Failures::default(),
+            marks: Marks::default(),
+            told: Vec::new(),
         }
     }
 
-    /// Parses a file, once.
+    /// Keeps what a phase found, without what only follows from earlier mistakes.
+    pub(super) fn collect(&mut self, result: Result<(), Failures>) {
+        let Err(found) = result else { return };
+        for failure in found.0 {
+            let follows = match failure.main_place() {
+                Some(place) => {
+                    self.told.contains(&place)
+                        || failure.code() == Code::MissingKey && self.marks.is_emptied(place)
+                }
+                None => false,
+            };
+            if !follows && !self.failures.0.contains(&failure) {
+                self.told.extend(failure.main_place());
+                self.failures.0.push(failure);
+            }
+        }
+    }
+
+    /// Keeps what a phase found about a tree, and takes the wrong values out of it, so that the next phase can run.
+    pub(super) fn settle(&mut self, tree: &mut Map, result: Result<(), Failures>) {
+        if result.is_err() {
+            self.collect(result);
+            self.marks.prune(tree, &self.told);
+        }
+    }
+
+    /// Keeps a failure that leaves a part of the project unread.
+    pub(super) fn lose(&mut self, failures: impl Into<Failures>) {
+        self.marks.set_incomplete();
+        self.collect(Err(failures.into()));
+    }
+
+    /// Parses a file that is named at a place, once; of one that is not YAML the documents before that place are known.
     ///
     /// # Errors
-    /// Fails where it cannot be read or is not YAML.
-    pub(super) fn parse(&mut self, file: &str) -> Result<Rc<Vec<Node>>, Failure> {
+    /// Fails where it cannot be read.
+    pub(super) fn parse(&mut self, file: &str, named: Span) -> Result<Rc<Vec<Node>>, Failure> {
         if let Some(documents) = self.parsed.get(file) {
             return Ok(Rc::clone(documents));
         }
-        let text = source::read(file, self.request.stdin.as_ref())?;
-        let (number, source) = self.report.add_source(file, text);
-        let documents = Rc::new(document::parse(&source.text, number)?);
+        let text = source::read(file, named, self.request.stdin.as_ref())?;
+        let (number, source) = self.report.add_source(file, text, SourceKind::Compose);
+        let parsed = document::read(&source.text, number);
+        if !parsed.complete {
+            self.marks.set_incomplete();
+        }
+        self.collect(parsed.failures.into_result());
+        let documents = Rc::new(parsed.documents);
         self.parsed.insert(file.to_owned(), Rc::clone(&documents));
         Ok(documents)
     }
 
-    /// Takes the documents of a file, without a copy where nobody else holds them.
-    fn take_documents(&mut self, file: &str) -> Result<Vec<Node>, Failure> {
-        self.parse(file)?;
-        let documents = self.parsed.remove(file).unwrap_or_default();
-        Ok(Rc::try_unwrap(documents).unwrap_or_else(|shared| shared.as_ref().clone()))
+    /// Parses a file; one that cannot be read is told and is then empty.
+    pub(super) fn parse_or_lose(&mut self, file: &str) -> Rc<Vec<Node>> {
+        match self.parse(file, Span::NOWHERE) {
+            Ok(documents) => documents,
+            Err(failure) => {
+                self.lose(failure);
+                let nothing = Rc::new(Vec::new());
+                self.parsed.insert(file.to_owned(), Rc::clone(&nothing));
+                nothing
+            }
+        }
     }
 
-    /// Loads all files of a scope into one tree.
-    ///
-    /// # Errors
-    /// Fails with what the first failing phase found.
-    pub(super) fn load_scope(&mut self, scope: &Scope) -> Result<Map, Failures> {
+    /// Takes the documents of a file, without a copy where nobody else holds them.
+    fn take_documents(&mut self, file: &str) -> Vec<Node> {
+        drop(self.parse_or_lose(file));
+        let documents = self.parsed.remove(file).unwrap_or_default();
+        Rc::try_unwrap(documents).unwrap_or_else(|shared| shared.as_ref().clone())
+    }
+
+    /// Loads all files of a scope into one tree, which lacks what is wrong.
+    pub(super) fn load_scope(&mut self, scope: &Scope) -> Map {
         let mut tree = Map::new();
         let mut included = scope.included.clone();
         for file in &scope.files {
             included.push(file.clone());
-            for document in self.take_documents(file)? {
-                self.lay(document, file, &mut tree, scope, &included)?;
+            for document in self.take_documents(file) {
+                self.lay(document, file, &mut tree, scope, &included);
             }
         }
         defaults::set_defaults(&mut tree);
-        validate::check(&tree)?;
+        let valid = validate::check(&tree);
+        self.settle(&mut tree, valid);
         if scope.paths == PathResolution::Yes {
-            resolve_path::resolve(&mut tree, &scope.base, &scope.environment)?;
+            let resolved = resolve_path::resolve(&mut tree, &scope.base, &scope.environment);
+            self.settle(&mut tree, resolved);
         }
         if self.request.runs(Phase::Interpolation) {
             defaults::resolve_environment(&mut tree, &scope.environment);
         }
-        Ok(tree)
+        tree
     }
 
     /// Lays one document over the tree.
@@ -134,29 +191,27 @@ impl<'r> Loader<'r> {
         tree: &mut Map,
         scope: &Scope,
         included: &[String],
-    ) -> Result<(), Failures> {
-        let Prepared {
-            mut own,
-            resets,
-            wrong,
-        } = self.prepare(document, scope)?;
-        include::apply(self, &mut own, scope, included, &resets)?;
+    ) {
+        let Prepared { mut own, resets } = match self.prepare(document, scope) {
+            Ok(prepared) => prepared,
+            Err(failure) => return self.lose(failure),
+        };
+        include::apply(self, &mut own, scope, included, &resets);
         resets.apply(tree);
-        extends::apply(self, &mut own, file, scope, &resets)?;
+        extends::apply(self, &mut own, file, scope, &resets);
         if tree.is_empty() {
             *tree = own;
         } else {
-            merge::merge_files(tree, own)?;
+            let merged = merge::merge_files(tree, own);
+            self.collect(merged);
         }
-        // What is wrong with single values does not hide what else is wrong.
-        let mut failures = wrong.failures;
         let unique = unicity::enforce(tree);
-        failures.absorb(schema::check(tree), &wrong.values);
-        let told = [wrong.values, failures.places()].concat();
-        failures.absorb(unique, &told);
-        failures.into_result()?;
+        let shape = schema::check(tree);
+        self.collect(shape);
+        self.collect(unique);
+        self.marks.prune(tree, &self.told);
         self.drop_version(tree);
-        self.finish(tree)
+        self.finish(tree);
     }
 
     /// Takes the instructions out of a document and substitutes its variables.
@@ -170,34 +225,35 @@ impl<'r> Loader<'r> {
     ) -> Result<Prepared, Failure> {
         let resets = Resets::take(&mut document);
         let (span, kind) = (document.span, document.kind());
-        let wrong = if self.request.runs(Phase::Interpolation) {
-            interpolate::interpolate(&mut document, &scope.environment, &mut self.report)
-        } else {
-            Wrong::default()
-        };
+        if self.request.runs(Phase::Interpolation) {
+            let wrong =
+                interpolate::interpolate(&mut document, &scope.environment, &mut self.report);
+            self.collect(wrong.failures.into_result());
+            self.told.extend(wrong.values);
+        }
         match document.value {
-            Value::Map(own) => Ok(Prepared { own, resets, wrong }),
-            _ => Err(Failure::new(format!(
-                "top-level object must be a mapping, this is a {kind}"
-            ))
+            Value::Map(own) => Ok(Prepared { own, resets }),
+            _ => Err(Failure::new(
+                Code::WrongType,
+                format!("top-level object must be a mapping, this is a {kind}"),
+            )
             .at(span, "")),
         }
     }
 
-    /// Brings a tree into canonical form.
-    ///
-    /// # Errors
-    /// Fails with every form that cannot be read.
-    pub(super) fn finish(&mut self, tree: &mut Map) -> Result<(), Failures> {
-        canonical::canonicalize(tree, &self.request.skip, &mut self.report)?;
-        unicity::enforce(tree)?;
-        Ok(())
+    /// Brings a tree into canonical form, without what cannot be read.
+    pub(super) fn finish(&mut self, tree: &mut Map) {
+        let canonical = canonical::canonicalize(tree, &self.request.skip, &mut self.report);
+        self.settle(tree, canonical);
+        let unique = unicity::enforce(tree);
+        self.settle(tree, unique);
     }
 
     fn drop_version(&mut self, tree: &mut Map) {
         if let Some(version) = tree.shift_remove("version") {
             self.report.warn(
                 Failure::new(
+                    Code::Deprecated,
                     "the attribute `version` is obsolete, it will be ignored, please remove it to avoid potential confusion",
                 )
                 .at(version.key, ""),
@@ -217,9 +273,10 @@ pub(super) fn section<'t>(tree: &'t mut Map, name: &str) -> Result<Option<&'t mu
     let (kind, key) = (node.kind(), node.key);
     match &mut node.value {
         Value::Map(map) => Ok(Some(map)),
-        _ => Err(
-            Failure::new(format!("`{}` must be a mapping", Path::ROOT.key(name)))
-                .at(key, format!("this is a {kind}")),
-        ),
+        _ => Err(Failure::new(
+            Code::WrongType,
+            format!("`{}` must be a mapping", Path::ROOT.key(name)),
+        )
+        .at(key, format!("this is a {kind}"))),
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::LazyLock;
 
 use super::{
+    Code,
     node::{Map, Node, Value},
     path::{Path, Rules},
-    report::Failure,
+    report::{Failure, Failures},
 };
 
 /// How the values of a path are merged.
@@ -65,110 +66,156 @@ static RULES: LazyLock<Rules<Rule>> = LazyLock::new(|| {
 /// Lays a file over what was merged so far.
 ///
 /// # Errors
-/// Fails where a mapping or a list meets something else.
-pub(super) fn merge_files(base: &mut Map, over: Map) -> Result<(), Failure> {
-    merge_maps(base, over, Path::ROOT, Some(Rules::<Rule>::ROOT))
+/// Fails with every place where a mapping or a list meets something else; the earlier value stays there.
+pub(super) fn merge_files(base: &mut Map, over: Map) -> Result<(), Failures> {
+    let mut merge = Merge::default();
+    merge.maps(base, over, Path::ROOT, Some(Rules::<Rule>::ROOT));
+    merge.failures.into_result()
 }
 
 /// Lays a resource over another one of the same section (`services`, `networks`, …).
 ///
-/// # Errors
-/// Fails where a mapping or a list meets something else.
+/// What does not fit is told, and the earlier value stays.
 pub(super) fn merge_resource(
     section: &str,
     name: &str,
     base: Node,
     over: Node,
-) -> Result<Node, Failure> {
+) -> (Node, Result<(), Failures>) {
+    let mut merge = Merge::default();
     let state = RULES.key(Rules::<Rule>::ROOT, section);
     let state = state.and_then(|at| RULES.key(at, name));
     let top = Path::ROOT.key(section);
-    merge(base, over, top.key(name), state)
+    let merged = merge.nodes(base, over, top.key(name), state);
+    (merged, merge.failures.into_result())
 }
 
-fn merge(base: Node, over: Node, path: Path<'_>, state: Option<usize>) -> Result<Node, Failure> {
-    if let Some(rule) = state.and_then(|at| RULES.rule(at)) {
-        return special(rule, base, over, path, state);
-    }
-    if over.is_null() {
-        return Ok(base);
-    }
-    if base.as_map().is_none() && base.as_list().is_none() {
-        return Ok(over.replacing(&base));
-    }
-    let (span, key) = (base.span, base.key);
-    match (base.value, over.value) {
-        (Value::Map(mut map), Value::Map(other)) => {
-            merge_maps(&mut map, other, path, state)?;
-            Ok(Node::new(Value::Map(map), span).keyed(key))
-        }
-        (Value::List(mut list), Value::List(other)) => {
-            list.extend(other);
-            Ok(Node::new(Value::List(list), span).keyed(key))
-        }
-        (base, other) => {
-            let base = Node::new(base, span).keyed(key);
-            let other = Node::new(other, over.span).keyed(over.key);
-            Err(conflict(&base, &other, path))
-        }
-    }
+#[derive(Default)]
+struct Merge {
+    failures: Failures,
 }
 
-fn merge_maps(
-    base: &mut Map,
-    over: Map,
-    path: Path<'_>,
-    state: Option<usize>,
-) -> Result<(), Failure> {
-    for (key, node) in over {
-        let Some(known) = base.get_mut(&key) else {
-            base.insert(key, node);
-            continue;
-        };
-        let next = state.and_then(|at| RULES.key(at, &key));
-        *known = merge(std::mem::take(known), node, path.key(&key), next)?;
-    }
-    Ok(())
-}
-
-fn conflict(base: &Node, over: &Node, path: Path<'_>) -> Failure {
-    Failure::new(format!(
-        "cannot override `{path}`: a {} cannot be laid over a {}",
-        over.kind(),
-        base.kind()
-    ))
-    .at(over.key, format!("a {} here", over.kind()))
-    .at(base.key, format!("a {} here", base.kind()))
-}
-
-fn special(
-    rule: Rule,
-    base: Node,
-    over: Node,
-    path: Path<'_>,
-    state: Option<usize>,
-) -> Result<Node, Failure> {
-    let (span, key) = (base.span, base.key);
-    let value = match rule {
-        Rule::Replace => return Ok(over.replacing(&base)),
-        Rule::Sequence => {
-            let mut list = sequence(base);
-            list.extend(sequence(over));
-            Value::List(list)
+impl Merge {
+    fn nodes(&mut self, base: Node, over: Node, path: Path<'_>, state: Option<usize>) -> Node {
+        if let Some(rule) = state.and_then(|at| RULES.rule(at)) {
+            return self.special(rule, base, over, path, state);
         }
-        Rule::Hosts => Value::List(join_hosts(sequence(base), sequence(over))),
-        Rule::Logging => return logging(base, over, path, state),
-        Rule::Pools => Value::List(pools(base, over, path)?),
-        Rule::Build | Rule::DependsOn | Rule::Names => {
-            let wrong = conflict(&base, &over, path);
-            let (Some(mut base), Some(over)) = (mapping(rule, base), mapping(rule, over)) else {
-                return Err(wrong);
+        if over.is_null() {
+            return base;
+        }
+        if base.as_map().is_none() && base.as_list().is_none() {
+            return over.replacing(&base);
+        }
+        let (span, key) = (base.span, base.key);
+        match (base.value, over.value) {
+            (Value::Map(mut map), Value::Map(other)) => {
+                self.maps(&mut map, other, path, state);
+                Node::new(Value::Map(map), span).keyed(key)
+            }
+            (Value::List(mut list), Value::List(other)) => {
+                list.extend(other);
+                Node::new(Value::List(list), span).keyed(key)
+            }
+            (base, other) => {
+                let base = Node::new(base, span).keyed(key);
+                let other = Node::new(other, over.span).keyed(over.key);
+                self.failures.0.push(conflict(&base, &other, path));
+                base
+            }
+        }
+    }
+
+    fn maps(&mut self, base: &mut Map, over: Map, path: Path<'_>, state: Option<usize>) {
+        for (key, node) in over {
+            let Some(known) = base.get_mut(&key) else {
+                base.insert(key, node);
+                continue;
             };
-            merge_maps(&mut base, over, path, state)?;
-            Value::Map(base)
+            let next = state.and_then(|at| RULES.key(at, &key));
+            *known = self.nodes(std::mem::take(known), node, path.key(&key), next);
         }
-    };
-    Ok(Node::new(value, span).keyed(key))
+    }
+
+    fn special(
+        &mut self,
+        rule: Rule,
+        base: Node,
+        over: Node,
+        path: Path<'_>,
+        state: Option<usize>,
+    ) -> Node {
+        let (span, key) = (base.span, base.key);
+        let value = match rule {
+            Rule::Replace => return over.replacing(&base),
+            Rule::Sequence => {
+                let mut list = sequence(base);
+                list.extend(sequence(over));
+                Value::List(list)
+            }
+            Rule::Hosts => Value::List(join_hosts(sequence(base), sequence(over))),
+            Rule::Logging => return self.logging(base, over, path, state),
+            Rule::Pools => return self.pools(base, over, path),
+            Rule::Build | Rule::DependsOn | Rule::Names => {
+                if !is_mapping(rule, &base) || !is_mapping(rule, &over) {
+                    self.failures.0.push(conflict(&base, &over, path));
+                    return base;
+                }
+                let (mut base, over) = (mapping(rule, base), mapping(rule, over));
+                self.maps(&mut base, over, path, state);
+                Value::Map(base)
+            }
+        };
+        Node::new(value, span).keyed(key)
+    }
+
+    fn logging(&mut self, base: Node, over: Node, path: Path<'_>, state: Option<usize>) -> Node {
+        let driver = |node: &Node| node.find("driver").map(|driver| driver.value.clone());
+        let same = match (driver(&base), driver(&over)) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        };
+        if base.as_map().is_none() || over.as_map().is_none() {
+            self.failures.0.push(conflict(&base, &over, path));
+            return base;
+        }
+        if !same {
+            return over;
+        }
+        let (span, key) = (base.span, base.key);
+        let (mut map, other) = (into_map(base), into_map(over));
+        self.maps(&mut map, other, path, state);
+        Node::new(Value::Map(map), span).keyed(key)
+    }
+
+    fn pools(&mut self, base: Node, over: Node, path: Path<'_>) -> Node {
+        let (Some(originals), Some(others)) = (base.as_list(), over.as_list()) else {
+            self.failures.0.push(conflict(&base, &over, path));
+            return base;
+        };
+        let subnet = |node: &Node| node.find("subnet").map(|subnet| subnet.value.clone());
+        let mut merged: Vec<Node> = Vec::new();
+        for original in originals {
+            for other in others {
+                let known = merged.iter().any(|pool| subnet(pool) == subnet(other));
+                if subnet(original) != subnet(other) && !known {
+                    merged.push(other.clone());
+                    continue;
+                }
+                let mut pool = original.clone();
+                if let (Some(map), Value::Map(other)) = (pool.as_map_mut(), other.value.clone()) {
+                    self.maps(map, other, path, None);
+                }
+                match merged
+                    .iter_mut()
+                    .find(|known| subnet(known) == subnet(&pool))
+                {
+                    Some(known) => *known = pool,
+                    None => merged.push(pool),
+                }
+            }
+        }
+        Node::new(Value::List(merged), base.span).keyed(base.key)
+    }
 }
 
 /// Writes a mapping as sorted `key=value` texts.
@@ -210,46 +257,57 @@ fn join_hosts(mut base: Vec<Node>, over: Vec<Node>) -> Vec<Node> {
     base
 }
 
-fn logging(base: Node, over: Node, path: Path<'_>, state: Option<usize>) -> Result<Node, Failure> {
-    let driver = |node: &Node| node.find("driver").map(|driver| driver.value.clone());
-    let same = match (driver(&base), driver(&over)) {
-        (Some(one), Some(other)) => one == other,
-        _ => true,
-    };
-    let wrong = conflict(&base, &over, path);
-    let (span, key) = (base.span, base.key);
-    match (base.value, over.value) {
-        (Value::Map(mut map), Value::Map(other)) if same => {
-            merge_maps(&mut map, other, path, state)?;
-            Ok(Node::new(Value::Map(map), span).keyed(key))
+fn conflict(base: &Node, over: &Node, path: Path<'_>) -> Failure {
+    Failure::new(
+        Code::Override,
+        format!(
+            "cannot override `{path}`: a {} cannot be laid over a {}",
+            over.kind(),
+            base.kind()
+        ),
+    )
+    .at(over.key, format!("a {} here", over.kind()))
+    .at(base.key, format!("a {} here", base.kind()))
+}
+
+fn into_map(node: Node) -> Map {
+    match node.value {
+        Value::Map(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// Says whether a node is a mapping, or the short form of one.
+fn is_mapping(rule: Rule, node: &Node) -> bool {
+    match (&node.value, rule) {
+        (Value::Map(_) | Value::Null, _) | (Value::Text(_), Rule::Build) => true,
+        (Value::List(list), Rule::DependsOn | Rule::Names) => {
+            list.iter().all(|name| name.as_text().is_some())
         }
-        (Value::Map(_), other @ Value::Map(_)) => Ok(Node::new(other, over.span).keyed(over.key)),
-        _ => Err(wrong),
+        _ => false,
     }
 }
 
 /// Turns the short form of a section into its mapping.
-fn mapping(rule: Rule, node: Node) -> Option<Map> {
-    match (node.value, rule) {
-        (Value::Map(map), _) => Some(map),
-        (Value::Null, _) => Some(Map::new()),
-        (Value::Text(text), Rule::Build) => {
-            let context = Node::text(text, node.span).keyed(node.key);
-            Some(Map::from([("context".to_owned(), context)]))
+fn mapping(rule: Rule, node: Node) -> Map {
+    let (span, key) = (node.span, node.key);
+    match node.value {
+        Value::Map(map) => map,
+        Value::Text(text) => {
+            let context = Node::text(text, span).keyed(key);
+            Map::from([("context".to_owned(), context)])
         }
-        (Value::List(list), Rule::DependsOn | Rule::Names) => {
-            let mut map = Map::new();
-            for name in list {
-                let key = name.as_text()?.to_owned();
+        Value::List(list) => {
+            let named = list.into_iter().filter_map(|name| {
                 let value = match rule {
                     Rule::DependsOn => started(&name),
                     _ => Node::new(Value::Null, name.span),
                 };
-                map.insert(key, value);
-            }
-            Some(map)
+                Some((name.as_text()?.to_owned(), value))
+            });
+            named.collect()
         }
-        _ => None,
+        _ => Map::new(),
     }
 }
 
@@ -266,34 +324,4 @@ pub(super) fn started(name: &Node) -> Node {
         ),
     ]);
     Node::new(Value::Map(map), name.span)
-}
-
-fn pools(base: Node, over: Node, path: Path<'_>) -> Result<Vec<Node>, Failure> {
-    let wrong = conflict(&base, &over, path);
-    let (Value::List(base), Value::List(over)) = (base.value, over.value) else {
-        return Err(wrong);
-    };
-    let subnet = |node: &Node| node.find("subnet").map(|subnet| subnet.value.clone());
-    let mut merged: Vec<Node> = Vec::new();
-    for original in &base {
-        for other in &over {
-            let known = merged.iter().any(|pool| subnet(pool) == subnet(other));
-            if subnet(original) != subnet(other) && !known {
-                merged.push(other.clone());
-                continue;
-            }
-            let mut pool = original.clone();
-            if let (Some(map), Value::Map(other)) = (pool.as_map_mut(), other.value.clone()) {
-                merge_maps(map, other, path, None)?;
-            }
-            match merged
-                .iter_mut()
-                .find(|known| subnet(known) == subnet(&pool))
-            {
-                Some(known) => *known = pool,
-                None => merged.push(pool),
-            }
-        }
-    }
-    Ok(merged)
 }

@@ -28,6 +28,7 @@
 mod bind;
 mod canonical;
 mod check;
+mod code;
 mod defaults;
 mod document;
 mod dotenv;
@@ -39,7 +40,9 @@ mod include;
 mod interpolate;
 mod layer;
 mod map;
+mod marks;
 mod merge;
+mod message;
 mod node;
 mod origin;
 mod path;
@@ -65,7 +68,8 @@ use layer::{Loader, PathResolution, Scope};
 use report::{Failure, Failures};
 use source::Discovered;
 
-pub use error::{Diagnostic, Label, LoadError, Severity, Source};
+pub use code::Code;
+pub use error::{Diagnostic, Label, LoadError, Severity, Source, SourceKind};
 pub use map::Key;
 pub use node::{Instruction, Map as Tree, Node, Span, Text, Value};
 pub use origin::{Origins, Step};
@@ -99,18 +103,17 @@ pub fn is_plain_text(text: &str) -> bool {
 /// Fails with every independent error that the files hold.
 pub fn load(request: &LoadRequest) -> Result<Loaded, LoadError> {
     let mut loader = Loader::new(request);
-    match load_project(&mut loader) {
-        Ok((project, tree)) => {
-            let (sources, warnings) = loader.report.into_parts();
-            let (process, known) = (request.environment.clone(), project.environment.clone());
-            Ok(Loaded {
-                origins: Origins::new(tree, sources, process, known),
-                project,
-                warnings,
-            })
-        }
-        Err(failures) => Err(loader.report.into_error(failures)),
-    }
+    let loaded = load_project(&mut loader);
+    let Some((project, tree)) = finished(&mut loader, loaded) else {
+        return Err(loader.report.into_error(loader.failures));
+    };
+    let (sources, warnings) = loader.report.into_parts();
+    let (process, known) = (request.environment.clone(), project.environment.clone());
+    Ok(Loaded {
+        origins: Origins::new(tree, sources, process, known),
+        project,
+        warnings,
+    })
 }
 
 /// Loads the merged tree without making a project of it.
@@ -119,21 +122,31 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, LoadError> {
 /// Fails with every independent error that the files hold.
 pub fn load_tree(request: &LoadRequest) -> Result<LoadedTree, LoadError> {
     let mut loader = Loader::new(request);
-    match load_merged(&mut loader) {
-        Ok(merged) => {
-            let mut variables = BTreeSet::new();
-            for node in merged.tree.values() {
-                collect_variables(node, &mut variables);
-            }
-            Ok(LoadedTree {
-                name: merged.name,
-                tree: merged.tree,
-                variables: variables.into_iter().collect(),
-                environment: merged.environment.as_ref().clone(),
-                warnings: loader.report.into_parts().1,
-            })
+    let loaded = load_merged(&mut loader);
+    let Some(merged) = finished(&mut loader, loaded) else {
+        return Err(loader.report.into_error(loader.failures));
+    };
+    let mut variables = BTreeSet::new();
+    for node in merged.tree.values() {
+        collect_variables(node, &mut variables);
+    }
+    Ok(LoadedTree {
+        name: merged.name,
+        tree: merged.tree,
+        variables: variables.into_iter().collect(),
+        environment: merged.environment.as_ref().clone(),
+        warnings: loader.report.into_parts().1,
+    })
+}
+
+/// Answers what was loaded, where no phase found anything wrong.
+fn finished<T>(loader: &mut Loader<'_>, loaded: Result<T, Failures>) -> Option<T> {
+    match loaded {
+        Ok(loaded) => loader.failures.0.is_empty().then_some(loaded),
+        Err(failures) => {
+            loader.collect(Err(failures));
+            None
         }
-        Err(failures) => Err(loader.report.into_error(failures)),
     }
 }
 
@@ -143,9 +156,8 @@ pub fn load_tree(request: &LoadRequest) -> Result<LoadedTree, LoadError> {
 /// Fails where the text is not YAML.
 pub fn documents(file: &str, text: &str) -> Result<Vec<Node>, LoadError> {
     let mut report = report::Report::default();
-    let (number, source) = report.add_source(file, text.to_owned());
-    document::parse(&source.text, number)
-        .map_err(|failure| report.into_error(report::Failures(vec![failure])))
+    let (number, source) = report.add_source(file, text.to_owned(), SourceKind::Compose);
+    document::parse(&source.text, number).map_err(|failures| report.into_error(failures))
 }
 
 /// Writes a tree as JSON.
@@ -166,10 +178,12 @@ struct Merged {
 }
 
 fn load_project(loader: &mut Loader<'_>) -> Result<(crate::model::Project, Tree), Failures> {
-    let merged = load_merged(loader)?;
+    let mut merged = load_merged(loader)?;
     let request = loader.request;
-    let (tree, found) = (&merged.tree, merged.discovered);
-    let mut project = bind::bind(tree, &mut loader.report)?;
+    let (tree, found) = (&mut merged.tree, merged.discovered);
+    let (mut project, bound) = bind::bind(tree, &mut loader.report);
+    loader.settle(tree, bound);
+    let tree = &*tree;
     project.name = merged.name;
     project.working_dir = found.working_directory;
     project.compose_files = found.files;
@@ -181,36 +195,57 @@ fn load_project(loader: &mut Loader<'_>) -> Result<(crate::model::Project, Tree)
     project.environment = Rc::unwrap_or_clone(merged.environment);
     profile::apply_profiles(&mut project, &found.profiles);
     if request.runs(Phase::Consistency) {
-        check::check(&project, tree)?;
+        let checked = check::check(&project, tree, &loader.marks);
+        loader.collect(checked);
         join_scale(&mut project);
     }
     let resolve = request.runs(Phase::EnvironmentResolution);
     if resolve && request.env_files_of == EnvFiles::All {
-        files::resolve_env_files(&mut project, tree, &mut loader.report)?;
+        let resolved = files::resolve_env_files(&mut project, tree, &mut loader.report);
+        loader.collect(resolved);
     }
-    files::resolve_label_files(&mut project, tree, &mut loader.report)?;
-    if project.name.is_empty() {
-        return Err(no_name().into());
+    let labelled = files::resolve_label_files(&mut project, tree, &mut loader.report);
+    loader.collect(labelled);
+    // What is named on the command line may be in what could not be read.
+    if let Err(failures) = profile::select(&mut project, request)
+        && !loader.marks.is_incomplete()
+    {
+        loader.collect(Err(failures));
     }
-    profile::select(&mut project, request)?;
     if resolve && request.env_files_of == EnvFiles::Selected {
-        files::resolve_env_files(&mut project, tree, &mut loader.report)?;
+        let resolved = files::resolve_env_files(&mut project, tree, &mut loader.report);
+        loader.collect(resolved);
     }
     if request.runs(Phase::Consistency) && request.runs(Phase::ContainerNames) {
-        check::container_names(&project, tree)?;
+        loader.collect(check::container_names(&project, tree));
     }
     Ok((project, merged.tree))
 }
 
 fn load_merged(loader: &mut Loader<'_>) -> Result<Merged, Failures> {
     let request = loader.request;
-    let discovered = source::discover(request, &mut loader.report)?;
-    let mut documents = Vec::with_capacity(discovered.files.len());
-    for file in &discovered.files {
-        documents.push(loader.parse(file)?);
-    }
-    let name = source::project_name(request, &discovered, &documents, &mut loader.report)?;
+    let discovered = match source::discover(request, &mut loader.report) {
+        Ok(discovered) => discovered,
+        Err(failure) => {
+            // Without an environment no value is known, but whether the files are YAML is.
+            loader.lose(failure);
+            for file in source::given_files(request) {
+                drop(loader.parse_or_lose(&file));
+            }
+            return Err(Failures::default());
+        }
+    };
+    let documents: Vec<_> = discovered
+        .files
+        .iter()
+        .map(|file| loader.parse_or_lose(file))
+        .collect();
+    let name = source::project_name(request, &discovered, &documents, &mut loader.report);
     drop(documents);
+    let name = name.unwrap_or_else(|failures| {
+        loader.collect(Err(failures));
+        source::directory_name(&discovered)
+    });
     let mut environment = discovered.environment.clone();
     environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
     let environment = Rc::new(environment);
@@ -226,13 +261,13 @@ fn load_merged(loader: &mut Loader<'_>) -> Result<Merged, Failures> {
             PathResolution::No
         },
     };
-    let mut tree = loader.load_scope(&scope)?;
+    let mut tree = loader.load_scope(&scope);
     drop(scope);
-    if tree.is_empty() {
+    if tree.is_empty() && loader.failures.0.is_empty() {
         return Err(empty(&discovered.files).into());
     }
     if name.is_empty() {
-        return Err(no_name().into());
+        loader.collect(Err(no_name().into()));
     }
     if request.runs(Phase::Normalization) {
         tree.insert("name".to_owned(), Node::text(name.clone(), Span::NOWHERE));
@@ -260,12 +295,15 @@ fn empty(files: &[String]) -> Failure {
             file => format!("`{file}`"),
         })
         .collect();
-    Failure::new(format!("empty compose file: {}", named.join(", ")))
-        .hint("a project needs at least one service: `services: {NAME: {image: IMAGE}}`")
+    Failure::new(
+        Code::Empty,
+        format!("empty compose file: {}", named.join(", ")),
+    )
+    .hint("a project needs at least one service: `services: {NAME: {image: IMAGE}}`")
 }
 
 fn no_name() -> Failure {
-    Failure::new("project name must not be empty")
+    Failure::new(Code::ProjectName, "project name must not be empty")
         .hint("give one with `-p`, or with `name:` in the file")
 }
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 use indexmap::IndexMap;
 
 use super::{
-    Label, Source,
+    Label, Source, SourceKind,
     node::{Map, Node, Span, Value},
     template::{self, Variable},
 };
@@ -177,17 +177,12 @@ impl Origins {
         };
         self.sources
             .iter()
-            .filter(|source| !is_yaml(&source.name))
+            .filter(|source| source.kind == SourceKind::Variables)
             .find_map(|source| {
                 let line = source.text.lines().position(sets)?;
                 Some(format!("{}:{}:1", source.name, line + 1))
             })
     }
-}
-
-fn is_yaml(name: &str) -> bool {
-    let extension = Path::new(name).extension().unwrap_or_default();
-    name == "-" || extension.eq_ignore_ascii_case("yaml") || extension.eq_ignore_ascii_case("yml")
 }
 
 /// Finds a node; keys may hold dots themselves, so the longest key that fits is taken.

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use indexmap::IndexMap;
 
 use super::{
+    Code,
     report::{Failure, Failures},
     request::{Dependencies, LoadRequest, Resources},
     schema,
@@ -73,8 +74,10 @@ fn selection(project: &Project, request: &LoadRequest) -> Result<HashSet<String>
         );
         if pending.len() == before {
             let known = project.services.keys().map(String::as_str);
-            return Err(Failure::new(format!("no such service: {pattern}"))
-                .hint_if(schema::nearest(pattern, known)));
+            return Err(
+                Failure::new(Code::Undefined, format!("no such service: {pattern}"))
+                    .hint_if(schema::nearest(pattern, known)),
+            );
         }
     }
     while let Some(name) = pending.pop() {
@@ -88,8 +91,10 @@ fn selection(project: &Project, request: &LoadRequest) -> Result<HashSet<String>
             if project.services.contains_key(target) {
                 pending.push(target.clone());
             } else if dependency.required {
-                return Err(Failure::new(format!("no such service: {target}"))
-                    .hint(format!("`{name}` depends on it")));
+                return Err(
+                    Failure::new(Code::Undefined, format!("no such service: {target}"))
+                        .hint(format!("`{name}` depends on it")),
+                );
             }
         }
     }

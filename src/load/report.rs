@@ -2,24 +2,61 @@
 
 use std::sync::Arc;
 
-use super::{Diagnostic, Label, LoadError, Severity, Source, node::Span};
+use super::{
+    Code, Diagnostic, Label, LoadError, Severity, Source,
+    error::SourceKind,
+    message::{Message, Problem},
+    node::Span,
+};
 
 /// One error or warning of a phase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
-    message: String,
+    code: Code,
+    message: Message,
     places: Vec<(Span, String)>,
     hints: Vec<String>,
 }
 
 impl Failure {
     /// Makes a failure without a place.
-    pub(super) fn new(message: impl Into<String>) -> Self {
+    pub(super) fn new(code: Code, message: impl Into<Message>) -> Self {
         Self {
+            code,
             message: message.into(),
             places: Vec::new(),
             hints: Vec::new(),
         }
+    }
+
+    /// Goes on with words.
+    pub(super) fn say(mut self, words: impl Into<String>) -> Self {
+        self.message = self.message.say(words);
+        self
+    }
+
+    /// Goes on with the value of a place, in quotes.
+    pub(super) fn quoted(mut self, span: Span, text: &str) -> Self {
+        self.message = self.message.quoted(span, text);
+        self
+    }
+
+    /// Goes on with the value of a place.
+    pub(super) fn value(mut self, span: Span, text: &str) -> Self {
+        self.message = self.message.value(span, text);
+        self
+    }
+
+    /// Goes on with what was made of the value of a place, such as a path.
+    pub(super) fn made(mut self, span: Span, text: &str) -> Self {
+        self.message = self.message.made(span, text);
+        self
+    }
+
+    /// Goes on with what is wrong with the value of a place.
+    pub(super) fn problem(mut self, span: Span, problem: &Problem) -> Self {
+        self.message = self.message.problem(span, problem);
+        self
     }
 
     /// Adds a place; places that no file holds are left out.
@@ -32,8 +69,18 @@ impl Failure {
     }
 
     /// Says whether it points at one of these places.
-    fn touches(&self, spans: &[Span]) -> bool {
+    pub(super) fn touches(&self, spans: &[Span]) -> bool {
         self.places.iter().any(|(place, _)| spans.contains(place))
+    }
+
+    /// Returns the place that it is about.
+    pub(super) fn main_place(&self) -> Option<Span> {
+        self.places.first().map(|(place, _)| *place)
+    }
+
+    /// Returns its kind.
+    pub(super) fn code(&self) -> Code {
+        self.code
     }
 
     /// Adds a hint.
@@ -56,19 +103,8 @@ impl Failure {
 pub(super) struct Failures(pub(super) Vec<Failure>);
 
 impl Failures {
-    /// Adds the failures of a later phase, without those about values that are wrong already.
-    pub(super) fn absorb(&mut self, result: Result<(), Self>, wrong: &[Span]) {
-        if let Err(later) = result {
-            self.0.extend(
-                later
-                    .0
-                    .into_iter()
-                    .filter(|failure| !failure.touches(wrong)),
-            );
-        }
-    }
-
     /// Returns every place that is pointed at.
+    #[cfg(test)]
     pub(super) fn places(&self) -> Vec<Span> {
         let places = self.0.iter().flat_map(|failure| &failure.places);
         places.map(|(place, _)| *place).collect()
@@ -95,10 +131,16 @@ pub(super) struct Report {
 
 impl Report {
     /// Adds a text and returns its number.
-    pub(super) fn add_source(&mut self, name: &str, text: String) -> (u32, Arc<Source>) {
+    pub(super) fn add_source(
+        &mut self,
+        name: &str,
+        text: String,
+        kind: SourceKind,
+    ) -> (u32, Arc<Source>) {
         let source = Arc::new(Source {
             name: name.to_owned(),
             text,
+            kind,
         });
         self.sources.push(Arc::clone(&source));
         let number = u32::try_from(self.sources.len() - 1).unwrap_or(u32::MAX);
@@ -123,8 +165,12 @@ impl Report {
         (self.sources, self.warnings)
     }
 
-    /// Makes the error of the run.
-    pub(super) fn into_error(self, failures: Failures) -> LoadError {
+    /// Makes the error of the run, in the order of the files and of the lines in them.
+    pub(super) fn into_error(self, mut failures: Failures) -> LoadError {
+        failures.0.sort_by_key(|failure| {
+            let place = failure.main_place();
+            place.map(|place| (place.source, place.start))
+        });
         let diagnostics = failures
             .0
             .into_iter()
@@ -150,7 +196,8 @@ impl Report {
             .collect();
         Diagnostic {
             severity,
-            message: failure.message,
+            code: failure.code,
+            message: failure.message.write(|span| self.source(span).cloned()),
             labels,
             hints: failure.hints,
         }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    Code,
     env::EnvMap,
     node::{Map, Node, Value},
     path::{Path, Rules},
@@ -116,8 +117,11 @@ impl Walk<'_> {
                 match mount.get_mut("source").map(|source| &mut source.value) {
                     Some(Value::Text(text)) => *text = self.foreign(text).into(),
                     _ => self.failures.0.push(
-                        Failure::new(format!("`{path}` is a bind mount without a `source`"))
-                            .at(span, ""),
+                        Failure::new(
+                            Code::MissingKey,
+                            format!("`{path}` is a bind mount without a `source`"),
+                        )
+                        .at(span, ""),
                     ),
                 }
             }

@@ -1,5 +1,7 @@
 //! Short forms with a syntax of their own: ports, volumes and devices (behaviours.md B089, B090, B095).
 
+use super::message::Problem;
+
 /// A port as written in short form, one entry for each port of a range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ShortPort {
@@ -56,7 +58,7 @@ const VOLUME_OPTIONS: [(&str, VolumeOption); 11] = [
 ];
 
 /// Reads `[[IP:]PUBLISHED:]TARGET[/PROTOCOL]`.
-pub(super) fn ports(text: &str) -> Result<Vec<ShortPort>, String> {
+pub(super) fn ports(text: &str) -> Result<Vec<ShortPort>, Problem> {
     let parts: Vec<&str> = text.split(':').collect();
     let (address, published, target) = match parts.as_slice() {
         [target] => (String::new(), "", *target),
@@ -67,30 +69,38 @@ pub(super) fn ports(text: &str) -> Result<Vec<ShortPort>, String> {
     let (target, protocol) = target.split_once('/').unwrap_or((target, ""));
     let protocol = protocol.split('/').next().unwrap_or_default();
     if target.is_empty() {
-        return Err("no container port is given".to_owned());
+        return Err("no container port is given".into());
     }
     let protocol = match protocol.to_ascii_lowercase().as_str() {
         "" => "tcp".to_owned(),
         known @ ("tcp" | "udp" | "sctp") => known.to_owned(),
         other => {
-            return Err(format!(
-                "`{other}` is not a protocol: use `tcp`, `udp` or `sctp`"
+            return Err(Problem::new(
+                "`{}` is not a protocol: use `tcp`, `udp` or `sctp`",
+                &[other],
             ));
         }
     };
     let host_ip = host_address(&address)?;
-    let container =
-        port_range(target).ok_or_else(|| format!("`{target}` is not a container port"))?;
+    let container = port_range(target)
+        .ok_or_else(|| Problem::new("`{}` is not a container port", &[target]))?;
     let host = if published.is_empty() {
         None
     } else {
-        Some(port_range(published).ok_or_else(|| format!("`{published}` is not a host port"))?)
+        Some(
+            port_range(published)
+                .ok_or_else(|| Problem::new("`{}` is not a host port", &[published]))?,
+        )
     };
-    expand(&host_ip, host, container, &protocol)
-        .ok_or_else(|| format!("the ranges `{published}` and `{target}` differ in length"))
+    expand(&host_ip, host, container, &protocol).ok_or_else(|| {
+        Problem::new(
+            "the ranges `{}` and `{}` differ in length",
+            &[published, target],
+        )
+    })
 }
 
-fn host_address(address: &str) -> Result<String, String> {
+fn host_address(address: &str) -> Result<String, Problem> {
     if address.is_empty() {
         return Ok(String::new());
     }
@@ -101,7 +111,7 @@ fn host_address(address: &str) -> Result<String, String> {
     if is_address(bare) {
         Ok(bare.to_owned())
     } else {
-        Err(format!("`{address}` is not an IP address"))
+        Err(Problem::new("`{}` is not an IP address", &[address]))
     }
 }
 
@@ -156,9 +166,9 @@ fn expand(
 }
 
 /// Reads `[SOURCE:]TARGET[:OPTIONS]`.
-pub(super) fn volume(text: &str) -> Result<ShortVolume, String> {
+pub(super) fn volume(text: &str) -> Result<ShortVolume, Problem> {
     if text.is_empty() {
-        return Err("a volume must not be empty".to_owned());
+        return Err("a volume must not be empty".into());
     }
     if text.len() <= 2 {
         return Ok(ShortVolume {
@@ -169,7 +179,7 @@ pub(super) fn volume(text: &str) -> Result<ShortVolume, String> {
     }
     let sections = volume_sections(text);
     if sections.iter().any(String::is_empty) {
-        return Err("a section between colons is empty".to_owned());
+        return Err("a section between colons is empty".into());
     }
     let mut volume = ShortVolume::default();
     match sections.as_slice() {
@@ -178,7 +188,7 @@ pub(super) fn volume(text: &str) -> Result<ShortVolume, String> {
             volume.source.clone_from(source);
             volume.target.clone_from(target);
             let ([] | [_]) = rest else {
-                return Err("there are too many colons".to_owned());
+                return Err("there are too many colons".into());
             };
             volume.options = rest
                 .iter()
@@ -241,8 +251,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_ports() -> Result<(), String> {
-        let shown = |text: &str| -> Result<Vec<String>, String> {
+    fn reads_ports() -> Result<(), Problem> {
+        let shown = |text: &str| -> Result<Vec<String>, Problem> {
             let ports = ports(text)?;
             Ok(ports
                 .iter()
@@ -266,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_volumes() -> Result<(), String> {
+    fn reads_volumes() -> Result<(), Problem> {
         let data = volume("./data:/var/lib:ro,z")?;
         assert_eq!(
             (data.source.as_str(), data.target.as_str()),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    Code,
     env::{self, EnvMap},
     interpolate,
     node::{Node, Span},
@@ -109,22 +110,33 @@ fn directory_of(request: &LoadRequest, files: &[String]) -> PathBuf {
     }
 }
 
+/// Returns the files that are named on the command line, absolute.
+pub(super) fn given_files(request: &LoadRequest) -> Vec<String> {
+    let files = request.files.iter();
+    files
+        .map(|file| absolute(&request.current_directory, file))
+        .collect()
+}
+
+fn absolute(current: &Path, file: &str) -> String {
+    match file {
+        "-" => "-".to_owned(),
+        remote if is_remote(remote) => remote.to_owned(),
+        local => clean(&current.join(local)).display().to_string(),
+    }
+}
+
 fn find_files(
     request: &LoadRequest,
     environment: &EnvMap,
     report: &mut Report,
 ) -> Result<Vec<String>, Failure> {
     let current = &request.current_directory;
-    let absolute = |file: &String| match file.as_str() {
-        "-" => "-".to_owned(),
-        remote if is_remote(remote) => remote.to_owned(),
-        local => clean(&current.join(local)).display().to_string(),
-    };
     if !request.files.is_empty() {
-        return Ok(request.files.iter().map(absolute).collect());
+        return Ok(given_files(request));
     }
     if let Some(listed) = environment.get("COMPOSE_FILE") {
-        return listed_files(listed, environment, absolute);
+        return listed_files(listed, environment, |file| absolute(current, file));
     }
     let start = directory_of(request, &[]);
     for directory in start.ancestors() {
@@ -135,7 +147,7 @@ fn find_files(
         return Ok([Some(file), over].into_iter().flatten().collect());
     }
     Err(
-        Failure::new("no configuration file provided: not found").hint(format!(
+        Failure::new(Code::Empty, "no configuration file provided: not found").hint(format!(
             "`{}` and the directories above it hold none of {}; name one with `-f`",
             start.display(),
             FILE_NAMES.map(|name| format!("`{name}`")).join(", ")
@@ -158,10 +170,11 @@ fn listed_files(
         .collect();
     for file in &files {
         if file != "-" && !Path::new(file).exists() {
-            return Err(
-                Failure::new(format!("stat {file}: no such file or directory"))
-                    .hint("`COMPOSE_FILE` names it"),
-            );
+            return Err(Failure::new(
+                Code::File,
+                format!("stat {file}: no such file or directory"),
+            )
+            .hint("`COMPOSE_FILE` names it"));
         }
     }
     Ok(files)
@@ -176,11 +189,14 @@ fn first_of(names: &[&str], directory: &Path, what: &str, report: &mut Report) -
         .collect();
     let first = found.first()?.clone();
     if found.len() > 1 {
-        report.warn(Failure::new(format!(
-            "Found multiple {what} files with supported names: {}",
-            found.join(", ")
-        )));
-        report.warn(Failure::new(format!("Using {first}")));
+        report.warn(Failure::new(
+            Code::Ambiguous,
+            format!(
+                "Found multiple {what} files with supported names: {}",
+                found.join(", ")
+            ),
+        ));
+        report.warn(Failure::new(Code::Ambiguous, format!("Using {first}")));
     }
     Some(first)
 }
@@ -197,31 +213,44 @@ pub fn is_remote(path: &str) -> bool {
         || path.starts_with("github.com/")
 }
 
-/// Reads a file, or standard input.
+/// Reads a file that is named at a place, or standard input.
 ///
 /// # Errors
 /// Fails where it cannot be read, or is not text.
-pub(super) fn read(file: &str, stdin: Option<&String>) -> Result<String, Failure> {
+pub(super) fn read(file: &str, named: Span, stdin: Option<&String>) -> Result<String, Failure> {
     if file == "-" {
-        return stdin
-            .cloned()
-            .ok_or_else(|| Failure::new("standard input was not read, but `-` stands for it"));
+        return stdin.cloned().ok_or_else(|| {
+            Failure::new(
+                Code::File,
+                "standard input was not read, but `-` stands for it",
+            )
+        });
     }
     if is_remote(file) {
-        return Err(Failure::new(format!(
-            "cannot load `{file}`: remote files are not supported yet"
-        ))
+        return Err(Failure::new(
+            Code::Remote,
+            format!("cannot load `{file}`: remote files are not supported yet"),
+        )
         .hint("fetch it first, and name the local copy"));
     }
     let bytes = std::fs::read(file).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            Failure::new(format!("open {file}: no such file or directory"))
-        }
-        _ => Failure::new(format!("cannot read `{file}`: {error}")),
+        std::io::ErrorKind::NotFound => Failure::new(Code::File, "open ")
+            .made(named, file)
+            .say(": no such file or directory"),
+        _ => Failure::new(Code::File, "cannot read `")
+            .made(named, file)
+            .say(format!("`: {error}")),
     })?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Failure::new(format!("`{file}` is not UTF-8 text: byte {at} is wrong"))
+        let before = String::from_utf8_lossy(&error.as_bytes()[..at]);
+        let line = before.matches('\n').count() + 1;
+        Failure::new(Code::YamlSyntax, "`")
+            .made(named, file)
+            .say(format!(
+                "` is not UTF-8 text: byte {at}, in line {line}, is wrong"
+            ))
+            .hint("save it as UTF-8")
     })
 }
 
@@ -271,14 +300,17 @@ pub(super) fn project_name(
         }
         return Ok(String::new());
     }
+    Ok(directory_name(discovered))
+}
+
+/// Returns the name that a project has from its directory.
+pub(super) fn directory_name(discovered: &Discovered) -> String {
     let directory = discovered.working_directory.file_name();
-    Ok(normalize_name(
-        &directory.unwrap_or_default().to_string_lossy(),
-    ))
+    normalize_name(&directory.unwrap_or_default().to_string_lossy())
 }
 
 fn invalid_name(name: &str) -> Failure {
-    Failure::new(format!(
+    Failure::new(Code::ProjectName, format!(
         "invalid project name \"{name}\": must consist only of lowercase alphanumeric characters, hyphens, and \
          underscores as well as start with a letter or number"
     ))

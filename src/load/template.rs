@@ -178,7 +178,8 @@ fn apply(
         "-" if !usable => substitute(argument, lookup),
         "?" if !usable => Err(TemplateError::Required {
             name: name.to_owned(),
-            message: substitute(argument, lookup)?,
+            // As it is written: what it would substitute may be secret.
+            message: argument.to_owned(),
         }),
         _ => Ok(value.unwrap_or_default()),
     }
@@ -309,7 +310,7 @@ mod tests {
         assert_eq!(done("${1}"), Err(TemplateError::Invalid));
         assert_eq!(
             done("${NO:?say $SET}").map_err(|error| error.to_string()),
-            Err("required variable `NO` is missing a value: say value".to_owned())
+            Err("required variable `NO` is missing a value: say $SET".to_owned())
         );
     }
 

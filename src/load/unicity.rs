@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::LazyLock};
 
 use super::{
+    Code,
     node::{Map, Node, Value},
     path::{Path, Rules},
     report::{Failure, Failures},
@@ -119,11 +120,12 @@ fn no_key(node: &Node, index: Index, path: Path<'_>) -> Failure {
         (Index::Volume, "string") => format!("`{path}` is not a volume"),
         (_, kind) => format!("`{path}` must be a string, this is a {kind}"),
     };
-    let failure = Failure::new(message).at(node.span, "");
+    let failure = Failure::new(Code::InvalidValue, message);
     match node.as_text().map(short::volume) {
-        Some(Err(problem)) => failure.hint(problem),
+        Some(Err(problem)) => failure.say(": ").problem(node.span, &problem),
         _ => failure,
     }
+    .at(node.span, "")
 }
 
 fn key_of(node: &Node, index: Index) -> Option<String> {

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use super::{
+    Code,
     node::{Map, Node, Value},
     path::{Path, Rules},
     report::{Failure, Failures},
@@ -90,18 +91,27 @@ fn broken(rule: Rule, node: &Node, path: Path<'_>) -> Option<Failure> {
             let address = node.find("host_ip")?;
             let text = address.as_text()?;
             (!short::is_address(text)).then(|| {
-                Failure::new(format!("`{path}.host_ip` is not an IP address: `{text}`"))
-                    .at(address.span, "")
+                Failure::new(
+                    Code::InvalidValue,
+                    format!("`{path}.host_ip` is not an IP address: "),
+                )
+                .quoted(address.span, text)
+                .at(address.span, "")
             })
         }
-        Rule::Path => (node.as_text() == Some(""))
-            .then(|| Failure::new(format!("`{path}` must not be blank")).at(node.span, "")),
+        Rule::Path => (node.as_text() == Some("")).then(|| {
+            Failure::new(Code::InvalidValue, format!("`{path}` must not be blank"))
+                .at(node.span, "")
+        }),
         Rule::DeviceRequest => {
             let (count, ids) = (node.find("count")?, node.find("device_ids")?);
             Some(
-                Failure::new(format!("`{path}` has both `count` and `device_ids`"))
-                    .at(count.key, "either this")
-                    .at(ids.key, "or this"),
+                Failure::new(
+                    Code::Conflict,
+                    format!("`{path}` has both `count` and `device_ids`"),
+                )
+                .at(count.key, "either this")
+                .at(ids.key, "or this"),
             )
         }
     }
@@ -117,15 +127,20 @@ fn external_volume(node: &Node, path: Path<'_>) -> Option<Failure> {
         .iter()
         .find(|(key, _)| !matches!(key.as_str(), "name" | "external") && !key.starts_with("x-"))?;
     Some(
-        Failure::new(format!("`{path}` is external, so it cannot have `{key}`"))
-            .at(other.key, "the volume is made elsewhere")
-            .at(external.key, "external"),
+        Failure::new(
+            Code::Conflict,
+            format!("`{path}` is external, so it cannot have `{key}`"),
+        )
+        .at(other.key, "the volume is made elsewhere")
+        .at(external.key, "external"),
     )
 }
 
 fn content(keys: &[&str], node: &Node, path: Path<'_>) -> Option<Failure> {
     let Some(map) = node.as_map() else {
-        return Some(Failure::new(format!("`{path}` must be a mapping")).at(node.key, ""));
+        return Some(
+            Failure::new(Code::WrongType, format!("`{path}` must be a mapping")).at(node.key, ""),
+        );
     };
     let given: Vec<&Node> = keys.iter().filter_map(|key| map.get(key)).collect();
     let names = keys
@@ -135,12 +150,21 @@ fn content(keys: &[&str], node: &Node, path: Path<'_>) -> Option<Failure> {
         .join(", ");
     match given.as_slice() {
         [] if map.contains_key("driver") || map.contains_key("external") => None,
-        [] => Some(Failure::new(format!("`{path}` must have one of {names}")).at(node.key, "")),
+        [] => Some(
+            Failure::new(
+                Code::MissingKey,
+                format!("`{path}` must have one of {names}"),
+            )
+            .at(node.key, ""),
+        ),
         [_] => None,
         [first, second, ..] => Some(
-            Failure::new(format!("`{path}` must have only one of {names}"))
-                .at(second.key, "this")
-                .at(first.key, "and this exclude each other"),
+            Failure::new(
+                Code::Conflict,
+                format!("`{path}` must have only one of {names}"),
+            )
+            .at(second.key, "this")
+            .at(first.key, "and this exclude each other"),
         ),
     }
 }

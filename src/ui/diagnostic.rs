@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hoist::load::{Diagnostic, Severity, Source};
+use hoist::load::{Diagnostic, Label, Severity, Source, SourceKind};
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode, SourceSpan, SpanContents,
     ThemeCharacters, ThemeStyles,
@@ -38,29 +38,45 @@ pub(crate) fn draw(diagnostics: &[Diagnostic], colour: Colour) -> String {
     text
 }
 
-/// Writes a diagnostic as one JSON object: lines and columns count from 1.
+/// Writes a diagnostic as one JSON object, the form that docs/diagnostics.md describes.
 pub(crate) fn to_json(diagnostic: &Diagnostic) -> Value {
-    let places: Vec<Value> = diagnostic
-        .labels
-        .iter()
-        .map(|label| {
-            let (line, column) = label.source.line_column(label.span.start);
-            let (end_line, end_column) = label.source.line_column(label.span.end);
-            json!({
-                "file": label.source.name, "line": line, "column": column,
-                "end_line": end_line, "end_column": end_column, "text": label.text,
-            })
-        })
-        .collect();
-    json!({
+    let mut object = json!({
         "severity": match diagnostic.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
         },
+        "code": diagnostic.code.word(),
         "message": diagnostic.message,
-        "places": places,
-        "hints": diagnostic.hints,
-    })
+    });
+    if let Some(main) = diagnostic.labels.first() {
+        add_place(&mut object, main);
+    }
+    let related: Vec<Value> = diagnostic.labels.iter().skip(1).map(place).collect();
+    object["help"] = json!(diagnostic.hints);
+    object["related"] = json!(related);
+    object
+}
+
+fn place(label: &Label) -> Value {
+    let mut object = json!({ "message": label.text });
+    add_place(&mut object, label);
+    object
+}
+
+/// Lines and columns count from 1, columns in characters; the end is behind the last character.
+fn add_place(object: &mut Value, label: &Label) {
+    let (line, column) = label.source.line_column(label.span.start);
+    let (end_line, end_column) = label.source.line_column(label.span.end);
+    object["file"] = json!(label.source.name);
+    object["line"] = json!(line);
+    object["column"] = json!(column);
+    object["end_line"] = json!(end_line);
+    object["end_column"] = json!(end_column);
+}
+
+/// Says whether an excerpt around a place may be shown: the lines of a file of variables may hold secrets.
+fn may_be_shown(label: &Label) -> bool {
+    label.source.kind == SourceKind::Compose
 }
 
 /// A diagnostic in the form that miette draws.
@@ -80,11 +96,15 @@ impl<'d> Drawn<'d> {
         let main = diagnostic
             .labels
             .first()
+            .filter(|label| may_be_shown(label))
             .map(|label| Excerpt(&label.source));
         let elsewhere = |index: &usize| {
-            diagnostic.labels.first().is_some_and(|first| {
-                !std::sync::Arc::ptr_eq(&first.source, &diagnostic.labels[*index].source)
-            })
+            let label = &diagnostic.labels[*index];
+            diagnostic
+                .labels
+                .first()
+                .is_some_and(|first| !std::sync::Arc::ptr_eq(&first.source, &label.source))
+                && may_be_shown(label)
         };
         let others = (0..diagnostic.labels.len())
             .filter(elsewhere)
@@ -108,6 +128,8 @@ impl fmt::Display for Drawn<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.only {
             Some(_) => f.write_str("see also"),
+            // Without an excerpt, the message itself says where.
+            None if self.main.is_none() => fmt::Display::fmt(self.diagnostic, f),
             None => f.write_str(&self.diagnostic.message),
         }
     }
@@ -131,7 +153,18 @@ impl miette::Diagnostic for Drawn<'_> {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        let hints = &self.diagnostic.hints;
+        let hidden = self.diagnostic.labels.iter().skip(1);
+        let hidden = hidden.filter(|label| !may_be_shown(label)).map(|label| {
+            let (line, column) = label.source.line_column(label.span.start);
+            format!("{}:{line}:{column}: {}", label.source.name, label.text)
+        });
+        let hints: Vec<String> = self
+            .diagnostic
+            .hints
+            .iter()
+            .cloned()
+            .chain(hidden)
+            .collect();
         (self.only.is_none() && !hints.is_empty())
             .then(|| Box::new(hints.join("\n")) as Box<dyn fmt::Display>)
     }

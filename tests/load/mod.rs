@@ -4,6 +4,8 @@ mod layered;
 mod mistakes;
 mod robust;
 mod schema;
+mod secrecy;
+mod together;
 
 use std::path::Path;
 

@@ -13,9 +13,11 @@ use indexmap::IndexMap;
 use serde_json::Value as Json;
 
 use super::{
+    Code,
     defaults::SECRET_VALUE,
     interpolate,
     map::Key,
+    message::Problem,
     node::{Map, Node, Value, float_text},
     path::Path,
     report::{Failure, Failures, Report},
@@ -23,17 +25,15 @@ use super::{
 };
 use crate::model::{ByteSize, Duration, Environment, Mapping, Project};
 
-/// Makes the model of a tree; its name, directory and environment are set by the caller.
-///
-/// # Errors
-/// Fails with every value that its field cannot take.
-pub(super) fn bind(tree: &Map, report: &mut Report) -> Result<Project, Failures> {
+/// Makes the model of a tree; its name, directory and environment are set by the caller. A value that its field cannot
+/// take is told, and the field is empty.
+pub(super) fn bind(tree: &Map, report: &mut Report) -> (Project, Result<(), Failures>) {
     let mut binder = Binder {
         failures: Failures::default(),
         report,
     };
     let project = binder.project(tree);
-    binder.failures.into_result().map(|()| project)
+    (project, binder.failures.into_result())
 }
 
 struct Binder<'a> {
@@ -70,13 +70,15 @@ impl Binder<'_> {
 
     /// Reports a value that its field cannot take.
     fn wrong(&mut self, node: &Node, path: Path<'_>, wanted: &str) {
-        let what = match node.scalar_text() {
-            Some(text) if !node.is_null() => format!("`{text}`"),
-            _ => format!("a {}", node.kind()),
+        let failure = Failure::new(
+            Code::InvalidValue,
+            format!("`{path}` must be {wanted}, not "),
+        );
+        let failure = match node.scalar_text() {
+            Some(text) if !node.is_null() => failure.quoted(node.span, &text),
+            _ => failure.say(format!("a {}", node.kind())),
         };
-        self.failures
-            .0
-            .push(Failure::new(format!("`{path}` must be {wanted}, not {what}")).at(node.span, ""));
+        self.failures.0.push(failure.at(node.span, ""));
     }
 
     /// Reads a mapping of sections, sorted by key.
@@ -184,10 +186,12 @@ impl Binder<'_> {
         };
         if let (Some(instead), Some(text)) = (instead, node.as_text()) {
             self.report.warn(
-                Failure::new(format!(
-                    "\"{text}\" for boolean is not supported by YAML 1.2, please use `{instead}`"
-                ))
-                .at(node.span, ""),
+                Failure::new(Code::YamlTrap, "\"")
+                    .value(node.span, text)
+                    .say(format!(
+                        "\" for boolean is not supported by YAML 1.2, please use `{instead}`"
+                    ))
+                    .at(node.span, ""),
             );
         }
         flag
@@ -296,19 +300,24 @@ impl Binder<'_> {
         };
         let Some(split) = words::split(text) else {
             self.failures.0.push(
-                Failure::new(format!("`{path}` is not a valid command: `{text}`"))
-                    .at(node.span, "")
-                    .hint("close every quote; a shell's syntax needs a shell: `[\"sh\", \"-c\", \"…\"]`"),
+                Failure::new(
+                    Code::InvalidValue,
+                    format!("`{path}` is not a valid command: "),
+                )
+                .quoted(node.span, text)
+                .at(node.span, "")
+                .hint(
+                    "close every quote; a shell's syntax needs a shell: `[\"sh\", \"-c\", \"…\"]`",
+                ),
             );
             return None;
         };
         if let Some(dropped) = split.dropped {
             self.report.warn(
-                Failure::new(format!(
-                    "`{path}` is not run by a shell: `{dropped}` is ignored"
-                ))
-                .at(node.span, "")
-                .hint("write `[\"sh\", \"-c\", \"…\"]` to run it with a shell"),
+                Failure::new(Code::Ignored, format!("`{path}` is not run by a shell: "))
+                    .problem(node.span, &Problem::new("`{}` is ignored", &[&dropped]))
+                    .at(node.span, "")
+                    .hint("write `[\"sh\", \"-c\", \"…\"]` to run it with a shell"),
             );
         }
         Some(split.words)
@@ -333,10 +342,11 @@ impl Binder<'_> {
                     };
                     if key.ends_with(char::is_whitespace) {
                         self.failures.0.push(
-                            Failure::new(format!(
-                                "environment variable `{key}` is declared with a trailing space"
-                            ))
-                            .at(child.span, ""),
+                            Failure::new(Code::InvalidValue, "environment variable ")
+                                .quoted(child.span, key)
+                                .say(" is declared with a trailing space")
+                                .at(child.span, "")
+                                .hint("write it without blanks around the `=`"),
                         );
                     }
                     pairs.insert(key.to_owned(), value);

@@ -8,6 +8,7 @@ pub use publish::json_schema;
 
 use self::shape::{BOOL, INT, Kinds, LIST, MAP, NULL, NUM, Object, Others, Shape, TEXT, Unique};
 use super::{
+    Code,
     node::{Map, Node, Value},
     path::Path,
     report::{Failure, Failures},
@@ -58,7 +59,8 @@ impl Check {
                 .map(|word| format!("`{word}`"))
                 .collect();
             self.fail(
-                Failure::new(format!("`{path}` cannot be `{text}`"))
+                Failure::new(Code::InvalidValue, format!("`{path}` cannot be "))
+                    .quoted(node.span, text)
                     .at(node.span, format!("use {}", known.join(", ")))
                     .hint_if(nearest(text, shape.one_of.iter().copied())),
             );
@@ -66,7 +68,10 @@ impl Check {
         if let Some(rule) = shape.text
             && !(rule.fits)(text)
         {
-            self.fail(Failure::new(format!("`{path}` must {}", rule.wanted)).at(node.span, ""));
+            self.fail(
+                Failure::new(Code::InvalidValue, format!("`{path}` must {}", rule.wanted))
+                    .at(node.span, ""),
+            );
         }
     }
 
@@ -76,13 +81,21 @@ impl Check {
         };
         if number < least {
             self.fail(
-                Failure::new(format!("`{path}` must be {least} or more, not {number}"))
-                    .at(node.span, ""),
+                Failure::new(
+                    Code::InvalidValue,
+                    format!("`{path}` must be {least} or more, not "),
+                )
+                .value(node.span, &number.to_string())
+                .at(node.span, ""),
             );
         } else if number > greatest {
             self.fail(
-                Failure::new(format!("`{path}` must be {greatest} or less, not {number}"))
-                    .at(node.span, ""),
+                Failure::new(
+                    Code::InvalidValue,
+                    format!("`{path}` must be {greatest} or less, not "),
+                )
+                .value(node.span, &number.to_string())
+                .at(node.span, ""),
             );
         }
     }
@@ -107,9 +120,12 @@ impl Check {
             };
             if let Some(first) = first {
                 self.fail(
-                    Failure::new(format!("`{}` is in the list twice", path.index(index)))
-                        .at(node.span, "the second time")
-                        .at(first.span, "the first time"),
+                    Failure::new(
+                        Code::DuplicateItem,
+                        format!("`{}` is in the list twice", path.index(index)),
+                    )
+                    .at(node.span, "the second time")
+                    .at(first.span, "the first time"),
                 );
             }
         }
@@ -125,7 +141,7 @@ impl Check {
         }
         for key in object.required {
             if !map.contains_key(key) {
-                let failure = Failure::new(format!("`{path}` has no `{key}`"));
+                let failure = Failure::new(Code::MissingKey, format!("`{path}` has no `{key}`"));
                 self.fail(match owner {
                     Some(owner) => failure.at(owner.key, format!("add `{key}`")),
                     None => failure,
@@ -197,7 +213,10 @@ fn kinds_of(value: &Value) -> Kinds {
 }
 
 fn wrong_kind(node: &Node, shape: &Shape, path: Path<'_>) -> Failure {
-    let failure = Failure::new(format!("`{path}` must be a {}", shape.wanted()));
+    let failure = Failure::new(
+        Code::WrongType,
+        format!("`{path}` must be a {}", shape.wanted()),
+    );
     match &node.value {
         Value::Null => failure
             .at(node.key, "there is nothing here")
@@ -222,7 +241,7 @@ fn unknown_key(key: &str, node: &Node, object: &Object, path: Path<'_>) -> Failu
         (_, false) => format!("unknown key `{key}` in `{place}`"),
     };
     let known = object.fields.iter().map(|(known, _)| *known);
-    Failure::new(message)
+    Failure::new(Code::UnknownKey, message)
         .at(node.key, "")
         .hint_if(nearest(key, known))
 }
