@@ -37,6 +37,7 @@ pub(crate) async fn route(
             engine.request_shutdown();
             no_content()
         }
+        ("GET", ["hoist", "network", "rules"]) => json_ok(&engine.networks().rules()),
         ("POST", ["hoist", "linger"]) => {
             engine.set_stay(Stay::Linger);
             no_content()

@@ -29,6 +29,7 @@ mod interrupt;
 mod kill;
 mod logs;
 mod ls;
+mod network;
 mod pause;
 mod plan;
 mod port;
@@ -126,6 +127,8 @@ commands! {
     Logs(logs::LogsArgs) => logs::cmd_logs,
     /// List projects
     Ls(ls::LsArgs) => ls::cmd_ls,
+    /// Look at networks, firewall rules and published ports
+    Network(network::NetworkArgs) => network::cmd_network,
     /// Freeze containers
     Pause(pause::PauseArgs) => pause::cmd_pause,
     /// Show what `up` would do, and why

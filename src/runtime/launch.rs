@@ -75,15 +75,30 @@ pub fn find_or_spawn(layout: &Layout, program: &Path) -> Result<PathBuf, LaunchE
 /// # Errors
 /// When the connection breaks.
 pub fn tell(layout: &Layout, path: &str) -> io::Result<bool> {
+    Ok(request(layout, "POST", path)?.is_some())
+}
+
+/// Asks the engine of a layout that runs for something that is no part of Docker's API; none where none does.
+///
+/// # Errors
+/// When the connection breaks.
+pub fn ask(layout: &Layout, path: &str) -> io::Result<Option<String>> {
+    request(layout, "GET", path)
+}
+
+/// The body of the answer. HTTP/1.0: it ends with the connection, and is in no chunks.
+fn request(layout: &Layout, method: &str, path: &str) -> io::Result<Option<String>> {
     let Ok(mut stream) = UnixStream::connect(layout.engine_socket()) else {
-        return Ok(false);
+        return Ok(None);
     };
-    let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: hoist\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes())?;
-    stream.read_to_end(&mut Vec::new())?;
-    Ok(true)
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nContent-Length: 0\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
+    Ok(Some(body.unwrap_or_default().to_owned()))
 }
 
 fn spawn(layout: &Layout, program: &Path) -> Result<PathBuf, LaunchError> {
