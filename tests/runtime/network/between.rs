@@ -3,7 +3,11 @@
 use super::*;
 
 /// A pair of links with addresses where wanted; the second one in another namespace where one is given.
-fn make_pair(names: [&str; 2], address: Option<Ipv4Addr>, other: Option<&File>) -> TestResult {
+pub(super) fn make_pair(
+    names: [&str; 2],
+    address: Option<Ipv4Addr>,
+    other: Option<&File>,
+) -> TestResult {
     let mut peer = LinkMessage::default();
     peer.attributes
         .push(LinkAttribute::IfName(names[1].to_owned()));
@@ -26,7 +30,7 @@ fn make_pair(names: [&str; 2], address: Option<Ipv4Addr>, other: Option<&File>) 
     }
 }
 
-fn set_up(name: &str, address: Option<Ipv4Addr>) -> TestResult {
+pub(super) fn set_up(name: &str, address: Option<Ipv4Addr>) -> TestResult {
     let socket = route_socket()?;
     let mut message = LinkMessage::default();
     message.header.flags = LinkFlags::Up;

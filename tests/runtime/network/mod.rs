@@ -2,6 +2,8 @@
 //! instance, networks), so tests can run side by side and beside a real engine.
 
 mod between;
+mod firewall;
+mod pairs;
 mod repair;
 
 use std::collections::HashMap;
