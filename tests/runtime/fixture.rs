@@ -4,6 +4,7 @@ use crate::common::skip;
 use std::error::Error;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,6 +14,8 @@ use hoist::runtime::container::request::{
     Verdict,
 };
 use hoist::runtime::container::seccomp::default_program;
+use rustix::process::{Pid, Signal, kill_process};
+
 use hoist::runtime::keeper::{ExitNotice, KeeperClient, KeeperPaths, Output, OutputItem, Started};
 
 pub(super) type TestResult = Result<(), Box<dyn Error>>;
@@ -64,6 +67,12 @@ impl Cage {
 
     pub(super) fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The cgroup above those of the cage's containers.
+    fn group(&self) -> String {
+        let name = self.folder.path().file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
     }
 
     /// The folder that all containers of the cage have as their image.
@@ -134,7 +143,7 @@ impl Cage {
             },
             sysctls: Vec::new(),
             cgroup: Cgroup {
-                path: format!("hoist-test/{id}"),
+                path: format!("{}/{id}", self.group()),
                 limits: Limits::default(),
                 devices: devices(),
             },
@@ -230,6 +239,55 @@ impl Cage {
     }
 }
 
+impl Drop for Cage {
+    /// After [`Cage::close`] only empty folders are left to remove; a failed test leaves more.
+    fn drop(&mut self) {
+        // The processes of a keeper that lives; its socket knows who listens.
+        let socket = self.folder.path().join("run/keeper.sock");
+        let keeper = UnixStream::connect(socket)
+            .ok()
+            .and_then(|stream| rustix::net::sockopt::socket_peercred(&stream).ok());
+        if let Some(keeper) = keeper {
+            // Already gone is as good.
+            let _killed = kill_process(keeper.pid, Signal::KILL);
+        }
+        for folder in cgroup_folders(&self.group()) {
+            while !remove_group(&folder) {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+/// A folder in each hierarchy, where there is one.
+fn cgroup_folders(name: &str) -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let hierarchies = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        let (place, kind) = (words.next()?, words.next()?);
+        kind.starts_with("cgroup")
+            .then(|| Path::new(place).join(name))
+    });
+    hierarchies.filter(|folder| folder.is_dir()).collect()
+}
+
+/// Kills what is in a group and those below, and removes them; false while something is still ending.
+fn remove_group(folder: &Path) -> bool {
+    let inner = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in inner.filter(|entry| entry.path().is_dir()) {
+        if !remove_group(&entry.path()) {
+            return false;
+        }
+    }
+    let members = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    for pid in members.lines().filter_map(|line| line.parse().ok()) {
+        if let Some(pid) = Pid::from_raw(pid) {
+            let _killed = kill_process(pid, Signal::KILL);
+        }
+    }
+    fs::remove_dir(folder).is_ok() || !folder.exists()
+}
+
 /// Reads a session to its end.
 pub(super) async fn collect(
     mut output: Output,
@@ -245,7 +303,7 @@ pub(super) async fn collect(
     Ok((String::from_utf8(stdout)?, String::from_utf8(stderr)?, exit))
 }
 
-fn make_root(lower: &Path) -> TestResult {
+pub(super) fn make_root(lower: &Path) -> TestResult {
     fs::create_dir_all(lower.join("bin"))?;
     fs::create_dir_all(lower.join("etc"))?;
     fs::create_dir_all(lower.join("tmp"))?;
@@ -290,6 +348,9 @@ fn make_root(lower: &Path) -> TestResult {
         "printf",
         "sort",
         "test",
+        "mv",
+        "mkfifo",
+        "find",
     ];
     for program in programs {
         symlink("busybox", lower.join("bin").join(program))?;

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::ArchiveError;
 use super::entry::{Entry, EntryKind};
-use super::root::{Root, file_error, names_in};
+use super::root::{Root, file_error, names_in, reopen_file};
 use super::unpack::{is_allowed_attribute, opaque_attribute};
 use super::writer::TarWriter;
 
@@ -213,9 +213,11 @@ impl<W: Write> Packer<'_, '_, W> {
                 ..entry
             });
         }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = match rustix::fs::openat(parent, name, flags, Mode::empty()) {
-            Err(Errno::NOENT) => return Ok(()),
+        // It was a regular file a moment ago; a device that took its place must not be opened.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let place = rustix::fs::openat(parent, name, flags, Mode::empty());
+        let fd = match place.and_then(|place| reopen_file(&place)) {
+            Err(Errno::NOENT | Errno::INVAL) => return Ok(()),
             result => result.map_err(|errno| file_error("open", path, errno))?,
         };
         if self.is_left_empty(fd.as_fd(), path) {

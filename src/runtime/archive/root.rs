@@ -2,10 +2,10 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::ArchiveError;
@@ -83,6 +83,15 @@ impl Root {
         }
     }
 
+    /// Opens a regular file within the root for reading. A device, a queue or a socket in its place is not opened at
+    /// all: already that can do something.
+    ///
+    /// # Errors
+    /// When it is not there, or no regular file.
+    pub fn open_file(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        reopen_file(&self.open_at(path, OFlags::PATH)?)
+    }
+
     /// The directory that holds `path`, and the last part of the path. Missing directories are made.
     pub(super) fn parent_of<'p>(
         &self,
@@ -135,6 +144,16 @@ impl Root {
         }
         Ok(at)
     }
+}
+
+/// Opens for reading what a descriptor (`O_PATH`) stands for, if that is a regular file.
+pub(super) fn reopen_file(place: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let stat = rustix::fs::fstat(place)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Errno::INVAL);
+    }
+    let own = format!("/proc/self/fd/{}", place.as_raw_fd());
+    rustix::fs::open(own, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// The sorted names in an open directory.

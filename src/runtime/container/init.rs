@@ -11,7 +11,7 @@ use super::channel::Sender;
 use super::failure::Failure;
 use super::finish;
 use super::membership::Membership;
-use super::operation::{Performer, mount_proc, terminal};
+use super::operation::{Performer, mount_proc, own_keyring, terminal};
 use super::request::{ContainerRequest, ExecRequest};
 use super::setup::SetupOp;
 use crate::runtime::sys::process;
@@ -82,6 +82,9 @@ fn enter(
     process::join_namespaces(container.as_fd(), namespaces)
         .map_err(|error| Failure::step("cannot join the container's namespaces", error))?;
     rustix::process::setsid().map_err(|error| Failure::step("cannot start a session", error))?;
+    // By its name: the one that the container's first process made.
+    own_keyring(&request.container)
+        .map_err(|error| Failure::step("cannot join the session keyring", error))?;
     let proc = mount_proc().map_err(|error| Failure::step("cannot mount `proc`", error))?;
     let score = request.process.oom_score_adj.unwrap_or(0).to_string();
     finish::write_below(proc.as_fd(), "self/oom_score_adj", score.as_bytes())

@@ -93,7 +93,7 @@ impl<'a> Performer<'a> {
             SetupOp::OwnCgroupNamespace => named(process::unshare(libc::CLONE_NEWCGROUP), || {
                 "make a cgroup namespace".into()
             }),
-            SetupOp::OwnKeyring => self.own_keyring(),
+            SetupOp::OwnKeyring => named(own_keyring(self.id), || "make a session keyring".into()),
             SetupOp::Hostname(name) => named(rustix::system::sethostname(name.as_bytes()), || {
                 format!("set the host name `{name}`")
             }),
@@ -122,7 +122,10 @@ impl<'a> Performer<'a> {
                 attributes,
             } => {
                 let result = self.mount_kernel(place, filesystem, options, *attributes);
-                named(result, || format!("mount `{filesystem}`"))
+                named(result, || match place {
+                    Place::Chosen(target) => format!("mount `{filesystem}` on `{target}`"),
+                    Place::Top(_) | Place::Below(_) => format!("mount `{filesystem}`"),
+                })
             }
             SetupOp::MakeDevice(device) => named(self.make_device(device), || {
                 format!("make the device `{}`", device.path)
@@ -170,17 +173,6 @@ impl<'a> Performer<'a> {
 
     fn root(&self) -> BorrowedFd<'_> {
         self.root.as_ref().map_or(CWD, AsFd::as_fd)
-    }
-
-    fn own_keyring(&self) -> Step {
-        let name = CString::new(format!("_ses.{}", self.id)).unwrap_or_default();
-        match process::join_session_keyring(&name) {
-            // Kernels without keyrings, and outer filters that forbid them: nothing to separate then.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
-                Ok(())
-            }
-            result => named(result, || "make a session keyring".into()),
-        }
     }
 
     fn open_source(&mut self, path: &Path, recursion: Recursion) -> Step {
@@ -245,7 +237,12 @@ impl<'a> Performer<'a> {
         let mount = new_mount(filesystem, options, attributes)?;
         let target = match place {
             Place::Top(name) => rootfs::real_directory(self.root(), name)?,
-            Place::Below(path) | Place::Chosen(path) => rootfs::make_directory(self.root(), path)?,
+            Place::Below(path) => rootfs::make_directory(self.root(), path)?,
+            Place::Chosen(path) => {
+                let target = rootfs::make_directory(self.root(), path)?;
+                refuse_proc(target.as_fd(), path)?;
+                target
+            }
         };
         attach(mount.as_fd(), target.as_fd())?;
         if filesystem == "proc" {
@@ -322,8 +319,9 @@ impl<'a> Performer<'a> {
         if access == Access::ReadOnly {
             set_attributes(source, libc::MOUNT_ATTR_RDONLY, 0, reach)?;
         }
-        let target = rootfs::make_like(self.root(), target, source)?;
-        attach(source, target.as_fd())
+        let place = rootfs::make_like(self.root(), target, source)?;
+        refuse_proc(place.as_fd(), target)?;
+        attach(source, place.as_fd())
     }
 
     fn attach_cgroup(&self, slot: usize, target: &str, attributes: u64) -> io::Result<()> {
@@ -445,6 +443,16 @@ impl<'a> Performer<'a> {
     }
 }
 
+/// Joins the session keyring of a container, and makes it where it is not there.
+pub(super) fn own_keyring(container: &str) -> io::Result<()> {
+    let name = CString::new(format!("_ses.{container}")).unwrap_or_default();
+    match process::join_session_keyring(&name) {
+        // Kernels without keyrings, and outer filters that forbid them: nothing to separate then.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(()),
+        result => result,
+    }
+}
+
 fn join_namespace(path: &Path, flag: i32) -> Step {
     let join = || -> io::Result<()> {
         let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
@@ -557,6 +565,15 @@ fn clone_mount(mount: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     Ok(rustix::mount::move_mount(mount, "", target, "", flags)?)
+}
+
+/// A path into `/proc` was judged by its name when the request was made; a link of the image must not lead there.
+fn refuse_proc(place: BorrowedFd<'_>, path: &str) -> io::Result<()> {
+    let in_proc = rustix::fs::fstatfs(place)?.f_type == rustix::fs::PROC_SUPER_MAGIC;
+    if in_proc && !path.starts_with("/proc/") {
+        return Err(io::Error::other("it leads into `/proc`"));
+    }
+    Ok(())
 }
 
 fn propagation_flags(propagation: Propagation) -> (u64, Reach) {

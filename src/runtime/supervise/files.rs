@@ -10,12 +10,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat, readlinkat};
 use rustix::io::Errno;
 
 use super::Supervisor;
 use super::container::Container;
 use super::mount::clean;
+use super::process::HeldProcess;
 use super::record::{MountRecord, MountType};
 use crate::runtime::archive::{
     Mounts, NoRecorder, Overwrite, Owner, PackOptions, Root, TarWriter, UnpackOptions, decompress,
@@ -212,24 +213,30 @@ impl Supervisor {
     /// where they lie on the host.
     fn view(&self, container: &Container, path: &str) -> RuntimeResult<View> {
         let whole = clean(path);
-        let inner = |path: &str| PathBuf::from(path.trim_start_matches('/'));
         if container.status().is_alive() {
             return Ok(View {
                 root: self.root(container)?,
-                path: inner(&whole),
+                path: inner_path(&whole),
             });
         }
         let Some((mount, rest)) = mount_of(container, &whole) else {
             return Ok(View {
                 root: self.root(container)?,
-                path: inner(&whole),
+                path: inner_path(&whole),
             });
         };
         let source = &mount.source;
+        if mount.kind == MountType::Volume && !mount.subpath.is_empty() {
+            let inner = self.volumes().open_subpath(&mount.name, &mount.subpath)?;
+            return Ok(View {
+                root: Root::from_fd(inner),
+                path: inner_path(&rest),
+            });
+        }
         if source.is_dir() {
             return Ok(View {
                 root: Root::open(source)?,
-                path: inner(&rest),
+                path: inner_path(&rest),
             });
         }
         Ok(View {
@@ -290,6 +297,11 @@ impl View {
         self.open(path)?;
         Ok(self.path.clone())
     }
+}
+
+/// A path of the container as one below its root.
+fn inner_path(path: &str) -> PathBuf {
+    PathBuf::from(path.trim_start_matches('/'))
 }
 
 fn means_folder(path: &str) -> bool {
@@ -386,18 +398,13 @@ fn time_of(stat: &Stat) -> Timestamp {
 
 /// The root of a running container, as an open folder.
 fn live_root(container: &Container) -> rustix::io::Result<OwnedFd> {
-    let pid = container.with(|record| record.state.pid);
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, format!("/proc/{pid}/root"), flags, Mode::empty())
+    HeldProcess::of(container)?.open("root", OFlags::RDONLY | OFlags::DIRECTORY)
 }
 
 fn read_text(root: &Root, path: &str) -> io::Result<String> {
-    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let file = File::from(root.open_at(Path::new(path), flags)?);
+    let file = File::from(root.open_file(Path::new(path))?);
     let mut text = String::new();
-    if file.metadata()?.is_file() {
-        file.take(MOST_BYTES).read_to_string(&mut text)?;
-    }
+    file.take(MOST_BYTES).read_to_string(&mut text)?;
     Ok(text)
 }
 

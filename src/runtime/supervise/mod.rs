@@ -25,6 +25,7 @@ mod merge;
 pub mod mount;
 mod name;
 mod network;
+mod process;
 mod propagation;
 mod prune;
 pub mod record;

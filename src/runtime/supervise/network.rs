@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bollard_stubs::models::{EndpointSettings, PortBinding, PortMap};
@@ -12,6 +12,7 @@ use tokio::task::block_in_place;
 use super::Supervisor;
 use super::container::Container;
 use super::record::{MountType, Record};
+use super::start::held_peer;
 use crate::runtime::container::request::Namespace;
 use crate::runtime::error::{RuntimeError, RuntimeResult};
 use crate::runtime::network::{
@@ -24,12 +25,13 @@ impl Supervisor {
         &self,
         container: &Container,
         record: &mut Record,
+        held: &mut Vec<OwnedFd>,
     ) -> RuntimeResult<Namespace> {
         if record.network_mode() == "host" {
             return Ok(Namespace::Host);
         }
         if let Some(reference) = record.network_peer() {
-            return self.peer_namespace(reference);
+            return self.peer_namespace(reference, held);
         }
         let names = names_of(record)?;
         let path = self.networks().new_namespace(container.id())?;
@@ -43,16 +45,24 @@ impl Supervisor {
         Ok(Namespace::Path(path))
     }
 
-    fn peer_namespace(&self, reference: &str) -> RuntimeResult<Namespace> {
+    /// The network namespace of another container; what it needs to stay reachable goes to `held`.
+    pub(super) fn peer_namespace(
+        &self,
+        reference: &str,
+        held: &mut Vec<OwnedFd>,
+    ) -> RuntimeResult<Namespace> {
         let peer = self.running_peer(reference)?;
-        let (mode, pid) = peer.with(|peer| (peer.network_mode().to_owned(), peer.state.pid));
+        let mode = peer.with(|peer| peer.network_mode().to_owned());
         if mode == "host" {
             return Ok(Namespace::Host);
         }
-        let pinned = self.networks().namespace_of(peer.id());
-        Ok(Namespace::Path(pinned.unwrap_or_else(|| {
-            PathBuf::from(format!("/proc/{pid}/ns/net"))
-        })))
+        if let Some(pinned) = self.networks().namespace_of(peer.id()) {
+            return Ok(Namespace::Path(pinned));
+        }
+        let process = held_peer(&peer)?;
+        let path = process.path().join("ns/net");
+        held.push(process.into_fd());
+        Ok(Namespace::Path(path))
     }
 
     /// The network of the mode first: its interface is `eth0`.

@@ -3,20 +3,23 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use bollard_stubs::models::HostConfigLogConfig;
 use jiff::Timestamp;
+use rustix::fs::OFlags;
 use tokio::task::block_in_place;
 
 use super::Supervisor;
 use super::container::Container;
+use super::process::HeldProcess;
 use super::propagation;
 use super::record::{
     Content, HealthRecord, Intent, Missing, MountRecord, MountType, Record, write_json,
 };
 use super::status::{Operation, Status};
+use crate::runtime::archive::{Root, open_merged};
 use crate::runtime::container::request::{
     Access, Compression, ContainerRequest, ExtraFile, LogFile, Mount, MountKind, Rootfs,
 };
@@ -143,10 +146,12 @@ impl Supervisor {
             }
             _ => {}
         }
-        let network = self.prepare_network(container, record)?;
-        let prepared = self.prepare_mounts(container, record)?;
+        let mut namespaces = Vec::new();
+        let network = self.prepare_network(container, record, &mut namespaces)?;
+        let mut prepared = self.prepare_mounts(container, record)?;
+        prepared.held.extend(namespaces);
         let files = self.write_files(container, record)?;
-        let peers = self.peers(record)?;
+        let peers = self.peers(record, &mut prepared.held)?;
         let image_config = None;
         let parent = self.cgroup_parent();
         let resolved = resolve(ResolveInput {
@@ -187,7 +192,12 @@ impl Supervisor {
         }
     }
 
-    fn peers(&self, record: &Record) -> RuntimeResult<BTreeMap<String, i32>> {
+    /// The folders in `/proc` of the containers that this one shares namespaces with.
+    fn peers(
+        &self,
+        record: &Record,
+        held: &mut Vec<OwnedFd>,
+    ) -> RuntimeResult<BTreeMap<String, PathBuf>> {
         let host = &record.host_config;
         let modes = [&host.pid_mode, &host.ipc_mode];
         let mut peers = BTreeMap::new();
@@ -205,7 +215,9 @@ impl Supervisor {
                     "cannot join IPC of container {reference}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
                 )));
             }
-            peers.insert(reference.to_owned(), peer.with(|peer| peer.state.pid));
+            let process = held_peer(&peer)?;
+            peers.insert(reference.to_owned(), process.path());
+            held.push(process.into_fd());
         }
         Ok(peers)
     }
@@ -248,10 +260,10 @@ impl Supervisor {
                         self.volume_source(container, record, mount, &mut prepared.held)?;
                     self.bind(mount, source)
                 }
-                MountType::Image => self.bind(
-                    mount,
-                    mount.source.join(mount.subpath.trim_start_matches('/')),
-                ),
+                MountType::Image => {
+                    let source = self.image_source(mount, &mut prepared.held)?;
+                    self.bind(mount, source)
+                }
             };
             prepared.mounts.push(Mount {
                 target: mount.destination.clone(),
@@ -301,13 +313,23 @@ impl Supervisor {
             return Ok(source);
         }
         let inner = self.volumes().open_subpath(name, &mount.subpath)?;
-        let path = PathBuf::from(format!(
-            "/proc/{}/fd/{}",
-            std::process::id(),
-            inner.as_raw_fd()
-        ));
-        held.push(inner);
-        Ok(path)
+        Ok(hold(inner, held))
+    }
+
+    /// The merged layers of an image, or what lies below them; links of the image stay inside.
+    fn image_source(&self, mount: &MountRecord, held: &mut Vec<OwnedFd>) -> RuntimeResult<PathBuf> {
+        let image = self.images().resolve(&mount.name)?;
+        let root = Root::from_fd(open_merged(&self.images().lower_dirs(&image), None)?);
+        let subpath = mount.subpath.trim_start_matches('/');
+        let inner = root.open_at(Path::new(subpath), OFlags::PATH);
+        let inner = inner.map_err(|errno| {
+            RuntimeError::invalid(format!(
+                "cannot access path {subpath} of image {}",
+                mount.name
+            ))
+            .caused_by(std::io::Error::from(errno))
+        })?;
+        Ok(hold(inner, held))
     }
 
     /// Writes `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`; those over which something is mounted stay out.
@@ -338,6 +360,24 @@ impl Supervisor {
         }
         Ok(files)
     }
+}
+
+/// A path of a descriptor for the keeper, good as long as it is held.
+fn hold(object: OwnedFd, held: &mut Vec<OwnedFd>) -> PathBuf {
+    let path = format!("/proc/{}/fd/{}", std::process::id(), object.as_raw_fd());
+    held.push(object);
+    PathBuf::from(path)
+}
+
+/// Another container's process, which must not have ended.
+pub(super) fn held_peer(peer: &Container) -> RuntimeResult<HeldProcess> {
+    HeldProcess::of(peer).map_err(|errno| {
+        RuntimeError::conflict(format!(
+            "cannot join namespace of a non running container: {}",
+            peer.id()
+        ))
+        .caused_by(std::io::Error::from(errno))
+    })
 }
 
 fn note_failure(record: &mut Record, failure: &LaunchFailure) {

@@ -7,6 +7,7 @@ use tokio::task::block_in_place;
 
 use super::Supervisor;
 use super::container::Container;
+use super::process::HeldProcess;
 use super::status::Operation;
 use crate::runtime::container::cgroup::Stats;
 use crate::runtime::error::{RuntimeError, RuntimeResult};
@@ -45,10 +46,10 @@ impl Supervisor {
         }
         block_in_place(|| {
             let cgroup = self.cgroup(container).ok()?.stats();
-            let pid = container.with(|record| record.state.pid);
+            let net = HeldProcess::of(container).map(|process| process.read("net/dev"));
             Some(Usage {
                 cgroup,
-                interfaces: interfaces(pid),
+                interfaces: interfaces(&net.unwrap_or_default()),
                 machine_cpu: machine_cpu(),
             })
         })
@@ -71,8 +72,7 @@ impl Supervisor {
     }
 }
 
-fn interfaces(pid: i32) -> BTreeMap<String, InterfaceFigures> {
-    let text = fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default();
+fn interfaces(text: &str) -> BTreeMap<String, InterfaceFigures> {
     let lines = text.lines().filter_map(|line| line.split_once(':'));
     let named = lines.map(|(name, figures)| (name.trim().to_owned(), figures));
     named

@@ -38,7 +38,7 @@ pub struct ResolveInput<'a> {
     /// The network namespace.
     pub network: Namespace,
     /// Pids of the containers that `container:ID` modes name, by the name or id used there.
-    pub peers: BTreeMap<String, i32>,
+    pub peers: BTreeMap<String, PathBuf>,
     /// Cgroup of the instance, without a leading slash (`hoist`); `cgroup_parent` replaces it.
     pub cgroup_parent: &'a str,
     /// The log, when the driver is one that the keeper writes.

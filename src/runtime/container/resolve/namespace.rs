@@ -1,7 +1,5 @@
 //! Which namespaces are new, shared or the host's, and what is set inside them.
 
-use std::path::PathBuf;
-
 use bollard_stubs::models::{HostConfig, HostConfigCgroupnsModeEnum};
 
 use super::{ResolveError, ResolveInput};
@@ -76,10 +74,8 @@ fn mode(
                 .strip_prefix("container:")
                 .filter(|_| file != "uts")
                 .ok_or_else(|| invalid(other))?;
-            let pid = input.peers.get(peer).ok_or_else(|| invalid(other))?;
-            Ok(Namespace::Path(PathBuf::from(format!(
-                "/proc/{pid}/ns/{file}"
-            ))))
+            let process = input.peers.get(peer).ok_or_else(|| invalid(other))?;
+            Ok(Namespace::Path(process.join("ns").join(file)))
         }
     }
 }

@@ -28,7 +28,7 @@ fn resolved(
         mounts: Vec::new(),
         files: Vec::new(),
         network: Namespace::New,
-        peers: BTreeMap::from([("peer".to_owned(), 42)]),
+        peers: BTreeMap::from([("peer".to_owned(), "/proc/42".into())]),
         cgroup_parent: "hoist",
         log: None,
         run_dir: "/r".into(),
