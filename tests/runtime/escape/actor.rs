@@ -1,5 +1,7 @@
 //! What no shell can do: this very test program, bound into a container and told by `HOIST_ACT` what to try.
 
+use std::io::Write as _;
+
 use super::super::fixture::{Cage, TestResult};
 use hoist::runtime::container::ContainerRequest;
 
@@ -54,8 +56,8 @@ fn acts() -> TestResult {
         "make an AF_VSOCK socket" => outcome(make_socket(40)),
         other => return Err(format!("no such act: {other}").into()),
     };
-    println!("\nacted: {text}");
-    Ok(())
+
+    Ok(writeln!(std::io::stdout(), "\nacted: {text}")?)
 }
 
 fn outcome(result: std::io::Result<()>) -> String {

@@ -178,6 +178,7 @@ fn a_file_that_becomes_a_device_is_not_read() -> TestResult {
 #[test]
 fn nothing_of_the_container_is_loaded_for_a_copy() -> TestResult {
     // CVE-2019-14271: a copy inside the container's root loads its name service libraries. Ours loads none at all.
+    const INTERPRETER: usize = 3;
     let program = fs::read(env!("CARGO_BIN_EXE_hoist"))?;
     let number = |at: usize, size: usize| {
         program[at..at + size]
@@ -186,7 +187,6 @@ fn nothing_of_the_container_is_loaded_for_a_copy() -> TestResult {
             .fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte))
     };
     let (table, size, count) = (number(0x20, 8), number(0x36, 2), number(0x38, 2));
-    const INTERPRETER: usize = 3;
     for index in 0..count {
         assert_ne!(number(table + index * size, 4), INTERPRETER);
     }
