@@ -60,7 +60,7 @@ impl BuildLines {
             let excerpt = text("excerpt").unwrap_or_default();
             return self.fail(error, excerpt);
         }
-        if let Some(warning) = text("warning") {
+        if let Some(warning) = text("warning").or_else(|| text("note")) {
             return vec![warning.to_owned()];
         }
         if let Some(pull) = message.get("pull") {

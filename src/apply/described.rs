@@ -108,6 +108,8 @@ fn describe(
         "secrets": secrets(project, section)?,
         "ssh": agents,
         "entitlements": entitlements(section),
+        "cache_from": caches(&section.cache_from, &project.working_dir),
+        "cache_to": caches(&section.cache_to, &project.working_dir),
     }))
 }
 
@@ -268,6 +270,18 @@ fn entitlements(section: &Build) -> Vec<String> {
     entitlements
 }
 
+/// Caches; the engine has another working directory, so their directories are given from the root.
+fn caches(texts: &[String], working_dir: &Path) -> Vec<String> {
+    let absolute = |part: &str| match part.split_once('=') {
+        Some((name @ ("src" | "dest"), path)) => {
+            format!("{name}={}", working_dir.join(path).display())
+        }
+        _ => part.to_owned(),
+    };
+    let whole = |text: &String| text.split(',').map(absolute).collect::<Vec<_>>().join(",");
+    texts.iter().map(whole).collect()
+}
+
 /// The contents of the secrets by id, in base64.
 fn secrets(project: &Project, section: &Build) -> Result<BTreeMap<String, String>, ApplyError> {
     let mut secrets = BTreeMap::new();
@@ -364,6 +378,18 @@ mod tests {
         );
         assert!(dockerfile(&section("../missing")).is_err());
         Ok(())
+    }
+
+    #[test]
+    fn directories_of_caches_are_given_from_the_root() {
+        let texts = [
+            "host/a:b".to_owned(),
+            "type=local,dest=c,mode=max".to_owned(),
+        ];
+        assert_eq!(
+            caches(&texts, Path::new("/p")),
+            ["host/a:b", "type=local,dest=/p/c,mode=max"]
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::common::env::{CommandOutput, TestEnvironment, output};
+use crate::common::registry::{Access, Server};
 use crate::common::{has_root, skip};
 
 type TestResult = Result<(), Box<dyn Error>>;
@@ -189,4 +190,52 @@ fn the_same_files_at_the_same_epoch_give_the_same_image() -> TestResult {
     assert_eq!(created, "2023-11-14T22:13:20Z");
     assert_eq!(build()?.0, id);
     yard.stop()
+}
+
+/// Two engines that share nothing but a cache: what the one has done, the other does not do again.
+fn build_twice(test: &str, cache: &str, folder: &Path) -> TestResult {
+    let (Some(first), Some(second)) = (Yard::new(test)?, Yard::new(test)?) else {
+        return Ok(());
+    };
+    let mut ids = Vec::new();
+    for yard in [&first, &second] {
+        fs::create_dir(yard.env.path("context"))?;
+        fs::copy("/bin/busybox", yard.env.path("context/busybox"))?;
+        let file = format!(
+            "name: t\nservices:\n  app:\n    image: app\n    build:\n      context: ./context\n      cache_from: ['{}']\n      cache_to: ['{},mode=max']\n      dockerfile_inline: |\n        FROM scratch AS made\n        COPY busybox /bin/sh\n        RUN echo from a step > /made\n        FROM scratch\n        COPY --from=made /made /made\n",
+            cache.replace("PLACE", "src"),
+            cache.replace("PLACE", "dest"),
+        );
+        yard.write(
+            "compose.yaml",
+            &file.replace("DIR", &folder.to_string_lossy()),
+        )?;
+        let built = yard.build(&[])?.success();
+        let cached = built.stdout.matches("CACHED").count();
+        ids.push((cached, built));
+    }
+    assert_eq!(ids[0].0, 0, "{}", ids[0].1);
+    assert_eq!(ids[1].0, 3, "{}", ids[1].1);
+    first.stop()?;
+    second.stop()
+}
+
+#[test]
+fn a_cache_in_a_directory_spares_another_engine_the_steps() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    build_twice(
+        "a cache in a directory",
+        "type=local,PLACE=DIR/cache",
+        folder.path(),
+    )
+}
+
+#[test]
+fn a_cache_in_a_registry_spares_another_engine_the_steps() -> TestResult {
+    let Some(registry) = Server::start(Access::Open)? else {
+        skip("a cache in a registry", "docker-registry");
+        return Ok(());
+    };
+    let cache = format!("type=registry,ref={}/shop/cache:main", registry.address);
+    build_twice("a cache in a registry", &cache, Path::new("/"))
 }

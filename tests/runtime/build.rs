@@ -11,7 +11,7 @@ use hoist::runtime::build::{
     BuildError, BuildEvent, BuildHost, BuildRequest, Builder, BuiltImage, CacheUse, Downloaded,
     HostError, OutputStream, RunStep, build,
 };
-use hoist::runtime::image::{ConfigFile, ImageStore, ImportRequest};
+use hoist::runtime::image::{ConfigFile, Descriptor, ImageStore, ImportRequest, LayerOf};
 use rustix::fs::{Mode, OFlags};
 
 use crate::common::has_root;
@@ -73,6 +73,18 @@ impl BuildHost for NotingHost {
             modified: Some(60),
             name: None,
         })
+    }
+
+    fn cache_documents(&self, reference: &str) -> Result<(Vec<u8>, Vec<u8>), HostError> {
+        Err(HostError(format!("no registry has {reference}")))
+    }
+
+    fn cache_layer(&self, reference: &str, _: &Descriptor) -> Result<fs::File, HostError> {
+        Err(HostError(format!("no registry has {reference}")))
+    }
+
+    fn push_cache(&self, reference: &str, _: Vec<u8>, _: Vec<LayerOf>) -> Result<(), HostError> {
+        Err(HostError(format!("no registry takes {reference}")))
     }
 
     fn is_cancelled(&self) -> bool {

@@ -24,8 +24,8 @@ use super::super::reply::{RouteResult, stream};
 use super::narrator::Narrator;
 use super::{QUEUE, credentials, extra_hosts, network};
 use crate::runtime::build::{
-    BuildError, BuildRequest, CacheUse, DockerfileSource, Entitlement, Entitlements, NamedContext,
-    PullPolicy,
+    BuildError, BuildRequest, CacheMode, CachePlace, CacheTarget, CacheUse, DockerfileSource,
+    Entitlement, Entitlements, NamedContext, PullPolicy,
 };
 use crate::runtime::error::{RuntimeError, RuntimeResult};
 use crate::runtime::image::{Platform, Reference};
@@ -56,6 +56,8 @@ struct Description {
     /// Sockets of agents, by id.
     ssh: BTreeMap<String, PathBuf>,
     entitlements: Vec<String>,
+    cache_from: Vec<String>,
+    cache_to: Vec<String>,
 }
 
 /// Where a context is.
@@ -193,6 +195,8 @@ fn request(description: Description, warnings: &mut Vec<String>) -> RuntimeResul
         secrets: secrets(description.secrets)?,
         ssh: agents(description.ssh)?,
         entitlements: entitlements(&description.entitlements)?,
+        cache_from: cache_sources(&description.cache_from, warnings)?,
+        cache_to: cache_targets(&description.cache_to, warnings)?,
     })
 }
 
@@ -299,6 +303,86 @@ fn entitlements(names: &[String]) -> RuntimeResult<Entitlements> {
     names.iter().map(known).collect()
 }
 
+/// `type=registry,ref=…`, `type=local,src=…`, or a reference alone.
+fn cache_sources(texts: &[String], warnings: &mut Vec<String>) -> RuntimeResult<Vec<CachePlace>> {
+    let mut places = Vec::new();
+    for text in texts {
+        match CacheSetting::parse(text)?.place("src") {
+            Ok(place) => places.push(place),
+            Err(warning) => warnings.push(warning),
+        }
+    }
+    Ok(places)
+}
+
+/// `type=registry,ref=…,mode=max`, `type=local,dest=…`, or a reference alone.
+fn cache_targets(texts: &[String], warnings: &mut Vec<String>) -> RuntimeResult<Vec<CacheTarget>> {
+    let mut targets = Vec::new();
+    for text in texts {
+        let setting = CacheSetting::parse(text)?;
+        let mode = match setting.find("mode") {
+            Some("max") => CacheMode::Max,
+            None | Some("min") => CacheMode::Min,
+            Some(other) => {
+                return Err(RuntimeError::invalid(format!(
+                    "cache mode `{other}` of `{text}` is neither min nor max"
+                )));
+            }
+        };
+        match setting.place("dest") {
+            Ok(place) => targets.push(CacheTarget { place, mode }),
+            Err(warning) => warnings.push(warning),
+        }
+    }
+    Ok(targets)
+}
+
+/// A setting such as `type=registry,ref=host/name`.
+struct CacheSetting<'a> {
+    text: &'a str,
+    pairs: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> CacheSetting<'a> {
+    fn parse(text: &'a str) -> RuntimeResult<Self> {
+        if !text.contains('=') {
+            Reference::parse(text)?;
+            let pairs = vec![("type", "registry"), ("ref", text)];
+            return Ok(Self { text, pairs });
+        }
+        let pair = |part: &'a str| {
+            part.split_once('=').ok_or_else(|| {
+                RuntimeError::invalid(format!("`{part}` of the cache `{text}` is no NAME=VALUE"))
+            })
+        };
+        let pairs = text.split(',').map(pair).collect::<RuntimeResult<_>>()?;
+        Ok(Self { text, pairs })
+    }
+
+    fn find(&self, name: &str) -> Option<&'a str> {
+        let found = self.pairs.iter().find(|(key, _)| *key == name);
+        found.map(|(_, value)| *value)
+    }
+
+    /// The place, or why it cannot be used.
+    fn place(&self, path: &str) -> Result<CachePlace, String> {
+        let missing = |name: &str| format!("[Warning] the cache `{}` has no `{name}`", self.text);
+        match self.find("type").unwrap_or("registry") {
+            "registry" => {
+                let reference = self.find("ref").ok_or_else(|| missing("ref"))?;
+                Ok(CachePlace::Registry(reference.to_owned()))
+            }
+            "local" => {
+                let directory = self.find(path).ok_or_else(|| missing(path))?;
+                Ok(CachePlace::Local(PathBuf::from(directory)))
+            }
+            other => Err(format!(
+                "[Warning] a cache of type `{other}` is not supported by this engine, which has `registry` and `local`"
+            )),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,6 +418,27 @@ mod tests {
         };
         let refused = same_directory(place).map_err(|error| error.chain());
         assert!(refused.is_err_and(|text| text.contains("another view")));
+    }
+
+    #[test]
+    fn caches_are_read_in_each_form() -> RuntimeResult<()> {
+        let mut warnings = Vec::new();
+        let texts = ["host/a:b", "type=local,src=/c", "type=gha"].map(str::to_owned);
+        assert_eq!(
+            cache_sources(&texts, &mut warnings)?,
+            [
+                CachePlace::Registry("host/a:b".to_owned()),
+                CachePlace::Local(PathBuf::from("/c"))
+            ]
+        );
+        assert_eq!(warnings.len(), 1);
+        let targets = cache_targets(&["type=local,dest=/d,mode=max".to_owned()], &mut warnings)?;
+        assert_eq!(
+            targets.first().map(|target| target.mode),
+            Some(CacheMode::Max)
+        );
+        assert!(cache_targets(&["type=local,dest=/d,mode=x".to_owned()], &mut warnings).is_err());
+        Ok(())
     }
 
     #[test]

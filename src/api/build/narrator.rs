@@ -5,7 +5,7 @@
 //! {"vertex": 2, "cached": true}                         its result is known
 //! {"vertex": 2, "output": "…"}                          it prints
 //! {"vertex": 2, "done": true} | {"vertex": 2, "failed": true}
-//! {"pull": {…}}  {"warning": "…"}  {"built": "sha256:…"}  {"tagged": "…"}
+//! {"pull": {…}}  {"warning": "…"}  {"note": "…"}  {"built": "sha256:…"}  {"tagged": "…"}
 //! {"error": "…", "excerpt": "…", "code": 1}             the last line of a failed build
 //! ```
 
@@ -61,6 +61,7 @@ impl Narrator {
                 self.open.remove(&stage);
             }
             BuildEvent::Warning(text) => self.say(&json!({ "warning": text })),
+            BuildEvent::Note(text) => self.say(&json!({ "note": text })),
             BuildEvent::Pull(message) => self.say(&json!({ "pull": message })),
             BuildEvent::Excerpt(text) => self.excerpt = Some(text),
             BuildEvent::Built(id) => self.say(&json!({ "built": id.to_string() })),

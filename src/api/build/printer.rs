@@ -64,6 +64,7 @@ impl Printer {
             }
             BuildEvent::StageEnded { stage } => self.ended(stage),
             BuildEvent::Warning(text) => self.say(&said(&format!("{text}\n"))),
+            BuildEvent::Note(text) => self.say(&said(&format!("{text}\n"))),
             BuildEvent::Pull(message) => self.say(&message),
             BuildEvent::Excerpt(text) => {
                 self.flush();

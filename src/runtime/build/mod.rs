@@ -20,6 +20,7 @@ mod context;
 mod copier;
 mod copy;
 mod error;
+mod exchange;
 mod files;
 mod glob;
 mod ignore;
@@ -42,6 +43,7 @@ mod sum;
 mod worker;
 
 pub use error::BuildError;
+pub use exchange::{CACHE_CONFIG, CacheMode, CachePlace, CacheTarget};
 pub use pipeline::{Builder, build};
 pub use request::{
     BuildEvent, BuildHost, BuildRequest, BuiltImage, CacheUse, DockerfileSource, Downloaded,

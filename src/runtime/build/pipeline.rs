@@ -8,6 +8,7 @@ use rustix::fs::OFlags;
 
 use super::cache::StepCache;
 use super::error::excerpt;
+use super::exchange::{Imported, Noted};
 use super::files::within;
 use super::ignore::Ignore;
 use super::parse::parse;
@@ -150,6 +151,10 @@ fn prepare<'a>(
         globals: globals.freeze(),
         ignore: ignore_rules(request, name)?,
         cache: StepCache::at(&builder.root),
+        imported: Imported::open(&request.cache_from, host, &|text| {
+            progress(BuildEvent::Warning(text));
+        }),
+        noted: Noted::default(),
         platform,
         epoch: epoch(request)?,
         numbers,
@@ -296,6 +301,15 @@ fn store_image(
     let tags: Vec<String> = names.iter().map(Reference::familiar).collect();
     for tag in &tags {
         shared.tell(BuildEvent::Tagged(tag.clone()));
+    }
+    for target in &shared.request.cache_to {
+        shared.tell(BuildEvent::Note(format!(
+            "exporting cache to {}",
+            target.place
+        )));
+        shared
+            .noted
+            .export(target, &file, shared.store, shared.host)?;
     }
     Ok(BuiltImage { id, tags })
 }

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use bollard_stubs::models::ImageConfig;
 
-use crate::runtime::image::Digest;
+use super::exchange::{CachePlace, CacheTarget};
+use crate::runtime::image::{Descriptor, Digest, LayerOf};
 
 /// What to build.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +53,10 @@ pub struct BuildRequest {
     pub contexts: BTreeMap<String, NamedContext>,
     /// What steps may do beyond a container.
     pub entitlements: Entitlements,
+    /// Caches of other machines to use.
+    pub cache_from: Vec<CachePlace>,
+    /// Where this build's cache goes.
+    pub cache_to: Vec<CacheTarget>,
 }
 
 /// What steps may do beyond a container.
@@ -222,6 +228,8 @@ pub enum BuildEvent {
     },
     /// Something that was asked for is not done, or not needed.
     Warning(String),
+    /// Something else that is done.
+    Note(String),
     /// Progress of a pull: a message in the API's form.
     Pull(serde_json::Value),
     /// The image is in the store.
@@ -332,6 +340,29 @@ pub trait BuildHost: Send + Sync {
     /// # Errors
     /// When it cannot be had.
     fn download(&self, url: &str, to: &Path) -> Result<Downloaded, HostError>;
+
+    /// Manifest and config of a build cache in a registry.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    fn cache_documents(&self, reference: &str) -> Result<(Vec<u8>, Vec<u8>), HostError>;
+
+    /// A layer of a build cache in a registry.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    fn cache_layer(&self, reference: &str, layer: &Descriptor) -> Result<File, HostError>;
+
+    /// Puts a build cache into a registry.
+    ///
+    /// # Errors
+    /// When it cannot be put there.
+    fn push_cache(
+        &self,
+        reference: &str,
+        config: Vec<u8>,
+        layers: Vec<LayerOf>,
+    ) -> Result<(), HostError>;
 
     /// Whether nobody waits for the build any more.
     fn is_cancelled(&self) -> bool;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::cache::StepCache;
+use super::exchange::{Imported, Noted};
 use super::ignore::Ignore;
 use super::parse::Instruction;
 use super::scope::Frozen;
@@ -14,7 +15,7 @@ use super::state::State;
 use super::{
     BuildError, BuildEvent, BuildHost, BuildRequest, CacheUse, NamedContext, OutputStream,
 };
-use crate::runtime::image::{ImageStore, Platform, Reference};
+use crate::runtime::image::{ConfigFile, ImageStore, Platform, Reference};
 
 /// What is told of a build.
 pub(super) type Progress<'a> = dyn Fn(BuildEvent) + Sync + 'a;
@@ -43,6 +44,10 @@ pub(super) struct Shared<'a> {
     pub ignore: Ignore,
     /// Known steps.
     pub cache: StepCache,
+    /// Steps that other machines know.
+    pub imported: Imported,
+    /// Steps of this build.
+    pub noted: Noted,
     /// The machine that is built for.
     pub platform: Platform,
     /// `SOURCE_DATE_EPOCH`.
@@ -154,6 +159,14 @@ impl Shared<'_> {
             return CacheUse::Skip;
         }
         self.request.cache
+    }
+
+    /// What a step led to here or on another machine.
+    pub(super) fn known(&self, key: &str) -> Option<ConfigFile> {
+        let warn = |text| self.tell(BuildEvent::Warning(text));
+        self.cache
+            .find(key, self.store)
+            .or_else(|| self.imported.find(key, self.store, self.host, &warn))
     }
 
     /// The context that a build gives a name.

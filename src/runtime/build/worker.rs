@@ -193,7 +193,7 @@ impl<'a> Worker<'a> {
     ) -> Result<(), BuildError> {
         let key = key.finish();
         let known = if self.shared.cache_use(self.index) == CacheUse::Use {
-            self.shared.cache.find(&key, self.shared.store)
+            self.shared.known(&key)
         } else {
             None
         };
@@ -205,9 +205,10 @@ impl<'a> Worker<'a> {
             let mut file: ConfigFile = self.state.file.clone();
             file.config = Some(config);
             extend(&mut file, created_by, layer, self.shared.epoch)?;
-            self.shared.cache.put(&key, &file)?;
             file
         };
+        self.shared.cache.put(&key, &self.state.file)?;
+        self.shared.noted.note(&key, &self.state.file);
         self.state.key = key;
         Ok(())
     }

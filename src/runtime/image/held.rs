@@ -11,7 +11,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::config::{ConfigFile, chain_ids};
-use super::layer::adopt;
+use super::layer::{StagedLayer, adopt};
+use super::load::stage_compressed;
 use super::staging::{Staging, file_error};
 use super::store::{ImageStore, LayerSource};
 use super::{Digest, ImageError, Reference};
@@ -63,15 +64,41 @@ impl ImageStore {
     pub fn keep_layer(&self, upper: &Path, below: &[Digest]) -> Result<Digest, ImageError> {
         let staging = self.stage()?;
         let staged = adopt(&staging, upper)?;
-        let diff_id = staged.diff_id.clone();
-        let chains = chain_ids(&[below, std::slice::from_ref(&diff_id)].concat());
+        self.hold(&staged, below)?;
+        Ok(staged.diff_id)
+    }
+
+    /// Takes a layer's archive, of a promised digest and with promised contents, as a layer on others, and holds it.
+    ///
+    /// # Errors
+    /// When the archive is refused, or is another one.
+    pub fn keep_archive(
+        &self,
+        compressed: impl std::io::Read + Send,
+        promised: &Digest,
+        diff_id: &Digest,
+        below: &[Digest],
+    ) -> Result<(), ImageError> {
+        let staging = self.stage()?;
+        let staged = stage_compressed(&staging, compressed, Some(promised))?;
+        if staged.diff_id != *diff_id {
+            return Err(ImageError::DigestMismatch {
+                what: "a layer".to_owned(),
+                expected: diff_id.clone(),
+                found: staged.diff_id,
+            });
+        }
+        self.hold(&staged, below)
+    }
+
+    fn hold(&self, staged: &StagedLayer, below: &[Digest]) -> Result<(), ImageError> {
+        let chains = chain_ids(&[below, std::slice::from_ref(&staged.diff_id)].concat());
         let chain = chains.last().expect("there is at least one layer");
         let _lock = self.lock()?;
-        self.commit_layer(&staged, chain, chains.iter().rev().nth(1))?;
+        self.commit_layer(staged, chain, chains.iter().rev().nth(1))?;
         let mark = self.held_dir().join(chain.hex());
         fs::create_dir_all(self.held_dir()).map_err(file_error("make directory", &mark))?;
-        fs::write(&mark, []).map_err(file_error("write", &mark))?;
-        Ok(diff_id)
+        fs::write(&mark, []).map_err(file_error("write", &mark))
     }
 
     /// Whether all layers are in the store.

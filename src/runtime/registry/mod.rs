@@ -13,6 +13,7 @@
 //! never followed.
 
 mod artifact;
+mod cache;
 mod client;
 mod connect;
 mod credential;

@@ -111,7 +111,7 @@ async fn push_one(
     Ok(digest)
 }
 
-async fn push_layers(
+pub(super) async fn push_layers(
     store: &ImageStore,
     repository: &Arc<Repository>,
     name: &Reference,
@@ -243,7 +243,7 @@ fn digest_of(file: &std::fs::File) -> std::io::Result<(Digest, u64)> {
     }
 }
 
-fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
+pub(super) fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
     Descriptor {
         media_type: media_type.to_owned(),
         digest,

@@ -2,7 +2,7 @@
 //! layers so far, gone with its network when it ends.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Supervisor;
 use crate::runtime::build::{
-    BuildError, BuildEvent, BuildHost, BuildRequest, Builder, BuiltImage, Downloaded, HostError,
-    Network, OutputStream, RunStep, Security, StepMount, StepMountKind, build,
+    BuildError, BuildEvent, BuildHost, BuildRequest, Builder, BuiltImage, CACHE_CONFIG, Downloaded,
+    HostError, Network, OutputStream, RunStep, Security, StepMount, StepMountKind, build,
 };
 use crate::runtime::container::request::{
     Access, ContainerRequest, ExtraFile, Mount, MountKind, Namespace, Propagation, Recursion,
@@ -21,7 +21,7 @@ use crate::runtime::container::request::{
 };
 use crate::runtime::container::{ResolveInput, resolve};
 use crate::runtime::error::{RuntimeError, RuntimeResult};
-use crate::runtime::image::{Platform, Reference};
+use crate::runtime::image::{Descriptor, LayerOf, Platform, Reference};
 use crate::runtime::keeper::{Notices, OutputItem, Session};
 use crate::runtime::network::{
     AttachRequest, ContainerNames, HostsRequest, NameService, ResolvRequest,
@@ -117,12 +117,61 @@ impl BuildHost for StepHost {
         }
     }
 
+    fn cache_documents(&self, reference: &str) -> Result<(Vec<u8>, Vec<u8>), HostError> {
+        let (reference, credential) = self.named(reference)?;
+        let registries = self.engine.registries();
+        self.in_time(registries.cache_documents(&reference, credential))
+    }
+
+    fn cache_layer(&self, reference: &str, layer: &Descriptor) -> Result<File, HostError> {
+        let (reference, credential) = self.named(reference)?;
+        let (registries, store) = (self.engine.registries(), self.engine.images());
+        self.in_time(registries.cache_layer(store, &reference, credential, layer))
+    }
+
+    fn push_cache(
+        &self,
+        reference: &str,
+        config: Vec<u8>,
+        layers: Vec<LayerOf>,
+    ) -> Result<(), HostError> {
+        let (reference, credential) = self.named(reference)?;
+        let (registries, store) = (self.engine.registries(), self.engine.images());
+        let config = (CACHE_CONFIG, config);
+        self.in_time(registries.push_cache(store, &reference, credential, config, layers))
+    }
+
     fn is_cancelled(&self) -> bool {
         self.cancelled.is_cancelled()
     }
 }
 
 impl StepHost {
+    /// A reference and who asks for it.
+    fn named(&self, reference: &str) -> Result<(Reference, Option<&Credential>), HostError> {
+        let parsed = Reference::parse(reference)
+            .map_err(|error| HostError(RuntimeError::from(error).chain()))?;
+        let credential = self.credentials.get(parsed.domain());
+        Ok((parsed, credential))
+    }
+
+    /// The end of a call to a registry, unless the build is cancelled before.
+    fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<T, RegistryError>>,
+    ) -> Result<T, HostError> {
+        let ended = self.runtime.block_on(async {
+            tokio::select! {
+                ended = call => Some(ended),
+                () = self.cancelled.cancelled() => None,
+            }
+        });
+        let Some(ended) = ended else {
+            return Err(HostError("the build was cancelled".to_owned()));
+        };
+        ended.map_err(|error| HostError(RuntimeError::internal("the build cache", error).chain()))
+    }
+
     /// Each wait is a call into the runtime of its own, so that `output` may block.
     fn run_step(
         &self,
