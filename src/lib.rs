@@ -23,6 +23,7 @@
 //! | what a Compose attribute means | [`load`] (rules), [`model`] (its type) |
 //! | when something is recreated | [`plan`] |
 //! | order and concurrency of engine calls | [`graph`], [`apply`] |
+//! | what a changed file sets off | [`watch`] |
 //! | how an engine is spoken to | [`engine`] |
 //! | a route of the built-in engine | [`api`] |
 //! | namespaces, images, networks, volumes | [`runtime`] |
@@ -35,3 +36,4 @@ pub mod load;
 pub mod model;
 pub mod plan;
 pub mod runtime;
+pub mod watch;

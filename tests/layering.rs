@@ -21,6 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("engine/swarm", &["model", "engine"]),
     ("plan", &["model", "graph", "engine"]),
     ("apply", &["model", "engine", "plan"]),
+    ("watch", &["model", "engine", "apply"]),
     ("runtime", &[]),
     ("api", &["runtime"]),
     ("ui", &["model", "load", "graph", "engine", "plan", "apply"]),
@@ -35,6 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "engine/connect",
             "plan",
             "apply",
+            "watch",
             "runtime",
             "api",
         ],
@@ -43,7 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "lib",
         &[
-            "api", "apply", "engine", "graph", "load", "model", "plan", "runtime",
+            "api", "apply", "engine", "graph", "load", "model", "plan", "runtime", "watch",
         ],
     ),
 ];

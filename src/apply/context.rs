@@ -150,9 +150,9 @@ fn add_directory(
     Ok(())
 }
 
-/// The rules of `.dockerignore`, in order; the last one that fits wins.
-#[derive(Debug, Default)]
-struct Ignore {
+/// The rules of `.dockerignore`, in order; the last one that fits wins. `watch` reads its patterns with them too.
+#[derive(Debug, Clone, Default)]
+pub struct Ignore {
     rules: Vec<(String, Fit)>,
     has_exceptions: bool,
 }
@@ -165,7 +165,8 @@ enum Fit {
 
 impl Ignore {
     /// Reads `<Dockerfile>.dockerignore`, or `.dockerignore`.
-    fn read(root: &Path, dockerfile: &str) -> Self {
+    #[must_use]
+    pub fn read(root: &Path, dockerfile: &str) -> Self {
         let own = root.join(format!("{dockerfile}.dockerignore"));
         let text = std::fs::read_to_string(own)
             .or_else(|_| std::fs::read_to_string(root.join(".dockerignore")))
@@ -173,7 +174,9 @@ impl Ignore {
         Self::parse(&text)
     }
 
-    fn parse(text: &str) -> Self {
+    /// Reads rules, one a line.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
         let mut ignore = Self::default();
         for line in text
             .lines()
@@ -195,7 +198,9 @@ impl Ignore {
         ignore
     }
 
-    fn ignores(&self, path: &Path) -> bool {
+    /// Whether a path relative to the folder of the rules is left out.
+    #[must_use]
+    pub fn ignores(&self, path: &Path) -> bool {
         let text = path.to_string_lossy();
         let fits = |pattern: &str| {
             // A rule for a directory is a rule for all that is in it.

@@ -45,7 +45,7 @@ use crate::model::Project;
 use crate::plan::Plan;
 use indexmap::IndexMap;
 
-pub use context::{ContextError, context_tar};
+pub use context::{ContextError, Ignore, context_tar};
 pub use error::ApplyError;
 pub use event::{ApplyEvent, Progress, ResourceEvent, Status};
 pub use evidence::Evidence;

@@ -123,7 +123,8 @@ fn arguments(texts: &[String]) -> IndexMap<String, Option<String>> {
         .collect()
 }
 
-fn plan_builds(session: &Session<'_>, chosen: &[String]) -> Plan {
+/// The builds of some services, in the order that their contexts ask for.
+pub(super) fn plan_builds(session: &Session<'_>, chosen: &[String]) -> Plan {
     let mut plan = Plan::default();
     let mut nodes: IndexMap<String, NodeId> = IndexMap::new();
     for name in chosen {

@@ -54,6 +54,7 @@ mod up;
 mod version;
 mod volumes;
 mod wait;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -169,6 +170,8 @@ commands! {
     Volumes(volumes::VolumesArgs) => volumes::cmd_volumes,
     /// Wait until containers have stopped
     Wait(wait::WaitArgs) => wait::cmd_wait,
+    /// Act when the files of services change
+    Watch(watch::WatchArgs) => watch::cmd_watch,
 }
 
 /// Define and run multi-container applications

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use indexmap::{IndexMap, IndexSet};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, interval};
 use tokio_util::sync::CancellationToken;
@@ -67,6 +68,44 @@ impl<'a> Session<'a> {
             hook_lines: None,
             project,
         })
+    }
+
+    /// One more session on the same project, whose runs are cancelled on their own.
+    pub(crate) fn fork(&self) -> Session<'a> {
+        Self {
+            ui: self.ui,
+            context: self.context,
+            engine: Arc::clone(&self.engine),
+            project: self.project.clone(),
+            graph: self.graph.clone(),
+            separator: self.separator,
+            cancel: CancellationToken::new(),
+            build: self.build.clone(),
+            pulls: self.pulls,
+            hook_lines: None,
+        }
+    }
+
+    /// One more session on some services of the project and what they depend on.
+    pub(crate) fn narrowed(&self, services: &[String]) -> Result<Session<'a>, CommandError> {
+        let mut session = self.fork();
+        let mut kept = IndexSet::new();
+        let mut open = services.to_vec();
+        while let Some(name) = open.pop() {
+            if let Some(service) = self.project.services.get(&name)
+                && kept.insert(name)
+            {
+                open.extend(service.depends_on.keys().cloned());
+            }
+        }
+        let all = std::mem::take(&mut session.project.services);
+        let (chosen, rest): (IndexMap<_, _>, IndexMap<_, _>) =
+            all.into_iter().partition(|(name, _)| kept.contains(name));
+        session.project.services = chosen;
+        // They are known, and their containers are no orphans.
+        session.project.disabled_services.extend(rest);
+        session.graph = Graph::new(&session.project).map_err(CommandError::user)?;
+        Ok(session)
     }
 
     /// Takes a snapshot of what exists.
@@ -173,6 +212,17 @@ impl<'a> Session<'a> {
         plan: Plan,
         watcher: Option<Arc<dyn StartWatcher>>,
     ) -> ApplyReport {
+        let shown = renderer(self.ui, title, self.effect());
+        self.run_shown(plan, watcher, shown).await
+    }
+
+    /// Runs a plan whose news are shown in a way of the caller's.
+    pub(crate) async fn run_shown(
+        &self,
+        plan: Plan,
+        watcher: Option<Arc<dyn StartWatcher>>,
+        mut shown: Box<dyn Renderer>,
+    ) -> ApplyReport {
         let options = ApplyOptions {
             project: self.project.name.clone(),
             parallel: self.parallel(),
@@ -184,7 +234,6 @@ impl<'a> Session<'a> {
             build: self.build.clone(),
         };
         let (sender, mut news) = mpsc::unbounded_channel();
-        let mut shown = renderer(self.ui, title, self.effect());
         let mut running = tokio::spawn(apply::apply(
             Arc::clone(&self.engine),
             plan,

@@ -9,7 +9,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -67,6 +67,30 @@ impl Drop for RawMode {
     fn drop(&mut self) {
         // Nothing more can be done for a terminal that is gone.
         let _restored = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &self.before);
+    }
+}
+
+/// The terminal without line editing and echo, as it was again when dropped; Ctrl-C still is a signal.
+#[derive(Debug)]
+pub(crate) struct KeyMode {
+    _restore: RawMode,
+}
+
+impl KeyMode {
+    /// Changes standard input, if it is a terminal and ours: who runs in the background would be stopped for asking.
+    pub(crate) fn enter() -> Option<Self> {
+        let stdin = rustix::stdio::stdin();
+        if tcgetpgrp(stdin).ok()? != rustix::process::getpgrp() {
+            return None;
+        }
+        let before = tcgetattr(stdin).ok()?;
+        let mut keys = before.clone();
+        keys.local_modes
+            .remove(LocalModes::ICANON | LocalModes::ECHO);
+        tcsetattr(stdin, OptionalActions::Now, &keys).ok()?;
+        Some(Self {
+            _restore: RawMode { before },
+        })
     }
 }
 
@@ -150,7 +174,7 @@ async fn set_size(
 }
 
 /// Standard input in pieces. A thread reads it, because a blocking read cannot be taken back; it ends with the process.
-fn standard_input() -> mpsc::Receiver<Vec<u8>> {
+pub(crate) fn standard_input() -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel(16);
     std::thread::spawn(move || {
         let mut buffer = [0; 8192];

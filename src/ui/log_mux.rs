@@ -10,7 +10,7 @@
 use std::io::{BufWriter, Stderr, Stdout, Write};
 
 use super::Colour;
-use super::style::log_colour;
+use super::style::{log_colour, watch_colour};
 
 /// Whether lines begin with the name of their source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,14 @@ pub(crate) struct LogMux<O: Write = BufWriter<Stdout>, E: Write = BufWriter<Stde
     style: LogStyle,
     width: usize,
     sources: Vec<Source>,
+    menu: Menu,
+}
+
+/// The line of keys below the logs.
+#[derive(Debug, Default)]
+struct Menu {
+    text: String,
+    drawn: bool,
 }
 
 impl LogMux {
@@ -86,6 +94,7 @@ impl<O: Write, E: Write> LogMux<O, E> {
             style,
             width: 0,
             sources: Vec::new(),
+            menu: Menu::default(),
         }
     }
 
@@ -140,7 +149,34 @@ impl<O: Write, E: Write> LogMux<O, E> {
         Ok(())
     }
 
+    /// Keeps a line below the logs; an empty one takes it away.
+    pub(crate) fn menu(&mut self, text: &str) -> std::io::Result<()> {
+        self.clear_menu()?;
+        text.clone_into(&mut self.menu.text);
+        self.flush()
+    }
+
+    fn clear_menu(&mut self) -> std::io::Result<()> {
+        if std::mem::take(&mut self.menu.drawn) {
+            self.out.write_all(b"\r\x1b[2K")?;
+            // Standard error may be the same terminal.
+            self.out.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Writes a line of the watch among the logs.
+    pub(crate) fn watch(&mut self, line: &str) -> std::io::Result<()> {
+        self.clear_menu()?;
+        let mark = match self.style.prefix {
+            Prefix::Name => format!("{:width$} ⦿ ", "", width = self.width),
+            Prefix::None => String::new(),
+        };
+        writeln!(self.out, "{}{line}", watch_colour(self.style.colour, &mark))
+    }
+
     fn line(&mut self, source: usize, output: Output, line: &[u8]) -> std::io::Result<()> {
+        self.clear_menu()?;
         let prefix = self.sources[source].prefix.as_bytes();
         if output == Output::Error && self.style.streams == Streams::Split {
             self.error.write_all(prefix)?;
@@ -165,6 +201,7 @@ impl<O: Write, E: Write> LogMux<O, E> {
     /// Writes a line of ours about a source (behaviours.md B216).
     pub(crate) fn status(&mut self, source: usize, text: &str) -> std::io::Result<()> {
         self.end(source)?;
+        self.clear_menu()?;
         let name = &self.sources[source].name;
         writeln!(self.out, "\r\x1b[K{name} {text}")?;
         self.flush()
@@ -173,7 +210,13 @@ impl<O: Write, E: Write> LogMux<O, E> {
     /// Hands everything to the terminal.
     pub(crate) fn flush(&mut self) -> std::io::Result<()> {
         self.out.flush()?;
-        self.error.flush()
+        self.error.flush()?;
+        if !self.menu.drawn && !self.menu.text.is_empty() {
+            self.out.write_all(self.menu.text.as_bytes())?;
+            self.out.flush()?;
+            self.menu.drawn = true;
+        }
+        Ok(())
     }
 }
 
@@ -232,6 +275,28 @@ mod tests {
             text(&mux.out),
             "\x1b[36ma  | \x1b[0m1\n\x1b[33mb  | \x1b[0m2\n"
         );
+        Ok(())
+    }
+
+    #[test]
+    fn lines_of_the_watch_stand_behind_the_names() -> std::io::Result<()> {
+        let mut mux = mux(Prefix::Name, Colour::Off, Streams::Merged);
+        let web = mux.source("web-1");
+        mux.write(web, Output::Out, b"x\n")?;
+        mux.watch("Watch enabled")?;
+        assert_eq!(text(&mux.out), "web-1  | x\n       ⦿ Watch enabled\n");
+        Ok(())
+    }
+
+    #[test]
+    fn the_menu_is_taken_away_before_a_line_and_comes_back_below_it() -> std::io::Result<()> {
+        let mut mux = mux(Prefix::None, Colour::Off, Streams::Merged);
+        let web = mux.source("web-1");
+        mux.menu("keys")?;
+        mux.write(web, Output::Out, b"x\n")?;
+        mux.flush()?;
+        mux.menu("")?;
+        assert_eq!(text(&mux.out), "keys\r\x1b[2Kx\nkeys\r\x1b[2K");
         Ok(())
     }
 

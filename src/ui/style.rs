@@ -17,3 +17,11 @@ pub(crate) fn log_colour(colour: Colour, source: usize, text: &str) -> String {
         Colour::Off => text.to_owned(),
     }
 }
+
+/// What stands before a line of the watch, in a colour that no source of a log has.
+pub(crate) fn watch_colour(colour: Colour, text: &str) -> String {
+    match colour {
+        Colour::On => format!("\x1b[92m{text}\x1b[0m"),
+        Colour::Off => text.to_owned(),
+    }
+}

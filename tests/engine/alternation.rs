@@ -392,8 +392,11 @@ impl<'a> Project<'a> {
         Ok(ids)
     }
 
-    fn volumes(&self, tool: Tool) -> Result<String, Box<dyn Error>> {
-        Ok(self.run(tool, &["volumes", "-q"])?.success().stdout)
+    fn volumes(&self, tool: Tool) -> Result<Vec<String>, Box<dyn Error>> {
+        let listed = self.run(tool, &["volumes", "-q"])?.success();
+        let mut names: Vec<_> = listed.stdout.lines().map(str::to_owned).collect();
+        names.sort_unstable();
+        Ok(names)
     }
 
     /// `first` makes the project, `second` finds nothing to do, lists the same, and takes it down.

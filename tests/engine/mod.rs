@@ -7,3 +7,4 @@ mod docker;
 mod plan;
 mod quickstart;
 mod refusal;
+mod watch;

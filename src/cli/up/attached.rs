@@ -16,6 +16,7 @@ use hoist::engine::stream::Channel;
 use hoist::engine::{EventRequest, ObservedState, Stream, label};
 use hoist::plan::{self, Plan};
 
+use super::beside::{Beside, Turn};
 use super::follow::{Follower, Written};
 use super::{UpArgs, followed, running};
 use crate::cli::reconcile::Session;
@@ -36,6 +37,8 @@ enum Ended {
     AllExited,
     Aborted(i64),
     Interrupted,
+    /// By a key: the containers run on.
+    Detached,
 }
 
 pub(super) async fn up(
@@ -58,7 +61,7 @@ pub(super) async fn up(
     session.hook_lines = Some(hook_lines);
     tokio::spawn(pass_hook_lines(
         lines,
-        out,
+        out.clone(),
         format!("{}{separator}", session.project.name),
     ));
     announce(session, &plan, observed, &services, &follower)?;
@@ -88,8 +91,10 @@ pub(super) async fn up(
     }
     let mut following = Following::new(args);
     let ended = {
+        let mut beside = Beside::new(session, args, (Arc::clone(&follower), out))?;
         let run = session.run_to_report("up", plan, Some(Arc::clone(&follower) as _));
-        following.follow(session, &follower, &mut events, run).await
+        let rest = (&*follower, &mut events, &mut beside);
+        following.follow(session, rest, run).await
     };
     let status = match ended {
         Ok(ended) => {
@@ -204,6 +209,8 @@ async fn write(mut mux: LogMux, mut written: mpsc::UnboundedReceiver<Written>, t
                 let source = mux.source(&name);
                 mux.status(source, &text)
             }
+            Written::Watch(line) => mux.watch(&line),
+            Written::Menu(text) => mux.menu(&text),
         };
         let flushed = if written.is_empty() {
             mux.flush()
@@ -256,21 +263,21 @@ impl Following {
     async fn follow(
         &mut self,
         session: &Session<'_>,
-        follower: &Follower,
-        events: &mut Stream<EventMessage>,
+        (follower, events, beside): (&Follower, &mut Stream<EventMessage>, &mut Beside<'_>),
         run: impl Future<Output = hoist::apply::ApplyReport>,
     ) -> Result<Ended, CommandError> {
         let mut run = std::pin::pin!(run);
         let mut started = false;
         let mut interrupted = std::pin::pin!(interrupt::interrupted());
         loop {
-            if started && follower.running() == 0 {
+            if started && follower.running() == 0 && !beside.is_busy() {
                 return Ok(Ended::AllExited);
             }
             tokio::select! {
                 report = &mut run, if !started => {
                     session.conclude(report)?;
                     started = true;
+                    beside.begin()?;
                 }
                 event = events.next() => match event {
                     Some(event) => {
@@ -279,6 +286,10 @@ impl Following {
                         }
                     }
                     None => return Ok(Ended::AllExited),
+                },
+                turn = beside.next(), if started => match turn? {
+                    Turn::Again => {}
+                    Turn::Detach => return Ok(Ended::Detached),
                 },
                 () = &mut interrupted, if started => return Ok(Ended::Interrupted),
             }
@@ -361,6 +372,7 @@ async fn finish(
         Ended::AllExited => Ok(following
             .code
             .map_or(ExitStatus::SUCCESS, ExitStatus::of_container)),
+        Ended::Detached => Ok(ExitStatus::SUCCESS),
         Ended::Aborted(code) => {
             session.ui.status("Aborting on container exit...");
             stop(session, args, &[], (follower, following, events)).await?;

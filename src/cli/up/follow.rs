@@ -29,6 +29,10 @@ pub(super) enum Written {
     Piece(String, Channel, Bytes),
     /// A line about it.
     Status(String, String),
+    /// A line of the watch.
+    Watch(String),
+    /// The line of keys below the logs; empty is none.
+    Menu(String),
 }
 
 /// A container that is followed.

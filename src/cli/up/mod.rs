@@ -1,6 +1,7 @@
 //! `up`: makes the project true, and follows its output unless told otherwise (behaviours.md section 16).
 
 mod attached;
+mod beside;
 mod follow;
 
 use std::time::Duration;
@@ -99,6 +100,9 @@ pub(crate) struct UpArgs {
         allow_negative_numbers = true
     )]
     wait_timeout: i64,
+    /// Act when the files of services change
+    #[arg(short, long, conflicts_with = "detach")]
+    watch: bool,
     /// Answer every question with yes
     #[arg(short, long, alias = "y")]
     yes: bool,
@@ -110,11 +114,15 @@ pub(crate) struct UpArgs {
 /// Brings a project up.
 pub(crate) async fn cmd_up(ui: &Ui, context: &Context, args: &UpArgs) -> CommandResult {
     let limit = wait_limit(args.wait_timeout)?;
-    if args.wait
-        && (args.abort_on_container_exit || !args.attach.is_empty() || args.attach_dependencies)
-    {
+    let attached = args.abort_on_container_exit || args.abort_on_container_failure || args.watch;
+    if args.wait && (attached || !args.attach.is_empty() || args.attach_dependencies) {
         return Err(CommandError::user(
-            "--wait cannot be combined with --abort-on-container-exit, --attach or --attach-dependencies",
+            "--wait cannot be combined with --abort-on-container-exit, --abort-on-container-failure, --attach, --attach-dependencies or --watch",
+        ));
+    }
+    if args.watch && args.images.no_build {
+        return Err(CommandError::user(
+            "--no-build and --watch are incompatible",
         ));
     }
     let mut session = open(ui, context, args).await?;
