@@ -34,7 +34,7 @@ pub(super) struct ConfigArgs {
     /// Print how a value came to be: files, lines, variables
     #[arg(long, value_name = "PATH")]
     explain: Option<String>,
-    /// Choose the format: yaml or json
+    /// Choose the format: yaml or json; with --quiet, mistakes are told as JSON
     #[arg(long)]
     format: Option<String>,
     /// Print the configuration hash of these services, or of all with `*`
@@ -104,6 +104,11 @@ enum Wish {
 }
 
 impl ConfigArgs {
+    /// Whether mistakes are told as JSON: where only a check is asked for, the format has nothing else to say.
+    pub(super) fn tells_json(&self) -> bool {
+        self.quiet && self.format.as_deref() == Some("json")
+    }
+
     /// Where several are asked for, docker compose's order decides.
     fn wish(&self) -> Wish {
         let wishes = [

@@ -60,6 +60,8 @@ pub(crate) struct CommandError {
     hints: Vec<String>,
     /// What is to be drawn instead of the error, with the places it is about.
     diagnostics: Vec<Diagnostic>,
+    /// What is odd about the files beside that.
+    warnings: Vec<Diagnostic>,
 }
 
 impl CommandError {
@@ -69,6 +71,7 @@ impl CommandError {
             error: error.into(),
             hints: Vec::new(),
             diagnostics: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -138,7 +141,10 @@ impl CommandError {
             CommandErrorKind::User
             | CommandErrorKind::Project
             | CommandErrorKind::Engine
-            | CommandErrorKind::System => ui.diagnostics(&self.diagnostics),
+            | CommandErrorKind::System => {
+                ui.file_warnings(&self.warnings);
+                ui.diagnostics(&self.diagnostics);
+            }
         }
     }
 }
@@ -168,9 +174,9 @@ impl From<EngineError> for CommandError {
 
 impl From<LoadError> for CommandError {
     fn from(error: LoadError) -> Self {
-        let diagnostics = error.diagnostics.clone();
         Self {
-            diagnostics,
+            diagnostics: error.diagnostics.clone(),
+            warnings: error.warnings.clone(),
             ..Self::new(CommandErrorKind::Project, error)
         }
     }

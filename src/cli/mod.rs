@@ -204,6 +204,10 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
     let Some(command) = root.command else {
         return no_command(&ui, &context);
     };
+    let ui = match &command {
+        Command::Config(args) if args.tells_json() => ui.with_diagnostics_as_json(),
+        _ => ui,
+    };
     match run(&ui, &context, &command) {
         Ok(status) => status.into(),
         Err(error) => report(&ui, &error),

@@ -3,15 +3,15 @@
 use std::fmt;
 
 macro_rules! codes {
-    ($($(#[$meta:meta])* $variant:ident = $word:literal,)*) => {
+    ($($variant:ident = $word:literal, $sentence:literal;)*) => {
         /// The kind of a diagnostic.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Code {
-            $($(#[$meta])* $variant,)*
+            $(#[doc = $sentence] $variant,)*
         }
 
         impl Code {
-            /// Every kind, with the sentence that explains it.
+            /// Every kind.
             pub const ALL: &'static [Code] = &[$(Code::$variant,)*];
 
             /// The word that stands for it.
@@ -21,69 +21,77 @@ macro_rules! codes {
                     $(Code::$variant => $word,)*
                 }
             }
+
+            /// What it means.
+            #[must_use]
+            pub const fn sentence(self) -> &'static str {
+                match self {
+                    $(Code::$variant => $sentence,)*
+                }
+            }
         }
     };
 }
 
 codes! {
-    /// The text is not YAML.
     YamlSyntax = "yaml-syntax",
-    /// A key is written twice.
+        "The text is not YAML.";
     DuplicateKey = "duplicate-key",
-    /// A key is not text, or `<<` has no mapping.
+        "A key is written twice.";
     WrongKey = "wrong-key",
-    /// Nesting or aliases go beyond the limits.
+        "A key is not text, or `<<` has no mapping.";
     Limit = "limit",
-    /// What another reader of YAML understands otherwise, or what is not what it looks like.
+        "Nesting or aliases go beyond the limits.";
     YamlTrap = "yaml-trap",
-    /// A file that is named is not there, or cannot be read.
+        "What another reader of YAML understands otherwise, or what is not what it looks like.";
     File = "file",
-    /// Nothing is in the files.
+        "A file that is named is not there, or cannot be read.";
     Empty = "empty",
-    /// Several files could be meant.
+        "Nothing is in the files.";
     Ambiguous = "ambiguous-file",
-    /// A file on a network could not be had.
+        "Several files could be meant.";
     Remote = "remote",
-    /// The project's name is missing or not a valid one.
+        "A file on a network could not be had.";
     ProjectName = "project-name",
-    /// `${…}` is not an expression.
+        "The project's name is missing or not a valid one.";
     Interpolation = "interpolation",
-    /// A variable that has to have a value has none.
+        "`${…}` is not an expression.";
     RequiredVariable = "required-variable",
-    /// A variable without a value is left empty.
+        "A variable that has to have a value has none.";
     UnsetVariable = "unset-variable",
-    /// A key that the specification does not know.
+        "A variable without a value is left empty.";
     UnknownKey = "unknown-key",
-    /// A key that has to be there is not.
+        "A key that the specification does not know.";
     MissingKey = "missing-key",
-    /// A value of the wrong kind.
+        "A key that has to be there is not.";
     WrongType = "wrong-type",
-    /// A value that its place cannot take.
+        "A value of the wrong kind.";
     InvalidValue = "invalid-value",
-    /// An element is in a list twice.
+        "A value that its place cannot take.";
     DuplicateItem = "duplicate-item",
-    /// Two values exclude each other, or have to be equal.
+        "An element is in a list twice.";
     Conflict = "conflict",
-    /// What one file says cannot be laid over what another says.
+        "Two values exclude each other, or have to be equal.";
     Override = "override",
-    /// An `include` that cannot be followed.
+        "What one file says cannot be laid over what another says.";
     Include = "include",
-    /// An `extends` that cannot be followed.
+        "An `include` that cannot be followed.";
     Extends = "extends",
-    /// A name that nothing declares.
+        "An `extends` that cannot be followed.";
     Undefined = "undefined",
-    /// Services that wait for each other in a circle.
+        "A name that nothing declares.";
     DependencyCycle = "dependency-cycle",
-    /// A service without an image.
+        "Services that wait for each other in a circle.";
     NoImage = "no-image",
-    /// A line that is no assignment, in a file of variables.
+        "A service without an image.";
     EnvFile = "env-file",
-    /// Something old that is still read.
+        "A line that is no assignment, in a file of variables.";
     Deprecated = "deprecated",
-    /// Something that is read and has no effect.
+        "Something old that is still read.";
     Ignored = "ignored",
-    /// The files are right, but what they ask for cannot be had now.
+        "Something that is read and has no effect.";
     Unmet = "unmet",
+        "The files are right, but what they ask for cannot be had now.";
 }
 
 impl fmt::Display for Code {

@@ -22,7 +22,7 @@ use super::{
     report::{Failure, Failures, Report},
     request::{LoadRequest, Phase},
     reset::Resets,
-    resolve_path, schema, source, unicity, validate,
+    resolve_path, schema, source, trap, unicity, validate,
 };
 
 /// What a run of the loader carries along.
@@ -223,6 +223,7 @@ impl<'r> Loader<'r> {
         mut document: Node,
         scope: &Scope,
     ) -> Result<Prepared, Failure> {
+        trap::find(&document, &mut self.report);
         let resets = Resets::take(&mut document);
         let (span, kind) = (document.span, document.kind());
         if self.request.runs(Phase::Interpolation) {

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | discover | `source`, `env`, `dotenv` | files, project directory, environment |
 //! | name | `source` | the project's name, which variables may use |
-//! | lay | `layer` | each file over those before it: parse (`document`, `scalar`), `reset`, `interpolate` (`template`), `include`, `extends`, `merge`, `unicity`, `schema`, `canonical` (`short`) |
+//! | lay | `layer` | each file over those before it: parse (`document`, `scalar`, `timestamp`, `trap`), `reset`, `interpolate` (`template`), `include`, `extends`, `merge`, `unicity`, `schema`, `canonical` (`short`) |
 //! | defaults | `defaults` | defaults of single fields |
 //! | validate | `validate` | rules inside a resource |
 //! | paths | `resolve_path` | relative to absolute |
@@ -58,6 +58,8 @@ mod schema;
 mod short;
 mod source;
 mod template;
+mod timestamp;
+mod trap;
 mod unicity;
 mod validate;
 mod words;
@@ -87,14 +89,19 @@ pub fn reads_stdin(request: &LoadRequest) -> bool {
             && listed.is_some_and(|list| list.split(':').any(|file| file == "-"))
 }
 
-/// Says whether an unquoted scalar is text for every reader of Compose files.
+/// Says whether an unquoted scalar is text for the readers of today.
 #[must_use]
 pub fn is_plain_text(text: &str) -> bool {
     matches!(scalar::resolve(text), Value::Text(_))
         && !scalar::is_date(text)
-        && !scalar::is_base60(text)
         && text != "<<"
         && text != "="
+}
+
+/// Says whether an unquoted scalar is a boolean or a number for readers of YAML 1.1, though it is text today.
+#[must_use]
+pub fn is_old_word(text: &str) -> bool {
+    scalar::is_old_boolean(text) || scalar::is_base60(text)
 }
 
 /// Loads a project.

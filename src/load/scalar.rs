@@ -1,7 +1,7 @@
 //! What a plain YAML scalar means, by the rules of the library that docker compose reads with (YAML 1.2 with the
 //! octal numbers of 1.1): `yes` and `on` are text, `0777` and `0o777` are numbers, `22:22` is text.
 
-use super::node::Value;
+use super::{node::Value, timestamp};
 
 /// Resolves a plain scalar without a tag.
 pub(super) fn resolve(text: &str) -> Value {
@@ -30,6 +30,9 @@ fn number(text: &str) -> Value {
         "-.inf" | "-.Inf" | "-.INF" => return Value::Float(f64::NEG_INFINITY),
         ".nan" | ".NaN" | ".NAN" => return Value::Float(f64::NAN),
         _ => {}
+    }
+    if let Some(time) = timestamp::as_text(text) {
+        return Value::Text(time.into());
     }
     let plain = text.replace('_', "");
     if let Some(integer) = integer(&plain) {
@@ -90,6 +93,32 @@ fn is_float(text: &str) -> bool {
             let digits = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
             !digits.is_empty() && all_digits(digits)
         })
+}
+
+/// Says whether a word is a boolean in YAML 1.1.
+pub(super) fn is_old_boolean(text: &str) -> bool {
+    const WORDS: [&str; 6] = ["y", "yes", "on", "n", "no", "off"];
+    let Some(tail) = text.get(1..) else {
+        return false;
+    };
+    let known = WORDS.iter().any(|word| word.eq_ignore_ascii_case(text));
+    let lower = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase());
+    let upper = |text: &str| text.bytes().all(|byte| byte.is_ascii_uppercase());
+    known && (lower(tail) || upper(text))
+}
+
+/// Returns the number that a text to the base 60 is in YAML 1.1.
+pub(super) fn base60(text: &str) -> Option<i64> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let whole = digits.split_once('.').map_or(digits, |(whole, _)| whole);
+    let number = whole.split(':').try_fold(0_i64, |sum, part| {
+        let part: i64 = part.replace('_', "").parse().ok()?;
+        sum.checked_mul(60)?.checked_add(part)
+    })?;
+    Some(if negative { -number } else { number })
 }
 
 /// Says whether a text starts as a date does, which some readers take for a time.
@@ -159,6 +188,9 @@ mod tests {
         assert!(is_base60("22:22"));
         assert!(!is_base60("1000:1000"));
         assert!(!is_base60("127.0.0.1:80"));
+        assert_eq!(base60("22:22"), Some(1342));
+        assert!(is_old_boolean("yes") && is_old_boolean("Off") && is_old_boolean("NO"));
+        assert!(!is_old_boolean("yEs") && !is_old_boolean("never") && !is_old_boolean(""));
         assert!(is_date("2001-01-01"));
         assert!(!is_date("9091-9092"));
     }

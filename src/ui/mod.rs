@@ -101,9 +101,19 @@ pub(crate) struct Ui {
     stdout_colour: Colour,
     stderr_colour: Colour,
     status_on_stdout: bool,
+    /// Whether everything about the project's files is told as JSON, one diagnostic a line.
+    diagnostics_as_json: bool,
 }
 
 impl Ui {
+    /// The same, with everything about the project's files as JSON, one diagnostic a line.
+    pub(crate) fn with_diagnostics_as_json(self) -> Self {
+        Self {
+            diagnostics_as_json: true,
+            ..self
+        }
+    }
+
     /// Looks at the streams and at what the user asked for.
     pub(crate) fn new(settings: &UiSettings) -> Result<Self, UiError> {
         let colour = |terminal: bool| match (settings.ansi.as_str(), terminal, settings.no_color) {
@@ -117,6 +127,7 @@ impl Ui {
             stdout_colour: colour(std::io::stdout().is_terminal())?,
             stderr_colour: colour(stderr_terminal)?,
             status_on_stdout: settings.status_on_stdout,
+            diagnostics_as_json: false,
         })
     }
 
@@ -127,6 +138,7 @@ impl Ui {
             stdout_colour: Colour::Off,
             stderr_colour: Colour::Off,
             status_on_stdout: false,
+            diagnostics_as_json: false,
         }
     }
 
@@ -243,7 +255,7 @@ impl Ui {
 
     /// Prints what is odd about the project's files: with excerpts for people, on one line each for programs.
     pub(crate) fn file_warnings(&self, warnings: &[hoist::load::Diagnostic]) {
-        if self.progress == Progress::Json || self.progress == Progress::Tty {
+        if self.tells_json() || self.progress == Progress::Tty {
             self.diagnostics(warnings);
             return;
         }
@@ -252,10 +264,14 @@ impl Ui {
         }
     }
 
+    fn tells_json(&self) -> bool {
+        self.diagnostics_as_json || self.progress == Progress::Json
+    }
+
     /// Prints what is wrong with the project's files.
     pub(crate) fn diagnostics(&self, diagnostics: &[hoist::load::Diagnostic]) {
         let mut err = std::io::stderr().lock();
-        if self.progress == Progress::Json {
+        if self.tells_json() {
             for found in diagnostics {
                 drop(writeln!(err, "{}", diagnostic::to_json(found)));
             }
@@ -271,6 +287,13 @@ impl Ui {
     /// Prints an error and the ways out.
     pub(crate) fn error(&self, message: &str, hints: &[String]) {
         let mut err = std::io::stderr().lock();
+        if self.diagnostics_as_json {
+            let line = serde_json::json!({
+                "severity": "error", "code": "command", "message": message, "help": hints, "related": [],
+            });
+            drop(writeln!(err, "{line}"));
+            return;
+        }
         if self.progress == Progress::Json {
             let line = serde_json::json!({ "error": true, "message": message });
             drop(writeln!(err, "{line}"));

@@ -493,31 +493,10 @@ fn inline(text: &str) -> Cow<'_, str> {
     if text.contains(control) || !load::is_plain_text(text) {
         return double_quoted(text).into();
     }
-    if is_old_boolean(text) || !is_plain(text) {
+    if load::is_old_word(text) || !is_plain(text) {
         return format!("'{}'", text.replace('\'', "''")).into();
     }
     text.into()
-}
-
-fn is_old_boolean(text: &str) -> bool {
-    matches!(
-        text,
-        "y" | "Y"
-            | "yes"
-            | "Yes"
-            | "YES"
-            | "on"
-            | "On"
-            | "ON"
-            | "n"
-            | "N"
-            | "no"
-            | "No"
-            | "NO"
-            | "off"
-            | "Off"
-            | "OFF"
-    )
 }
 
 fn is_plain(text: &str) -> bool {

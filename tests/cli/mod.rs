@@ -1,5 +1,6 @@
 //! The command line as a whole: arguments in; output, errors and exit status out.
 
+mod diagnostics;
 mod listing;
 mod publish;
 mod usage;

@@ -3,7 +3,7 @@
 
 use std::{error::Error, fmt::Write as _, fs, path::Path};
 
-use hoist::load::LoadError;
+use hoist::load::{Code, LoadError};
 
 use super::load_text;
 
@@ -243,5 +243,26 @@ fn documents_each_mistake() -> Result<(), Box<dyn Error>> {
         fs::write(&file, &page)?;
     }
     assert_eq!(fs::read_to_string(&file)?, page, "run with HOIST_UPDATE=1");
+    Ok(())
+}
+
+#[test]
+fn documents_each_code() -> Result<(), Box<dyn Error>> {
+    let mut table = "| code | meaning |\n|---|---|\n".to_owned();
+    for code in Code::ALL {
+        writeln!(table, "| `{code}` | {} |", code.sentence())?;
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/diagnostics.md");
+    let page = fs::read_to_string(&file)?;
+    let head = page.split("| code | meaning |").next().unwrap_or_default();
+    let wanted = format!("{head}{table}");
+    if std::env::var_os("HOIST_UPDATE").is_some() {
+        fs::write(&file, &wanted)?;
+    }
+    assert_eq!(
+        fs::read_to_string(&file)?,
+        wanted,
+        "run with HOIST_UPDATE=1"
+    );
     Ok(())
 }

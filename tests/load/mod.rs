@@ -6,6 +6,7 @@ mod robust;
 mod schema;
 mod secrecy;
 mod together;
+mod traps;
 
 use std::path::Path;
 

@@ -1,0 +1,96 @@
+//! `config --quiet --format json`: what is wrong, for editors and pipelines.
+
+use std::{error::Error, fs};
+
+use serde_json::Value;
+
+use crate::common::env::TestEnvironment;
+
+type TestResult = Result<(), Box<dyn Error>>;
+
+fn lines(text: &str) -> Result<Vec<Value>, serde_json::Error> {
+    text.lines().map(serde_json::from_str).collect()
+}
+
+#[test]
+fn each_mistake_is_one_line_of_json() -> TestResult {
+    let env = TestEnvironment::new()?;
+    let text = "\
+version: '3'
+services:
+  web:
+    imagee: nginx
+    image: x
+    image: y
+    environment: {A: $UNSET}
+";
+    fs::write(env.path("compose.yaml"), text)?;
+    let output = env.run(["config", "-q", "--format", "json"])?;
+    assert_eq!(output.status, 1, "{output}");
+    assert_eq!(output.stdout, "");
+    let told = lines(&output.stderr)?;
+    let shown: Vec<String> = told
+        .iter()
+        .map(|line| {
+            format!(
+                "{} {} {}:{}-{}:{}",
+                line["severity"],
+                line["code"],
+                line["line"],
+                line["column"],
+                line["end_line"],
+                line["end_column"]
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "\"warning\" \"unset-variable\" 7:22-7:28",
+            "\"warning\" \"deprecated\" 1:1-1:8",
+            "\"error\" \"unknown-key\" 4:5-4:11",
+            "\"error\" \"duplicate-key\" 6:5-6:10",
+        ]
+    );
+    assert_eq!(told[2]["help"][0], "did you mean `image`?");
+    assert_eq!(told[3]["related"][0]["line"], 5);
+    assert_eq!(told[3]["related"][0]["message"], "the first time");
+    assert!(
+        told[3]["file"]
+            .as_str()
+            .is_some_and(|file| file.ends_with("/compose.yaml"))
+    );
+    Ok(())
+}
+
+#[test]
+fn what_is_right_prints_nothing() -> TestResult {
+    let env = TestEnvironment::new()?;
+    fs::write(env.path("compose.yaml"), "services:\n  web: {image: x}\n")?;
+    let output = env.run(["config", "-q", "--format", "json"])?.success();
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""));
+    Ok(())
+}
+
+#[test]
+fn errors_that_are_not_about_the_files_are_json_too() -> TestResult {
+    let env = TestEnvironment::new()?;
+    let output = env.run(["config", "-q", "--format", "json"])?;
+    assert_eq!(output.status, 1, "{output}");
+    let told = lines(&output.stderr)?;
+    assert_eq!(told.len(), 1, "{output}");
+    assert_eq!(told[0]["code"], "empty");
+    assert!(told[0].get("file").is_none());
+    Ok(())
+}
+
+#[test]
+fn without_quiet_the_errors_are_for_people() -> TestResult {
+    let env = TestEnvironment::new()?;
+    fs::write(env.path("compose.yaml"), "services:\n  web: {imag: x}\n")?;
+    let output = env.run(["config", "--format", "json"])?;
+    assert_eq!(output.status, 1, "{output}");
+    assert!(output.stderr.contains("unknown key `imag`"), "{output}");
+    assert!(lines(&output.stderr).is_err());
+    Ok(())
+}
