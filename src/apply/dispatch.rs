@@ -32,9 +32,8 @@ pub(super) async fn dispatch(run: &Run, id: NodeId, action: &Action) -> Result<T
             endpoint,
         } => {
             let container = run.id(container)?;
-            engine
-                .connect_network(network, &container, (**endpoint).clone())
-                .await?;
+            let connected = engine.connect_network(network, &container, (**endpoint).clone());
+            tolerate_attached(connected.await)?;
         }
         Action::DisconnectNetwork { network, container } => {
             tolerate_missing(
@@ -100,6 +99,14 @@ fn tolerate_conflict<T>(result: EngineResult<T>) -> EngineResult<Option<T>> {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind == EngineErrorKind::Conflict => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// A container that is attached already is where it should be; engines agree on no status for it.
+fn tolerate_attached(result: EngineResult<()>) -> EngineResult<()> {
+    match result {
+        Err(error) if error.source.to_string().contains("already") => Ok(()),
+        other => other,
     }
 }
 

@@ -369,6 +369,8 @@ pub enum Cause {
     Created,
     /// It is a step of the replacement of a container.
     Replacement,
+    /// A replacement that was cut short left two containers for one place; this is the one too many.
+    Leftover,
     /// It still has the passing name of a replacement that was cut short.
     Unnamed,
     /// A dependant waits for it.
@@ -412,6 +414,7 @@ impl fmt::Display for Cause {
             Self::NotRunning { state } => write!(f, "is {state}"),
             Self::Created => f.write_str("just created"),
             Self::Replacement => f.write_str("step of the replacement"),
+            Self::Leftover => f.write_str("left by a replacement that was cut short"),
             Self::Unnamed => f.write_str("has a passing name still"),
             Self::NeededBy { service } => write!(f, "`{service}` waits for it"),
             Self::Hook => f.write_str("hook of the service"),

@@ -59,6 +59,15 @@ fn plan_service(planner: &mut Planner<'_>, service: &Service) -> Result<(), Plan
         .into_iter()
         .map(|container| (container, divergence(planner, &bound, container)))
         .collect();
+    let rolls = rolls(planner, service);
+    for leftover in split_leftovers(planner, service, &mut existing, rolls) {
+        let removed = remove(planner, leftover, Cause::Leftover);
+        planner
+            .leftovers
+            .entry(service.name.clone())
+            .or_default()
+            .push(removed);
+    }
     existing.sort_by_key(|(container, cause)| (cause.is_some(), container.number()));
     let next = existing
         .iter()
@@ -70,7 +79,6 @@ fn plan_service(planner: &mut Planner<'_>, service: &Service) -> Result<(), Plan
         remove(planner, container, Cause::ScaleDown { wanted });
     }
     existing.sort_by_key(|(container, _)| container.number());
-    let rolls = rolls(planner, service);
     let stopped = if !rolls && existing.iter().any(|(_, cause)| cause.is_some()) {
         stop_dependents(planner, service)
     } else {
@@ -100,6 +108,47 @@ fn plan_service(planner: &mut Planner<'_>, service: &Service) -> Result<(), Plan
     }
     planner.services.insert(service.name.clone(), replicas);
     Ok(())
+}
+
+/// Takes out what a replacement that was cut short left: of two containers with one number one is too many.
+///
+/// The one that is as the file says stays. Where a rolling update was cut short, it may not have proved itself, so the
+/// old one stays while it serves.
+fn split_leftovers<'a>(
+    planner: &Planner<'_>,
+    service: &Service,
+    existing: &mut Vec<(&'a ObservedContainer, Option<Cause>)>,
+    rolls: bool,
+) -> Vec<&'a ObservedContainer> {
+    let serves = |container: &ObservedContainer| {
+        container.is_running() && network(planner, service, container).is_none()
+    };
+    let rank = |(container, cause): &(&ObservedContainer, Option<Cause>)| {
+        let current = cause.is_none();
+        let first = if rolls {
+            !current && serves(container)
+        } else {
+            current
+        };
+        // The newest of several that are alike.
+        (!first, !current, std::cmp::Reverse(container.created))
+    };
+    existing.sort_by_key(rank);
+    let mut numbers = Vec::new();
+    let (kept, leftovers) = std::mem::take(existing)
+        .into_iter()
+        .partition(|(container, _)| {
+            let number = container.number();
+            let first = number.is_none() || !numbers.contains(&number);
+            numbers.push(number);
+            first
+        });
+    *existing = kept;
+    let leftovers: Vec<(&ObservedContainer, Option<Cause>)> = leftovers;
+    leftovers
+        .into_iter()
+        .map(|(container, _)| container)
+        .collect()
 }
 
 /// Whether a service is replaced by a rolling update: where it asks for one, and no other service shares with its
@@ -378,6 +427,9 @@ fn keep(planner: &mut Planner<'_>, service: &Service, container: &ObservedContai
         });
     }
     ready.extend(give_name(planner, service, container));
+    if !container.is_running() {
+        ready.extend(attach(planner, service, container));
+    }
     if start.is_none() {
         planner.plan.unchanged.push(Unchanged {
             service: service.name.clone(),
@@ -392,6 +444,42 @@ fn keep(planner: &mut Planner<'_>, service: &Service, container: &ObservedContai
     }
 }
 
+/// Attaches a container that does not run to what it lost when the recreation of a network was cut short.
+///
+/// A stopped container is not made again for this, since not every engine tells the networks of one; to attach what is
+/// attached does no harm.
+fn attach(
+    planner: &mut Planner<'_>,
+    service: &Service,
+    container: &ObservedContainer,
+) -> Vec<NodeId> {
+    let mut nodes = Vec::new();
+    for key in resolve::networks_by_priority(planner.project, service) {
+        let Some(network) = planner.project.networks.get(key) else {
+            continue;
+        };
+        if container.networks.contains_key(&network.name) {
+            continue;
+        }
+        let connect = Action::ConnectNetwork {
+            network: network.name.clone(),
+            container: ContainerRef::from(container),
+            endpoint: Box::new(super::network::endpoint(planner, container, key)),
+        };
+        let cause = Cause::NotAttached {
+            network: network.name.clone(),
+        };
+        let after: Vec<_> = planner
+            .networks
+            .get(&network.name)
+            .copied()
+            .into_iter()
+            .collect();
+        nodes.push(planner.plan.add(connect, cause, &after));
+    }
+    nodes
+}
+
 /// A replacement that was cut short leaves its container under the passing name.
 fn give_name(
     planner: &mut Planner<'_>,
@@ -402,19 +490,18 @@ fn give_name(
     let name = container_name(planner.project, service, place, planner.separator());
     let passing = container.name.strip_suffix(&name)?.strip_suffix('_')?;
     let is_id = passing.len() == 12 && passing.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let taken = planner
-        .observed
-        .containers
-        .iter()
-        .any(|other| other.name == name);
-    if !is_id || taken {
+    let mut others = planner.observed.containers.iter();
+    let holder = others.find(|other| other.name == name);
+    let freed = holder.and_then(|holder| planner.surplus.get(&holder.id).copied());
+    if !is_id || holder.is_some() != freed.is_some() {
         return None;
     }
     let rename = Action::RenameContainer {
         container: ContainerRef::from(container),
         name,
     };
-    Some(planner.plan.add(rename, Cause::Unnamed, &[]))
+    let after: Vec<_> = freed.into_iter().collect();
+    Some(planner.plan.add(rename, Cause::Unnamed, &after))
 }
 
 /// Nodes after which a container of the service can be made.
@@ -447,7 +534,9 @@ fn prerequisites(planner: &Planner<'_>, bound: &Bound) -> Vec<NodeId> {
         .keys()
         .filter_map(|name| planner.services.get(name)?.containers.first())
         .flat_map(|replica| &replica.ready);
+    let leftovers = planner.leftovers.get(&bound.service.name);
     networks
+        .chain(leftovers.into_iter().flatten())
         .chain(volumes)
         .chain(removed)
         .chain(linked)
@@ -609,12 +698,17 @@ pub(super) fn remove(
         timeout: planner.options.timeout,
         shown: Shown::Yes,
     };
-    let stopped = planner.plan.add(stop, cause.clone(), &[]);
+    // What is on its way back to a network is removed after that: the two must not meet.
+    let after = planner.reconnected.get(&container.id);
+    let after = after.map(|(nodes, _)| nodes.clone()).unwrap_or_default();
+    let stopped = planner.plan.add(stop, cause.clone(), &after);
     let remove = Action::RemoveContainer {
         container: ContainerRef::from(container),
         volumes: false,
         force: true,
         shown: Shown::Yes,
     };
-    planner.plan.add(remove, cause, &[stopped])
+    let removed = planner.plan.add(remove, cause, &[stopped]);
+    planner.surplus.insert(container.id.clone(), removed);
+    removed
 }

@@ -200,6 +200,10 @@ struct Planner<'a> {
     reconnected: IndexMap<String, (Vec<NodeId>, String)>,
     /// Existing containers that the volume phase removed.
     removed: IndexMap<String, NodeId>,
+    /// Containers that are too many: per id the node that removes it.
+    surplus: IndexMap<String, NodeId>,
+    /// Per service: the nodes that remove what a replacement that was cut short left, and that free its names.
+    leftovers: IndexMap<String, Vec<NodeId>>,
     /// Per container id: the node that stops it for the sake of a dependency.
     stopped: IndexMap<String, (NodeId, String)>,
     /// Per service.
@@ -226,6 +230,8 @@ impl<'a> Planner<'a> {
             recreated_volumes: IndexSet::new(),
             reconnected: IndexMap::new(),
             removed: IndexMap::new(),
+            surplus: IndexMap::new(),
+            leftovers: IndexMap::new(),
             stopped: IndexMap::new(),
             services: IndexMap::new(),
             renamed_networks: Vec::new(),

@@ -2,9 +2,9 @@
 
 use bollard_stubs::models::{EndpointSettings, Ipam, IpamConfig, NetworkCreateRequest};
 
-use super::resolve::network_labels;
+use super::resolve::{self, Aliases, Request, Role, network_labels};
 use super::{Action, Cause, ContainerRef, PlanError, Planner, Shown, hash};
-use crate::engine::{NetworkSpec, ObservedNetwork, label};
+use crate::engine::{NetworkSpec, ObservedContainer, ObservedNetwork, label};
 use crate::model::{self, Network, Project};
 
 /// The driver name by which docker compose marks networks of Swarm.
@@ -146,7 +146,7 @@ fn recreate(planner: &mut Planner<'_>, key: &str, network: &Network, observed: &
         let connect = Action::ConnectNetwork {
             network: network.name.clone(),
             container: ContainerRef::from(container),
-            endpoint: Box::new(EndpointSettings::default()),
+            endpoint: Box::new(endpoint(planner, container, key)),
         };
         let node = planner.plan.add(connect, because.clone(), &[created]);
         planner
@@ -156,6 +156,37 @@ fn recreate(planner: &mut Planner<'_>, key: &str, network: &Network, observed: &
             .0
             .push(node);
     }
+}
+
+/// How a container that exists is attached again; without the names of its service nobody would find it. What the file
+/// does not know is attached plainly.
+pub(super) fn endpoint(
+    planner: &Planner<'_>,
+    container: &ObservedContainer,
+    key: &str,
+) -> EndpointSettings {
+    let Some(service) = planner.project.services.get(container.service()) else {
+        return EndpointSettings::default();
+    };
+    let role = match container.number() {
+        Some(number) => Role::Replica(number),
+        None => Role::OneOff {
+            aliases: Aliases::Container,
+        },
+    };
+    let request = Request {
+        project: planner.project,
+        service,
+        name: &container.name,
+        role,
+        observed: planner.observed,
+        hash: "",
+        inherit: None,
+        replaces: None,
+        separator: planner.separator(),
+        api: planner.options.api,
+    };
+    resolve::endpoint_of(&request, key)
 }
 
 /// A network of this key with another name is removed in the end, when nothing uses it.

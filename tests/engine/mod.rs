@@ -3,6 +3,7 @@
 mod alternation;
 mod build;
 mod builtin;
+mod convergence;
 mod docker;
 mod plan;
 mod quickstart;

@@ -96,6 +96,7 @@ impl<'a> Places<'a> {
             | Cause::NotRunning { .. }
             | Cause::Created
             | Cause::Replacement
+            | Cause::Leftover
             | Cause::Unnamed => None,
         }
     }

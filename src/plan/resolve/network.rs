@@ -89,6 +89,12 @@ pub(in crate::plan) fn by_priority<'a>(project: &'a Project, service: &'a Servic
     keys.into_iter().map(|(_, key)| key).collect()
 }
 
+/// How a container is attached to one of its networks.
+pub(in crate::plan) fn endpoint_of(request: &Request<'_>, key: &str) -> EndpointSettings {
+    let attached = request.service.networks.get(key).and_then(Option::as_ref);
+    endpoint(request, key, attached)
+}
+
 fn endpoint(
     request: &Request<'_>,
     key: &str,
