@@ -14,6 +14,7 @@ use super::log::{Log, Stream};
 use super::protocol::{ExitNotice, Failure, FailureKind, Reply, Started};
 use super::record::{self, RunRecord};
 use super::server::{Keeper, Source, not_running};
+use super::spool::Spool;
 use super::task::{self, Input, Output, Streams, Task};
 use crate::runtime::container::cgroup::CgroupHandle;
 use crate::runtime::container::channel::Message;
@@ -41,7 +42,13 @@ impl Keeper {
         }
         task::make_run_dir(&request.run_dir)
             .map_err(|error| Failure::step("cannot make the run folder", error))?;
-        let log = open_log(request.log.as_ref())?;
+        let mut log = open_log(request.log.as_ref())?;
+        let spool = match (&mut log, request.process.terminal) {
+            (Some(log), None) => Some(Spool::open(&request.run_dir, log))
+                .transpose()
+                .map_err(|error| Failure::step("cannot make the spool of the log", error))?,
+            _ => None,
+        };
         let mut record = RunRecord::new(request);
         let saving = |error| Failure::step("cannot save the run record", error);
         record.save().map_err(saving)?;
@@ -60,7 +67,8 @@ impl Keeper {
         // Without the record a later keeper would kill what it does not know, which is better than losing it.
         record.save().map_err(saving)?;
         let group = CgroupHandle::new(&self.host, &request.cgroup.path);
-        let task = new_task(record, None, launched, token, group, log);
+        let mut task = new_task(record, None, launched, token, group, log);
+        task.spool = spool;
         self.add_task(task, input, outputs)
             .map_err(|error| Failure::step("cannot watch the container", error))
     }
@@ -317,7 +325,7 @@ impl Keeper {
         pidfd: OwnedFd,
         group: CgroupHandle,
     ) -> io::Result<()> {
-        let log = record.log.as_ref().map(Log::open).transpose()?;
+        let (log, spool) = reopen_log(&record)?;
         let mut outputs = Vec::new();
         for (stream, name) in [(Stream::Stdout, "stdout"), (Stream::Stderr, "stderr")] {
             let path = record.run_dir.join(name);
@@ -340,6 +348,7 @@ impl Keeper {
             input: None,
             clients: Vec::new(),
             log,
+            spool,
             group,
             ended: None,
         };
@@ -352,6 +361,11 @@ impl Keeper {
             .ok()
             .and_then(|bytes| serde_json::from_slice::<ExitNotice>(&bytes).ok())
             .is_some_and(|notice| notice.pid == record.started.pid);
+        let mut lost = 0;
+        if let Ok((Some(mut log), _spool)) = reopen_log(record) {
+            log.finish();
+            lost = log.dropped();
+        }
         if record.started.pid != 0 && !recorded {
             let notice = ExitNotice {
                 id: record.id.clone(),
@@ -362,6 +376,7 @@ impl Keeper {
                 oom_killed: group.oom_kills() > 0,
                 known: false,
                 finished_at: clock::now(),
+                log_lines_lost: lost,
             };
             record::save_exit(&record.exit_record, &notice).unwrap_or_default();
         }
@@ -369,6 +384,19 @@ impl Keeper {
         self.removals.push(group);
         fs::remove_dir_all(&record.run_dir).unwrap_or_default();
     }
+}
+
+/// The log of a container that another keeper began, with what that one left.
+fn reopen_log(record: &RunRecord) -> io::Result<(Option<Log>, Option<Spool>)> {
+    let Some(target) = &record.log else {
+        return Ok((None, None));
+    };
+    let mut log = Log::open(target)?;
+    let spooled = record.run_dir.join(Spool::MARK).exists();
+    let spool = spooled
+        .then(|| Spool::open(&record.run_dir, &mut log))
+        .transpose()?;
+    Ok((Some(log), spool))
 }
 
 /// The process of a record, unless its pid belongs to another one by now.
@@ -399,6 +427,7 @@ fn new_task(
         input: None,
         clients: Vec::new(),
         log,
+        spool: None,
         group,
         ended: None,
     }

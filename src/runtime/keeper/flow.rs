@@ -10,7 +10,7 @@ use rustix::process::{WaitId, WaitIdOptions};
 
 use super::clock;
 use super::connection::{Connection, Use};
-use super::log::Stream;
+use super::log::{Log, Stream};
 use super::protocol::{ExitNotice, FRAME_EXIT, FRAME_STDERR, FRAME_STDOUT, Reply};
 use super::record;
 use super::server::{Keeper, PATIENCE};
@@ -42,7 +42,18 @@ impl Keeper {
             return Read::Nothing;
         };
         let stream = output.stream;
-        let count = match rustix::io::read(&output.fd, &mut self.buffer[..]) {
+        let taken = match &mut task.spool {
+            Some(spool) => spool.take(stream, output.fd.as_fd(), &mut self.buffer),
+            None => Err(Errno::NOSYS),
+        };
+        let taken = match taken {
+            // Without a spool (a terminal), or when its disk is full: the container goes on in any case.
+            Err(errno) if !matches!(errno, Errno::AGAIN | Errno::INTR) => {
+                rustix::io::read(&output.fd, &mut self.buffer[..])
+            }
+            taken => taken,
+        };
+        let count = match taken {
             Ok(0) => return Read::End,
             Ok(count) => count,
             Err(Errno::AGAIN | Errno::INTR) => return Read::Nothing,
@@ -51,8 +62,11 @@ impl Keeper {
         };
         let bytes = &self.buffer[..count];
         if let Some(log) = &mut task.log {
-            // A full disk must not stop the container; the log goes on when there is room again.
-            log.add(stream, bytes).unwrap_or_default();
+            log.add(stream, bytes);
+            if let Some(spool) = task.spool.as_mut().filter(|_| !log.is_behind()) {
+                // A mark that is too old makes a later keeper write again what it cuts off before.
+                spool.commit(log).unwrap_or_default();
+            }
         }
         let kind = match stream {
             Stream::Stdout => FRAME_STDOUT,
@@ -260,7 +274,7 @@ impl Keeper {
             return;
         };
         if let Some(log) = &mut task.log {
-            log.finish().unwrap_or_default();
+            log.finish();
         }
         self.close_task(&task);
         let notice = notice(&task);
@@ -364,5 +378,6 @@ fn notice(task: &Task) -> ExitNotice {
         oom_killed: task.container.is_none() && task.group.oom_kills() > 0,
         known: status.is_some(),
         finished_at: clock::now(),
+        log_lines_lost: task.log.as_ref().map_or(0, Log::dropped),
     }
 }

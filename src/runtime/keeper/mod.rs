@@ -24,6 +24,7 @@ pub mod protocol;
 mod record;
 mod revive;
 mod server;
+mod spool;
 mod task;
 
 pub use client::{Input, KeeperClient, KeeperError, Notices, Output, OutputItem, Session};

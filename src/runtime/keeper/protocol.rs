@@ -171,4 +171,7 @@ pub struct ExitNotice {
     pub known: bool,
     /// When, RFC 3339 with nanoseconds.
     pub finished_at: String,
+    /// Last lines that could not be written to the log.
+    #[serde(default)]
+    pub log_lines_lost: u64,
 }

@@ -10,6 +10,7 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::net::SocketFlags;
 
 use super::connection::{Connection, Use};
+use super::log::Log;
 use super::protocol::{Failure, FailureKind, KeeperPaths, Reply, Request, Revival, Running};
 use super::revive::Reviver;
 use super::task::Task;
@@ -112,14 +113,19 @@ impl Keeper {
         std::fs::remove_file(self.paths.socket())
     }
 
-    /// A tick while something has no event of its own: cgroups that empty, terminals of ended processes, the time to
-    /// bring the engine back.
+    /// A tick while something has no event of its own: cgroups that empty, terminals of ended processes, room on a full
+    /// disk, the time to bring the engine back.
     fn timeout(&self) -> Option<rustix::time::Timespec> {
         let ticking =
             !self.removals.is_empty() || self.tasks.values().any(|task| task.ended.is_some());
         let tick = ticking.then_some(Duration::from_millis(2));
+        let troubled = self
+            .tasks
+            .values()
+            .any(|task| task.log.as_ref().is_some_and(Log::is_troubled));
+        let room = troubled.then_some(Duration::from_secs(1));
         let revival = self.reviver.patience(Instant::now());
-        let patience = [tick, revival].into_iter().flatten().min()?;
+        let patience = [tick, room, revival].into_iter().flatten().min()?;
         rustix::time::Timespec::try_from(patience).ok()
     }
 
@@ -128,6 +134,9 @@ impl Keeper {
             group.kill_all();
             group.remove().is_err()
         });
+        for log in self.tasks.values_mut().filter_map(|task| task.log.as_mut()) {
+            log.retry();
+        }
         let now = Instant::now();
         let late = self
             .tasks

@@ -18,6 +18,7 @@ use rustix::pipe::PipeFlags;
 
 use super::log::{Log, Stream};
 use super::record::RunRecord;
+use super::spool::Spool;
 use crate::runtime::container::cgroup::CgroupHandle;
 use crate::runtime::container::channel::Receiver;
 use crate::runtime::container::failure::Failure;
@@ -50,6 +51,8 @@ pub(super) struct Task {
     pub clients: Vec<u64>,
     /// The log.
     pub log: Option<Log>,
+    /// What the log does not have yet.
+    pub spool: Option<Spool>,
     /// Its cgroup.
     pub group: CgroupHandle,
     /// Set when it has ended and its terminal may still have something to say.

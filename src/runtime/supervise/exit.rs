@@ -125,6 +125,10 @@ impl Supervisor {
         {
             probes.abort();
         }
+        if notice.log_lines_lost > 0 {
+            let lines = notice.log_lines_lost;
+            tracing::error!(container = %notice.id, lines, "the last lines of the log could not be written");
+        }
         self.release(&container);
         self.release_volumes(&container);
         let fate = self.note_end(&container, &notice);
@@ -262,5 +266,6 @@ pub(super) fn lost_notice(container: &Container, pid: i32) -> ExitNotice {
             oom_killed: false,
             known: false,
             finished_at: Timestamp::now().to_string(),
+            log_lines_lost: 0,
         })
 }
