@@ -182,7 +182,8 @@ impl Log {
             }
         }
         self.write_batch();
-        let left = self.batch.iter().filter(|byte| **byte == b'\n').count();
+        let records = self.batch.split(|byte| *byte == b'\n');
+        let left = records.filter(|record| !record.is_empty()).count();
         self.dropped += left as u64;
     }
 
