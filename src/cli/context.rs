@@ -16,8 +16,9 @@ use hoist::engine::{Engine, EngineError, EngineErrorKind};
 use hoist::load::Origins;
 use hoist::runtime::launch;
 use hoist::runtime::layout::Layout;
-use hoist::runtime::registry::{Credential, find_credential};
+use hoist::runtime::registry::Credential;
 
+use crate::cli::keyring::UserKeys;
 use crate::cli::{CommandError, GlobalArgs};
 use crate::ui::{Ui, UiSettings};
 
@@ -118,7 +119,7 @@ impl Context {
     }
 
     /// The folder of the docker command line's own settings.
-    fn docker_folder(&self) -> Option<PathBuf> {
+    pub(super) fn docker_folder(&self) -> Option<PathBuf> {
         match self.variable("DOCKER_CONFIG") {
             Some(folder) => Some(PathBuf::from(folder)),
             None => Some(PathBuf::from(self.variable("HOME")?).join(".docker")),
@@ -127,18 +128,8 @@ impl Context {
 
     /// Who the user is to a registry: as `docker login` or `podman login` left it.
     pub(crate) fn credential(&self, domain: &str) -> Result<Option<Credential>, CommandError> {
-        let podman = self
-            .variable("REGISTRY_AUTH_FILE")
-            .map(PathBuf::from)
-            .or_else(|| {
-                let runtime = PathBuf::from(self.variable("XDG_RUNTIME_DIR")?);
-                Some(runtime.join("containers/auth.json"))
-            });
-        let docker = self
-            .docker_folder()
-            .map(|folder| folder.join("config.json"));
-        let files: Vec<PathBuf> = docker.into_iter().chain(podman).collect();
-        find_credential(&files, domain).map_err(CommandError::user)
+        let found = self.credential_sources().find(domain);
+        found.map_err(CommandError::user)
     }
 
     /// A text from the docker command line's own settings, which a stand-in for docker follows.
@@ -182,7 +173,8 @@ impl Context {
 
     /// Connects, and says so when it takes long.
     async fn connect_to(&self, address: &str) -> Result<Arc<dyn Engine>, EngineError> {
-        let mut connecting = std::pin::pin!(connect::connect(address));
+        let keyring = Arc::new(UserKeys(self.credential_sources()));
+        let mut connecting = std::pin::pin!(connect::connect(address, keyring));
         tokio::select! {
             connected = &mut connecting => return connected,
             () = tokio::time::sleep(SLOW) => {}

@@ -26,6 +26,7 @@ mod global;
 mod image;
 mod images;
 mod interrupt;
+mod keyring;
 mod kill;
 mod logs;
 mod ls;

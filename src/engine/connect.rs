@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::keyring::Keyring;
 use super::{Engine, EngineError, EngineErrorKind, EngineResult, docker};
 
 /// How the program was started: a stand-in for docker follows docker's own settings.
@@ -136,12 +137,14 @@ fn context_address(folder: &Path, name: &str) -> EngineResult<String> {
         .ok_or_else(|| failed("it names no docker host".into()))
 }
 
-/// Opens the engine that listens at an address and agrees on an API version with it.
+/// Opens the engine that listens at an address and agrees on an API version with it; the keyring opens registries.
 ///
 /// # Errors
 /// Where the address is not understood or nothing answers.
-pub async fn connect(address: &str) -> EngineResult<Arc<dyn Engine>> {
-    Ok(Arc::new(docker::DockerEngine::connect(address).await?))
+pub async fn connect(address: &str, keyring: Arc<dyn Keyring>) -> EngineResult<Arc<dyn Engine>> {
+    Ok(Arc::new(
+        docker::DockerEngine::connect(address, keyring).await?,
+    ))
 }
 
 #[cfg(test)]

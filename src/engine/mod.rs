@@ -14,6 +14,7 @@ pub mod docker;
 pub mod dry_run;
 pub mod error;
 pub mod fake;
+pub mod keyring;
 pub mod label;
 pub mod member;
 pub mod observed;

@@ -4,6 +4,7 @@ mod alternation;
 mod build;
 mod builtin;
 mod convergence;
+mod credentials;
 mod docker;
 mod plan;
 mod quickstart;

@@ -1,12 +1,19 @@
 //! Builds, by the builder that every engine has.
 
+use std::collections::HashMap;
+
 use bollard::Docker;
+use bollard::auth::DockerCredentials;
 use bollard::query_parameters as query;
 
 use super::convert::build_progress;
 use crate::engine::{BuildRequest, Stream};
 
-pub(super) fn build(client: &Docker, request: &BuildRequest) -> Stream<serde_json::Value> {
+pub(super) fn build(
+    client: &Docker,
+    request: &BuildRequest,
+    keys: Option<HashMap<String, DockerCredentials>>,
+) -> Stream<serde_json::Value> {
     let name = request.tags.first().cloned().unwrap_or_default();
     let options = to_options(request);
     let context = bollard::body_full(request.context.clone().into());
@@ -14,7 +21,7 @@ pub(super) fn build(client: &Docker, request: &BuildRequest) -> Stream<serde_jso
     // bollard's stream borrows the client, so a task of its own carries both.
     let (sender, receiver) = tokio::sync::mpsc::channel(64);
     tokio::spawn(async move {
-        let mut messages = Box::pin(client.build_image(options, None, Some(context)));
+        let mut messages = Box::pin(client.build_image(options, keys, Some(context)));
         while let Some(message) = futures_util::StreamExt::next(&mut messages).await {
             if sender.send(message).await.is_err() {
                 return;

@@ -1,5 +1,6 @@
 //! The connection to an engine, and the trait on it: each method is one function of its resource's file.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,7 +8,8 @@ use bollard::Docker;
 use bollard_stubs::models;
 
 use super::convert::failed;
-use super::{build, container, event, exec, image, network, observe, own, volume};
+use super::{build, container, event, exec, image, key, network, observe, own, volume};
+use crate::engine::keyring::Keyring;
 use crate::engine::{
     AttachOptions, BuildRequest, CommitOptions, ContainerFilter, ContainerSpec, Engine,
     EngineError, EngineErrorKind, EngineInfo, EngineResult, EventRequest, ExecSession, ExecSpec,
@@ -26,15 +28,16 @@ pub struct DockerEngine {
     client: Docker,
     info: EngineInfo,
     address: String,
+    keyring: Arc<dyn Keyring>,
 }
 
 impl DockerEngine {
-    /// Connects to an address and asks who answers.
+    /// Connects to an address and asks who answers; the keyring opens registries.
     ///
     /// # Errors
     /// Where the address is not understood, nothing answers, or what answers is no engine.
-    pub async fn connect(address: &str) -> EngineResult<Self> {
-        let mut client = open(address)?;
+    pub async fn connect(address: &str, keyring: Arc<dyn Keyring>) -> EngineResult<Self> {
+        let mut client = open(address)?.with_request_modifier(key::rewrite);
         client.set_timeout(HELLO);
         let version = client
             .version()
@@ -45,6 +48,7 @@ impl DockerEngine {
             client,
             info: to_info(version),
             address: address.to_owned(),
+            keyring,
         })
     }
 }
@@ -278,11 +282,13 @@ impl Engine for DockerEngine {
         reference: &str,
         platform: Option<&str>,
     ) -> EngineResult<Stream<serde_json::Value>> {
-        Ok(image::pull(&self.client, reference, platform))
+        let key = key::for_image(&self.keyring, reference).await?;
+        Ok(image::pull(&self.client, reference, platform, key))
     }
 
     async fn push_image(&self, reference: &str) -> EngineResult<Stream<serde_json::Value>> {
-        Ok(image::push(&self.client, reference))
+        let key = key::for_image(&self.keyring, reference).await?;
+        Ok(image::push(&self.client, reference, key))
     }
 
     async fn tag_image(&self, source: &str, target: &str) -> EngineResult<()> {
@@ -307,14 +313,22 @@ impl Engine for DockerEngine {
     }
 
     async fn build_image(&self, request: &BuildRequest) -> EngineResult<Stream<serde_json::Value>> {
-        Ok(build::build(&self.client, request))
+        let keys = key::all(&self.keyring).await?;
+        Ok(build::build(&self.client, request, keys))
     }
 
     async fn build_described(
         &self,
         description: &serde_json::Value,
     ) -> EngineResult<Stream<serde_json::Value>> {
-        own::post(&self.address, "/hoist/build", "build image", description).await
+        let keys = key::config_header(&self.keyring).await?;
+        let request = own::Post {
+            path: "/hoist/build",
+            operation: "build image",
+            body: description,
+            registry_config: keys,
+        };
+        own::post(&self.address, request).await
     }
 
     async fn events(&self, request: &EventRequest) -> EngineResult<Stream<models::EventMessage>> {

@@ -1,6 +1,7 @@
 //! Images.
 
 use bollard::Docker;
+use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use bollard::query_parameters as query;
 use bollard_stubs::models;
@@ -40,6 +41,7 @@ pub(super) fn pull(
     client: &Docker,
     reference: &str,
     platform: Option<&str>,
+    key: Option<DockerCredentials>,
 ) -> Stream<serde_json::Value> {
     let (name, tag) = split_reference(reference);
     let digest = name.contains('@');
@@ -49,17 +51,21 @@ pub(super) fn pull(
         platform: platform.unwrap_or_default().to_owned(),
         ..query::CreateImageOptions::default()
     };
-    let pulled = client.create_image(Some(options), None, None);
+    let pulled = client.create_image(Some(options), None, key);
     progress("pull image", reference, pulled)
 }
 
-pub(super) fn push(client: &Docker, reference: &str) -> Stream<serde_json::Value> {
+pub(super) fn push(
+    client: &Docker,
+    reference: &str,
+    key: Option<DockerCredentials>,
+) -> Stream<serde_json::Value> {
     let (name, tag) = split_reference(reference);
     let options = query::PushImageOptions {
         tag,
         platform: None,
     };
-    let pushed = client.push_image(&name, Some(options), None);
+    let pushed = client.push_image(&name, Some(options), key);
     progress("push image", reference, pushed)
 }
 

@@ -10,6 +10,7 @@ mod convert;
 mod event;
 mod exec;
 mod image;
+mod key;
 mod network;
 mod observe;
 mod own;

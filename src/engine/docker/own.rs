@@ -16,13 +16,26 @@ use crate::engine::{EngineError, EngineErrorKind, EngineResult, Stream};
 /// Longest line of an answer.
 const LINE_MAX: usize = 16 << 20;
 
+/// A request of ours.
+pub(super) struct Post<'a> {
+    /// Route.
+    pub(super) path: &'static str,
+    /// What is tried, for errors.
+    pub(super) operation: &'static str,
+    /// JSON.
+    pub(super) body: &'a Value,
+    /// The value of `X-Registry-Config`.
+    pub(super) registry_config: Option<String>,
+}
+
 /// Posts JSON; each line of the answer is one JSON value.
-pub(super) async fn post(
-    address: &str,
-    path: &'static str,
-    operation: &'static str,
-    body: &Value,
-) -> EngineResult<Stream<Value>> {
+pub(super) async fn post(address: &str, request: Post<'_>) -> EngineResult<Stream<Value>> {
+    let Post {
+        path,
+        operation,
+        body,
+        registry_config,
+    } = request;
     let failed = move |kind| {
         move |source: Box<dyn std::error::Error + Send + Sync>| {
             EngineError::new(operation, path, kind, source)
@@ -44,9 +57,13 @@ pub(super) async fn post(
             tracing::debug!(%error, "the engine's connection broke off");
         }
     });
-    let request = Request::post(path)
+    let mut request = Request::post(path)
         .header(HOST, "hoist")
-        .header(CONTENT_TYPE, "application/json")
+        .header(CONTENT_TYPE, "application/json");
+    if let Some(keys) = registry_config {
+        request = request.header("X-Registry-Config", keys);
+    }
+    let request = request
         .body(Full::new(Bytes::from(body.to_string())))
         .map_err(|error| failed(EngineErrorKind::Failed)(error.into()))?;
     let answer = sender

@@ -1,6 +1,6 @@
 //! Who we are: from the API's header, or from a client's configuration and its helpers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,15 +20,22 @@ const TOKEN_USER: &str = "<token>";
 #[serde(default)]
 pub struct Credential {
     /// User name.
+    #[serde(deserialize_with = "null_is_empty")]
     pub username: String,
     /// Password.
+    #[serde(deserialize_with = "null_is_empty")]
     pub password: String,
     /// Token that stands for both.
-    #[serde(alias = "identityToken")]
+    #[serde(alias = "identityToken", deserialize_with = "null_is_empty")]
     pub identitytoken: String,
     /// Token to send as it is.
-    #[serde(alias = "registryToken")]
+    #[serde(alias = "registryToken", deserialize_with = "null_is_empty")]
     pub registrytoken: String,
+}
+
+/// Some clients write what they do not know as `null`.
+fn null_is_empty<'de, D: serde::Deserializer<'de>>(value: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_default())
 }
 
 impl std::fmt::Debug for Credential {
@@ -100,25 +107,78 @@ struct AuthEntry {
     identitytoken: String,
 }
 
-/// Looks a registry up in configuration files (`~/.docker/config.json`, `containers/auth.json`), the first that knows it.
-///
-/// # Errors
-/// When a helper fails otherwise than by not knowing it.
-pub fn find_credential(
-    files: &[PathBuf],
-    domain: &str,
-) -> Result<Option<Credential>, RegistryError> {
-    for file in files {
-        let Ok(bytes) = std::fs::read(file) else {
-            continue;
-        };
-        let config: ClientConfig = serde_json::from_slice(&bytes)
-            .map_err(|error| RegistryError::Credential(format!("`{}`: {error}", file.display())))?;
-        if let Some(found) = in_config(&config, domain)? {
-            return Ok(Some(found));
+/// Where a user keeps credentials; what comes first wins.
+#[derive(Debug, Clone, Default)]
+pub struct CredentialSources {
+    /// The text of a configuration (`DOCKER_AUTH_CONFIG`).
+    pub inline: Option<String>,
+    /// Configuration files (`~/.docker/config.json`, `containers/auth.json`); they need not exist.
+    pub files: Vec<PathBuf>,
+}
+
+impl CredentialSources {
+    /// Looks a registry up: in each configuration its helper first, then its entry.
+    ///
+    /// # Errors
+    /// When a configuration cannot be read, or a helper fails otherwise than by not knowing the registry.
+    pub fn find(&self, domain: &str) -> Result<Option<Credential>, RegistryError> {
+        for config in self.configurations() {
+            if let Some(found) = in_config(&config?, domain)? {
+                return Ok(Some(found));
+            }
         }
+        Ok(None)
     }
-    Ok(None)
+
+    /// Every registry that is known, under the name that it is known by.
+    ///
+    /// # Errors
+    /// As [`CredentialSources::find`].
+    pub fn all(&self) -> Result<BTreeMap<String, Credential>, RegistryError> {
+        let mut found = BTreeMap::new();
+        for config in self.configurations() {
+            let config = config?;
+            let mut known = BTreeMap::new();
+            if !config.creds_store.is_empty() {
+                for server in list_helper(&config.creds_store)? {
+                    if let Some(credential) = ask_helper(&config.creds_store, &server)? {
+                        known.insert(server, credential);
+                    }
+                }
+            }
+            for (server, helper) in &config.cred_helpers {
+                if let Some(credential) = ask_helper(helper, server)? {
+                    known.insert(server.clone(), credential);
+                }
+            }
+            for (server, entry) in &config.auths {
+                let credential = decode(entry)?;
+                // Where a helper keeps it, the entry is empty.
+                if credential != Credential::default() {
+                    known.entry(server.clone()).or_insert(credential);
+                }
+            }
+            for (server, credential) in known {
+                found.entry(server).or_insert(credential);
+            }
+        }
+        Ok(found)
+    }
+
+    fn configurations(&self) -> impl Iterator<Item = Result<ClientConfig, RegistryError>> {
+        let inline = self
+            .inline
+            .iter()
+            .map(|text| ("DOCKER_AUTH_CONFIG".to_owned(), text.clone().into_bytes()));
+        let files = self
+            .files
+            .iter()
+            .filter_map(|file| Some((format!("`{}`", file.display()), std::fs::read(file).ok()?)));
+        inline.chain(files).map(|(name, bytes)| {
+            serde_json::from_slice(&bytes)
+                .map_err(|error| RegistryError::Credential(format!("{name}: {error}")))
+        })
+    }
 }
 
 fn in_config(config: &ClientConfig, domain: &str) -> Result<Option<Credential>, RegistryError> {
@@ -135,10 +195,10 @@ fn in_config(config: &ClientConfig, domain: &str) -> Result<Option<Credential>, 
             }
         }
     }
-    keys.iter()
-        .find_map(|key| config.auths.get(key))
-        .map(decode)
-        .transpose()
+    let entry = keys.iter().find_map(|key| config.auths.get(key));
+    let found = entry.map(decode).transpose()?;
+    // Where a helper keeps it, the entry is empty.
+    Ok(found.filter(|credential| *credential != Credential::default()))
 }
 
 /// How configuration files call a registry.
@@ -195,32 +255,13 @@ struct HelperAnswer {
 }
 
 fn ask_helper(helper: &str, server: &str) -> Result<Option<Credential>, RegistryError> {
-    let failed =
-        |reason: String| RegistryError::Credential(format!("docker-credential-{helper}: {reason}"));
-    if Path::new(helper).components().count() != 1 {
-        return Err(failed("it is not a plain name".to_owned()));
-    }
-    let mut child = Command::new(format!("docker-credential-{helper}"))
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| failed(error.to_string()))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin
-            .write_all(server.as_bytes())
-            .map_err(|error| failed(error.to_string()))?;
-    }
-    let output = child
-        .wait_with_output()
-        .map_err(|error| failed(error.to_string()))?;
-    if !output.status.success() {
-        // A helper that does not know the server says so and fails.
+    // A helper that does not know the server says so and fails.
+    let Some(output) = run_helper(helper, "get", server)? else {
         return Ok(None);
-    }
-    let answer: HelperAnswer =
-        serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))?;
+    };
+    let answer: HelperAnswer = serde_json::from_slice(&output).map_err(|error| {
+        RegistryError::Credential(format!("docker-credential-{helper}: {error}"))
+    })?;
     Ok(Some(if answer.username == TOKEN_USER {
         Credential {
             identitytoken: answer.secret,
@@ -235,9 +276,46 @@ fn ask_helper(helper: &str, server: &str) -> Result<Option<Credential>, Registry
     }))
 }
 
+/// The servers that a helper knows.
+fn list_helper(helper: &str) -> Result<Vec<String>, RegistryError> {
+    let Some(output) = run_helper(helper, "list", "")? else {
+        return Ok(Vec::new());
+    };
+    let servers: BTreeMap<String, String> = serde_json::from_slice(&output).map_err(|error| {
+        RegistryError::Credential(format!("docker-credential-{helper}: {error}"))
+    })?;
+    Ok(servers.into_keys().collect())
+}
+
+/// Runs `docker-credential-<helper> <verb>`; `None` where it fails.
+fn run_helper(helper: &str, verb: &str, input: &str) -> Result<Option<Vec<u8>>, RegistryError> {
+    let failed =
+        |reason: String| RegistryError::Credential(format!("docker-credential-{helper}: {reason}"));
+    if Path::new(helper).components().count() != 1 {
+        return Err(failed("it is not a plain name".to_owned()));
+    }
+    let mut child = Command::new(format!("docker-credential-{helper}"))
+        .arg(verb)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| failed(error.to_string()))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin
+            .write_all(input.as_bytes())
+            .map_err(|error| failed(error.to_string()))?;
+    }
+    let output = child
+        .wait_with_output()
+        .map_err(|error| failed(error.to_string()))?;
+    Ok(output.status.success().then_some(output.stdout))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Credential, find_credential};
+    use super::{Credential, CredentialSources};
+    use base64::Engine as _;
 
     #[test]
     fn a_header_is_read_and_written() -> Result<(), Box<dyn std::error::Error>> {
@@ -253,6 +331,9 @@ mod tests {
             Some(credential)
         );
         assert!(Credential::from_header("%%%").is_err());
+        let nulls = super::URL_SAFE.encode(r#"{"username":"u","password":null}"#);
+        let read = Credential::from_header(&nulls)?.unwrap_or_default();
+        assert_eq!((read.username.as_str(), read.password.as_str()), ("u", ""));
         Ok(())
     }
 
@@ -265,10 +346,29 @@ mod tests {
             &file,
             r#"{"auths":{"https://index.docker.io/v1/":{"auth":"dTpwOnE="},"https://lan:5000":{"auth":"YTpi"}}}"#,
         )?;
-        let files = [folder.path().join("missing.json"), file];
-        let found = |domain: &str| {
-            find_credential(&files, domain).map(|found| found.map(|c| (c.username, c.password)))
+        let sources = CredentialSources {
+            inline: Some(r#"{"auths":{"inline.lan":{"auth":"YTpi"}, "kept.lan":{}}}"#.to_owned()),
+            files: vec![folder.path().join("missing.json"), file],
         };
+        let found = |domain: &str| {
+            let found = sources.find(domain);
+            found.map(|found| found.map(|c| (c.username, c.password)))
+        };
+        assert_eq!(found("inline.lan")?, Some(("a".into(), "b".into())));
+        assert_eq!(
+            found("kept.lan")?,
+            None,
+            "an entry without a key is a helper's"
+        );
+        let all: Vec<String> = sources.all()?.into_keys().collect();
+        assert_eq!(
+            all,
+            [
+                "https://index.docker.io/v1/",
+                "https://lan:5000",
+                "inline.lan"
+            ]
+        );
         assert_eq!(found("docker.io")?, Some(("u".into(), "p:q".into())));
         assert_eq!(found("lan:5000")?, Some(("a".into(), "b".into())));
         assert_eq!(found("other")?, None);

@@ -27,7 +27,7 @@ mod token;
 mod transfer;
 
 pub use artifact::{Artifact, ArtifactForm, Part, Pushed};
-pub use credential::{Credential, find_credential};
+pub use credential::{Credential, CredentialSources};
 pub use download::FileFacts;
 pub use error::RegistryError;
 pub use event::PullEvent;
