@@ -153,6 +153,7 @@ impl<'a> Existing<'a> {
         if let Some(mut project) = target.project {
             enable(&mut project, services);
             let session = Session::open(ui, context, project).await?;
+            session.claim().await?;
             let observed = session.observe().await?;
             return Ok(Self {
                 session,
@@ -160,15 +161,22 @@ impl<'a> Existing<'a> {
                 origin: Origin::File,
             });
         }
-        let engine = context.engine().await?;
+        // What is there is looked at when nobody else changes it any more.
+        let named = Project {
+            name: target.name.clone(),
+            ..Project::default()
+        };
+        let mut session = Session::open(ui, context, named).await?;
+        session.claim().await?;
         let request = ObserveRequest {
             project: target.name.clone(),
             ..ObserveRequest::default()
         };
-        let observed = engine.observe(&request).await?;
-        let project = plan::derive_project(&target.name, &observed);
+        let observed = session.engine.observe(&request).await?;
+        session.project = plan::derive_project(&target.name, &observed);
+        session.graph = Graph::new(&session.project).map_err(CommandError::user)?;
         Ok(Self {
-            session: Session::open(ui, context, project).await?,
+            session,
             observed,
             origin: Origin::Labels,
         })

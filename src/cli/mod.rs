@@ -28,6 +28,7 @@ mod images;
 mod interrupt;
 mod keyring;
 mod kill;
+mod lock;
 mod logs;
 mod ls;
 mod network;

@@ -4,7 +4,7 @@
 //! Session::open ──> observe ──> (images: plan, run, observe again) ──> plan, questions ──> run ──> CommandResult
 //! ```
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indexmap::{IndexMap, IndexSet};
 use tokio::sync::mpsc;
@@ -19,6 +19,7 @@ use hoist::model::{Network, Project};
 use hoist::plan::{self, Decision, ImageOptions, Plan, PlanOptions, Separator, preflight};
 
 use crate::cli::context::is_true;
+use crate::cli::lock::ProjectLock;
 use crate::cli::{CommandError, Context, interrupt};
 use crate::ui::Ui;
 use crate::ui::renderer::{Effect, Renderer, renderer};
@@ -37,6 +38,8 @@ pub(crate) struct Session<'a> {
     pub(crate) pulls: Pulls,
     /// Takes the lines of hooks, (source, line); where there is none, they are news.
     pub(crate) hook_lines: Option<mpsc::UnboundedSender<(String, String)>>,
+    /// Held while the project is changed.
+    lock: Mutex<Option<ProjectLock>>,
 }
 
 /// What a failed pull means.
@@ -66,6 +69,7 @@ impl<'a> Session<'a> {
             build: BuildSettings::default(),
             pulls: Pulls::OptionalWhereBuilt,
             hook_lines: None,
+            lock: Mutex::default(),
             project,
         })
     }
@@ -83,6 +87,7 @@ impl<'a> Session<'a> {
             build: self.build.clone(),
             pulls: self.pulls,
             hook_lines: None,
+            lock: Mutex::default(),
         }
     }
 
@@ -108,6 +113,27 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
+    /// Makes this the only hoist that changes the project, until the session ends or is released.
+    pub(crate) async fn claim(&self) -> Result<(), CommandError> {
+        if self.effect() == Effect::Simulated || self.held().is_some() {
+            return Ok(());
+        }
+        let engine = self.engine_address().unwrap_or_default();
+        let names = (engine.as_str(), self.project.name.as_str());
+        let lock = ProjectLock::take(self.ui, self.context, names).await?;
+        *self.held() = Some(lock);
+        Ok(())
+    }
+
+    /// Lets others change the project.
+    pub(crate) fn release(&self) {
+        *self.held() = None;
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<ProjectLock>> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes a snapshot of what exists.
     pub(crate) async fn observe(&self) -> Result<ObservedState, CommandError> {
         let mut images = plan::image_references(&self.project, self.separator);
@@ -124,6 +150,7 @@ impl<'a> Session<'a> {
         options: &ImageOptions,
     ) -> Result<ObservedState, CommandError> {
         self.refuse_directory_images()?;
+        self.claim().await?;
         let observed = self.observe().await?;
         let plan = plan::plan_images(&self.project, &observed, options);
         if plan.is_empty() {

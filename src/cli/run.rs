@@ -135,6 +135,7 @@ pub(super) async fn cmd_run(ui: &Ui, context: &Context, args: &RunArgs) -> Comma
         .refuse_unmet(&needs.unwrap_or_default(), &BTreeSet::new())
         .await?;
     let id = create(&session, &spec).await?;
+    session.release();
     if args.detach {
         session.engine.start_container(&id).await?;
         ui.print(format_args!("{id}\n"))?;

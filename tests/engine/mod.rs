@@ -6,6 +6,7 @@ mod builtin;
 mod convergence;
 mod credentials;
 mod docker;
+mod lock;
 mod plan;
 mod quickstart;
 mod refusal;

@@ -92,7 +92,12 @@ pub(super) async fn up(
     let mut following = Following::new(args);
     let ended = {
         let mut beside = Beside::new(session, args, (Arc::clone(&follower), out))?;
-        let run = session.run_to_report("up", plan, Some(Arc::clone(&follower) as _));
+        let run = async {
+            let watcher = Some(Arc::clone(&follower) as _);
+            let report = session.run_to_report("up", plan, watcher).await;
+            session.release();
+            report
+        };
         let rest = (&*follower, &mut events, &mut beside);
         following.follow(session, rest, run).await
     };
@@ -402,6 +407,7 @@ async fn stop(
     services: &[String],
     (follower, following, events): (&Follower, &mut Following, &mut Stream<EventMessage>),
 ) -> Result<(), CommandError> {
+    session.claim().await?;
     let observed = session.observe().await?;
     let plan = plan::stop(
         &session.project,

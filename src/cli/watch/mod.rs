@@ -66,6 +66,7 @@ pub(super) async fn cmd_watch(ui: &Ui, context: &Context, args: &WatchArgs) -> C
     let session = provider::provide(session, "up").await?;
     if !args.no_up {
         up(&session, &args.services).await?;
+        session.release();
     }
     let shown = ui.clone();
     let log: Log = Arc::new(move |line: &str| {
