@@ -157,7 +157,7 @@ impl Walk<'_> {
             Rule::Extends => wrap(node, "service"),
             Rule::Gpus => gpus(node),
             Rule::Names => names(node),
-            Rule::Volume => self.volume(node),
+            Rule::Volume => self.volume(node, path),
             Rule::Device => self.device(node),
             Rule::Ports => self.ports(node, path),
             Rule::Build => wrap(node, "context"),
@@ -197,10 +197,22 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn volume(&self, node: &mut Node) -> Result<(), Problem> {
+    fn volume(&mut self, node: &mut Node, path: Path<'_>) -> Result<(), Problem> {
         let Some(text) = node.as_text() else {
             return mapping_only(node);
         };
+        for option in short::unknown_options(text) {
+            let problem = Problem::new(
+                "`{}` is not an option of a volume and is ignored",
+                &[&option],
+            );
+            self.report.warn(
+                Failure::new(Code::Ignored, format!("`{path}`: "))
+                    .problem(node.span, &problem)
+                    .at(node.span, "")
+                    .hint("the options are `ro`, `rw`, `z`, `Z`, `nocopy`, and a propagation such as `rshared`"),
+            );
+        }
         match short::volume(text) {
             Ok(volume) => {
                 node.value = Value::Map(volume_map(volume, node.span));

@@ -13,6 +13,7 @@ use super::{
     node::{Instruction, Map, Node, Span, Value},
     report::{Failure, Failures},
     scalar,
+    schema::nearest,
 };
 
 /// Nodes that aliases may add to a file: this many, and [`ALIAS_RATIO`] times what the file itself holds.
@@ -29,6 +30,8 @@ pub(super) struct Parsed {
     pub(super) documents: Vec<Node>,
     /// What is wrong with it: keys that are written twice or are not text, and at most one end of all reading.
     pub(super) failures: Failures,
+    /// What is odd about it.
+    pub(super) warnings: Vec<Failure>,
     /// Whether it was read to its end.
     pub(super) complete: bool,
 }
@@ -52,6 +55,7 @@ pub(super) fn read(text: &str, source: u32) -> Parsed {
         own_nodes: 0,
         alias_nodes: 0,
         failures: Failures::default(),
+        warnings: Vec::new(),
     };
     let mut documents = Vec::new();
     let ended = reader.documents(&mut documents);
@@ -61,6 +65,7 @@ pub(super) fn read(text: &str, source: u32) -> Parsed {
     Parsed {
         documents,
         failures,
+        warnings: reader.warnings,
         complete,
     }
 }
@@ -75,6 +80,7 @@ struct Reader<'input> {
     alias_nodes: usize,
     /// Mistakes that do not keep the rest from being read.
     failures: Failures,
+    warnings: Vec<Failure>,
 }
 
 type Step<'input> = (Event<'input>, EventSpan);
@@ -102,17 +108,37 @@ impl<'input> Reader<'input> {
     }
 
     fn syntax(&self, error: &ScanError) -> Failure {
-        let at = self.bytes.of(error.marker().index());
+        let start = self.bytes.of(error.marker().index());
+        let next = self.bytes.text[start as usize..].chars().next();
+        let length = next.filter(|next| *next != '\n').map_or(0, char::len_utf8);
         let span = Span {
             source: self.source,
-            start: at,
-            end: at,
+            start,
+            end: start + u32::try_from(length).unwrap_or(0),
         };
         Failure::new(
             Code::YamlSyntax,
             format!("not valid YAML: {}", error.info()),
         )
         .at(span, "here")
+        .hint_if(syntax_hint(error.info()).map(str::to_owned))
+    }
+
+    /// Reads the next step inside of a collection; where it fails in one with brackets, says where that was opened.
+    fn next_in(&mut self, place: Span) -> Result<Step<'input>, Failure> {
+        self.next().map_err(|failure| self.opened(failure, place))
+    }
+
+    fn opened(&self, failure: Failure, place: Span) -> Failure {
+        let first = self.bytes.text.as_bytes().get(place.start as usize);
+        if failure.code() != Code::YamlSyntax
+            || failure.count_places() > 1
+            || !matches!(first, Some(b'[' | b'{'))
+        {
+            return failure;
+        }
+        let end = place.start + 1;
+        failure.at(Span { end, ..place }, "opened here")
     }
 
     fn span(&self, span: EventSpan) -> Span {
@@ -151,6 +177,18 @@ impl<'input> Reader<'input> {
             _ => ((Node::new(Value::Null, place), 1), 0, None),
         };
         read.0.instruction = tag.as_deref().and_then(instruction);
+        if let Some(tag) = tag.as_deref()
+            && let Some(word) = unknown_tag(tag)
+        {
+            self.warnings.push(
+                Failure::new(
+                    Code::Ignored,
+                    format!("the tag `!{word}` means nothing in a Compose file and is ignored"),
+                )
+                .at(place, "")
+                .hint_if(nearest(word, ["reset", "override"].into_iter())),
+            );
+        }
         if anchor > 0 {
             self.anchors.insert(anchor, read.clone());
         }
@@ -180,7 +218,7 @@ impl<'input> Reader<'input> {
         let mut list = Vec::new();
         let mut count = 1;
         loop {
-            let step = self.next()?;
+            let step = self.next_in(place)?;
             if matches!(step.0, Event::SequenceEnd | Event::StreamEnd) {
                 let end = self.span(step.1).end.max(place.end);
                 let span = Span { end, ..place };
@@ -198,7 +236,7 @@ impl<'input> Reader<'input> {
         let mut merged = Vec::new();
         let mut count = 1;
         loop {
-            let step = self.next()?;
+            let step = self.next_in(place)?;
             if matches!(step.0, Event::MappingEnd | Event::StreamEnd) {
                 let end = self.span(step.1).end.max(place.end);
                 if let Err(failure) = apply_merge_keys(&mut map, merged) {
@@ -210,7 +248,7 @@ impl<'input> Reader<'input> {
             }
             let merge = is_merge_key(&step.0);
             let (key, key_place) = self.key(step, depth)?;
-            let value_step = self.next()?;
+            let value_step = self.next_in(place)?;
             let (value, nodes) = self.node(value_step, depth + 1)?;
             count += nodes + 1;
             let value = value.keyed(key_place);
@@ -287,6 +325,50 @@ fn typed(text: &str, wanted: &str) -> Result<Value, String> {
         | (value @ Value::Float(_), "float") => Ok(value),
         _ => Err(format!("`{text}` is not a value for `!!{wanted}`")),
     }
+}
+
+/// Returns the word of a tag that neither YAML nor the Compose specification knows.
+fn unknown_tag(tag: &Tag) -> Option<&str> {
+    let word = match (tag.handle.as_str(), tag.suffix.as_str()) {
+        ("!", word) => word,
+        ("", word) => word.strip_prefix('!')?,
+        _ => return None,
+    };
+    (!word.is_empty() && instruction(tag).is_none()).then_some(word)
+}
+
+/// Says what usually leads to an error of the YAML parser.
+fn syntax_hint(info: &str) -> Option<&'static str> {
+    const HINTS: [(&str, &str); 8] = [
+        ("tabs disallowed", "indent with blanks, not with tabs"),
+        (
+            "mapping values are not allowed",
+            "put a text that holds `: ` in quotes, and start the keys of one mapping in one column",
+        ),
+        (
+            "did not find expected key",
+            "start the keys of one mapping, or the dashes of one list, in one column",
+        ),
+        ("quoted scalar", "close the quote"),
+        (
+            "unexpected character",
+            "put a text that starts with this character in quotes",
+        ),
+        (
+            "unknown anchor",
+            "an alias such as `*name` needs an anchor `&name` before it",
+        ),
+        (
+            "flow sequence",
+            "close the bracket, and separate elements with commas",
+        ),
+        (
+            "flow mapping",
+            "close the brace, and separate pairs with commas",
+        ),
+    ];
+    let found = HINTS.iter().find(|(part, _)| info.contains(part));
+    found.map(|(_, hint)| *hint)
 }
 
 fn instruction(tag: &Tag) -> Option<Instruction> {

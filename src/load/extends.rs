@@ -200,10 +200,16 @@ impl Run<'_, '_> {
         let directory = local.parent().unwrap_or(Path::new("/")).to_path_buf();
         let base = source::clean(&self.scope.base_relative(&directory));
         let key = (local.display().to_string(), base.clone());
+        self.loader
+            .links
+            .insert(reference.span, vec![key.0.clone()]);
         if let Some(known) = self.loader.bases.get(&key) {
             return Ok(Rc::clone(known));
         }
-        let loaded = Rc::new(self.read_base(&key.0, &base, reference)?);
+        self.loader.trail.push((reference.span, "extended here"));
+        let loaded = self.read_base(&key.0, &base, reference);
+        self.loader.trail.pop();
+        let loaded = Rc::new(loaded?);
         self.loader.bases.insert(key, Rc::clone(&loaded));
         Ok(loaded)
     }
@@ -214,10 +220,11 @@ impl Run<'_, '_> {
         directory: &Path,
         reference: &Reference,
     ) -> Result<Base, Failures> {
-        let documents = self
-            .loader
-            .parse(file, reference.span)
-            .map_err(|failure| failure.at(reference.span, "extended here"))?;
+        let documents = self.loader.parse(file, reference.span).map_err(|failure| {
+            failure
+                .at(reference.span, "extended here")
+                .hint_if(source::similar_file(file))
+        })?;
         let mut tree = Map::new();
         let mut resets = Resets::default();
         for document in documents.iter() {

@@ -65,6 +65,7 @@ fn resolve_service(
                     .made(span, &file.path)
                     .say(" not found")
                     .at(span, "")
+                    .hint_if(super::source::similar_file(&file.path))
                     .hint("`required: false` lets it be missing"));
             }
             continue;
@@ -120,7 +121,8 @@ pub(super) fn resolve_label_files(
                 Err(Failure::new(Code::File, "label file ")
                     .made(span, &file)
                     .say(" not found")
-                    .at(span, ""))
+                    .at(span, "")
+                    .hint_if(super::source::similar_file(&file)))
             };
             if let Err(failure) = result {
                 failures.0.push(failure);

@@ -45,7 +45,10 @@ pub(super) fn apply(
     for entry in entries {
         match inner_scope(loader, &entry, scope, included) {
             Ok(inner) => {
+                loader.links.insert(entry.span, inner.files.clone());
+                loader.trail.push((entry.span, "included here"));
                 let tree = loader.load_scope(&inner);
+                loader.trail.pop();
                 let imported = import(tree, own, resets);
                 loader.collect(imported);
             }
@@ -64,6 +67,7 @@ fn entries(list: &Node) -> Result<Vec<Entry>, Failure> {
     };
     match &list.value {
         Value::Null => Ok(Vec::new()),
+        Value::Text(_) => Err(wrong(list, "a list").hint("start it with `- `")),
         Value::List(entries) => entries
             .iter()
             .map(|node| match &node.value {
@@ -130,7 +134,9 @@ fn inner_scope(
     let files: Vec<String> = entry.paths.iter().map(|path| absolute(path)).collect();
     let Some(main) = files.first() else {
         return Err(
-            Failure::new(Code::Include, "an entry of `include` has no `path`").at(entry.span, ""),
+            Failure::new(Code::Include, "an entry of `include` has no `path`")
+                .at(entry.span, "")
+                .hint("write `path: FILE`, or the file alone"),
         );
     };
     if included.contains(main) {
@@ -146,7 +152,8 @@ fn inner_scope(
         return Err(Failure::new(Code::Include, "cannot include `")
             .made(entry.span, missing)
             .say("`: there is no such file")
-            .at(entry.span, ""));
+            .at(entry.span, "")
+            .hint_if(source::similar_file(missing)));
     }
     let directory = if entry.project_directory.is_empty() {
         Path::new(main)

@@ -198,7 +198,8 @@ impl Walk<'_> {
                 Code::Interpolation,
                 format!("invalid interpolation format for `{path}`: `{text}`"),
             )
-            .at(span, "")
+            .at(self.part_span(span, template::invalid_part(text)), "")
+            .hint_if(expression_hint(template::invalid_part(text)))
             .hint("a `$` that is meant as such is written `$$`"),
             TemplateError::Required { name, .. } => {
                 Failure::new(Code::RequiredVariable, format!("{error}"))
@@ -211,6 +212,20 @@ impl Walk<'_> {
                     ))
             }
         }
+    }
+
+    /// Narrows the place of a value to a part of it, where that stands there as written.
+    fn part_span(&self, span: Span, part: &str) -> Span {
+        let written = self.report.source(span).and_then(|source| {
+            let range = span.start as usize..span.end as usize;
+            source.text.get(range)
+        });
+        let found = written.and_then(|written| written.find(part));
+        found.filter(|_| !part.is_empty()).map_or(span, |at| {
+            let start = span.start + u32::try_from(at).unwrap_or(0);
+            let end = start + u32::try_from(part.len()).unwrap_or(0);
+            Span { start, end, ..span }
+        })
     }
 
     /// Narrows the place of a value to the variable in it, where the text stands there as written.
@@ -283,6 +298,28 @@ pub(super) fn shortest(number: f32) -> f64 {
         .to_string()
         .parse()
         .unwrap_or_else(|_| f64::from(number))
+}
+
+/// Says what is usually meant by an expression that is none.
+fn expression_hint(part: &str) -> Option<String> {
+    let inner = part.strip_prefix("${")?;
+    let end = inner
+        .find(|next: char| !next.is_ascii_alphanumeric() && next != '_')
+        .unwrap_or(inner.len());
+    let (name, rest) = inner.split_at(end);
+    if !name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') {
+        Some("the name of a variable starts with a letter or `_`".to_owned())
+    } else if !part.contains('}') {
+        Some(format!(
+            "`${{{name}` is not closed: a `}}` is missing on its line"
+        ))
+    } else if rest.starts_with(":=") || rest.starts_with('=') {
+        Some(format!("a default is written `${{{name}:-DEFAULT}}`"))
+    } else {
+        Some(format!(
+            "behind the name stands `:-DEFAULT`, `:+ALTERNATIVE`, `:?MESSAGE` or `}}`: `${{{name}}}`"
+        ))
+    }
 }
 
 struct Variables<'a> {

@@ -39,8 +39,12 @@ pub(super) struct Loader<'r> {
     pub(super) failures: Failures,
     /// What is known to be wrong.
     pub(super) marks: Marks,
+    /// The files that a place names, by `include` or `extends`.
+    pub(super) links: HashMap<Span, Vec<String>>,
     /// The places of values that are wrong already.
     told: Vec<Span>,
+    /// How the file that is being read was come to: the places that name it, and what they do.
+    pub(super) trail: Vec<(Span, &'static str)>,
 }
 
 /// A set of files that belong together: the project's own, or those of one `include` entry.
@@ -84,7 +88,9 @@ impl<'r> Loader<'r> {
             bases: HashMap::new(),
             failures: Failures::default(),
             marks: Marks::default(),
+            links: HashMap::new(),
             told: Vec::new(),
+            trail: Vec::new(),
         }
     }
 
@@ -101,6 +107,8 @@ impl<'r> Loader<'r> {
             };
             if !follows && !self.failures.0.contains(&failure) {
                 self.told.extend(failure.main_place());
+                let trail = self.trail.iter().rev();
+                let failure = trail.fold(failure, |failure, (span, word)| failure.at(*span, *word));
                 self.failures.0.push(failure);
             }
         }
@@ -133,6 +141,9 @@ impl<'r> Loader<'r> {
         let parsed = document::read(&source.text, number);
         if !parsed.complete {
             self.marks.set_incomplete();
+        }
+        for warning in parsed.warnings {
+            self.report.warn(warning);
         }
         self.collect(parsed.failures.into_result());
         let documents = Rc::new(parsed.documents);
@@ -207,8 +218,8 @@ impl<'r> Loader<'r> {
         }
         let unique = unicity::enforce(tree);
         let shape = schema::check(tree);
-        self.collect(shape);
-        self.collect(unique);
+        self.settle(tree, shape);
+        self.settle(tree, unique);
         self.marks.prune(tree, &self.told);
         self.drop_version(tree);
         self.finish(tree);

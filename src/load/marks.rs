@@ -96,7 +96,11 @@ impl Marks {
                 let before = list.len();
                 // An element that lacks something cannot be judged either.
                 list.retain_mut(|element| {
-                    !wrong.contains(&element.span) && !self.prune_node(element, wrong, path)
+                    let lost = self.prune_node(element, wrong, path);
+                    if lost {
+                        self.owners.push(element.span);
+                    }
+                    !lost && !wrong.contains(&element.span)
                 });
                 let lost = list.len() != before;
                 if lost {

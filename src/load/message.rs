@@ -166,7 +166,7 @@ fn unquoted(written: &str) -> &str {
 
 fn shortened(text: &str) -> String {
     let first = text.lines().next().unwrap_or_default();
-    if first.len() == text.trim_end().len() && text.chars().count() <= LONGEST {
+    if first.len() == text.trim_end_matches(['\r', '\n']).len() && text.chars().count() <= LONGEST {
         return first.to_owned();
     }
     let kept: String = first.chars().take(LONGEST).collect();

@@ -36,6 +36,7 @@ mod env;
 mod error;
 mod extends;
 mod files;
+mod history;
 mod include;
 mod interpolate;
 mod layer;
@@ -115,9 +116,16 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, LoadError> {
         return Err(loader.report.into_error(loader.failures));
     };
     let (sources, warnings) = loader.report.into_parts();
-    let (process, known) = (request.environment.clone(), project.environment.clone());
     Ok(Loaded {
-        origins: Origins::new(tree, sources, process, known),
+        origins: Origins {
+            tree,
+            sources,
+            files: project.compose_files.clone(),
+            env_files: project.env_files.clone(),
+            links: loader.links,
+            process: request.environment.clone(),
+            environment: project.environment.clone(),
+        },
         project,
         warnings,
     })

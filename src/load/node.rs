@@ -8,7 +8,7 @@ pub use super::map::Map;
 pub type Text = CompactString;
 
 /// Bytes of one of the sources of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Span {
     /// Index of the source; [`Span::NOWHERE`] for values that no file holds.
     pub source: u32,

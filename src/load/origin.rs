@@ -3,12 +3,17 @@
 //! Every node of the tree knows its place, and the places of what it replaced; this file finds the node of a path and
 //! puts that into words.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+    sync::Arc,
+};
 
 use indexmap::IndexMap;
 
 use super::{
     Label, Source, SourceKind,
+    history::History,
     node::{Map, Node, Span, Value},
     template::{self, Variable},
 };
@@ -16,10 +21,16 @@ use super::{
 /// The tree that a project was made of, with the texts that it came from.
 #[derive(Debug, Clone, Default)]
 pub struct Origins {
-    tree: Map,
-    sources: Vec<Arc<Source>>,
-    process: IndexMap<String, String>,
-    environment: IndexMap<String, String>,
+    pub(super) tree: Map,
+    pub(super) sources: Vec<Arc<Source>>,
+    /// The project's own files, in order.
+    pub(super) files: Vec<String>,
+    /// The explicit env files, in order.
+    pub(super) env_files: Vec<String>,
+    /// The files that a place names, by `include` or `extends`.
+    pub(super) links: HashMap<Span, Vec<String>>,
+    pub(super) process: IndexMap<String, String>,
+    pub(super) environment: IndexMap<String, String>,
 }
 
 /// One step on the way to a value.
@@ -32,29 +43,37 @@ pub struct Step {
 }
 
 impl Origins {
-    pub(super) fn new(
-        tree: Map,
-        sources: Vec<Arc<Source>>,
-        process: IndexMap<String, String>,
-        environment: IndexMap<String, String>,
-    ) -> Self {
-        Self {
-            tree,
-            sources,
-            process,
-            environment,
-        }
-    }
-
-    /// Returns `file:line` of a value, the file as seen from a directory.
+    /// Returns where a value comes from on one line, files as seen from a directory: `compose.yaml:4, TAG of .env:1`.
     #[must_use]
     pub fn line_of(&self, path: &[String], directory: &Path) -> Option<String> {
-        let node = find_in(&self.tree, path)?;
-        let source = self.sources.get(node.key.source as usize)?;
-        let name = Path::new(&source.name);
-        let shown = name.strip_prefix(directory).unwrap_or(name);
-        let (line, _) = source.line_column(node.key.start as usize);
-        Some(format!("{}:{line}", shown.display()))
+        let shown = |place: &str| {
+            let path = Path::new(place);
+            let path = path.strip_prefix(directory).unwrap_or(path);
+            path.display().to_string()
+        };
+        let line = |span: Span| {
+            let source = self.sources.get(span.source as usize)?;
+            let (line, _) = source.line_column(span.start as usize);
+            Some(format!("{}:{line}", shown(&source.name)))
+        };
+        let node = find_in(&self.tree, path);
+        let Some(written) = node.and_then(|node| line(node.key)) else {
+            let file_step = self.set_by_files(path).pop()?;
+            let place = file_step.place.rsplit_once(':').map(|(line, _)| line)?;
+            return Some(shown(place));
+        };
+        let mut comment = written;
+        for variable in node.map(|node| self.variables(node)).unwrap_or_default() {
+            let name = &variable.name;
+            let from = match self.variable(&variable).place.rsplit_once(':') {
+                Some((line, _)) => format!("of {}", shown(line)),
+                None if self.process.contains_key(name) => "of the environment".to_owned(),
+                None if self.environment.contains_key(name) => "of the project".to_owned(),
+                None => "not set".to_owned(),
+            };
+            comment = format!("{comment}, {name} {from}");
+        }
+        Some(comment)
     }
 
     /// Returns the place of the value of a dotted path, to be pointed at: a collection is pointed at by its key.
@@ -83,47 +102,148 @@ impl Origins {
             .split('.')
             .map(str::to_owned)
             .collect();
-        let node = find_in(&self.tree, &parts)?;
+        let mut history = History::new(&self.sources, &self.links);
         let mut steps = Vec::new();
-        self.tell(node, &mut steps);
-        Some(steps)
+        self.tell(&parts, &mut history, "", &mut steps);
+        (!steps.is_empty()).then_some(steps)
     }
 
-    fn tell(&self, node: &Node, steps: &mut Vec<Step>) {
-        for (index, span) in node.earlier().iter().enumerate() {
-            let word = if index == 0 { "set to" } else { "replaced by" };
-            steps.push(self.step(*span, word));
-        }
-        let word = match (node.earlier().is_empty(), &node.value) {
-            (true, Value::Map(_) | Value::List(_)) => "begins with",
-            (true, _) => "set to",
-            (false, _) => "replaced by",
-        };
-        steps.push(self.step(node.span, word));
-        match &node.value {
-            Value::List(list) => list.iter().for_each(|element| self.tell(element, steps)),
-            Value::Map(map) => map.values().for_each(|child| self.tell(child, steps)),
-            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {
-                self.tell_variables(node.span, steps);
+    fn tell(&self, path: &[String], history: &mut History<'_>, name: &str, steps: &mut Vec<Step>) {
+        let node = find_in(&self.tree, path);
+        steps.extend(
+            self.set_by_files(path)
+                .into_iter()
+                .map(|step| step.of(name)),
+        );
+        let events = history.of(&self.files, path);
+        let known = node.is_none_or(|node| events.iter().any(|event| event.span == node.span));
+        for event in &events {
+            let place = place_of(&self.sources, event.span);
+            let text = event.text.clone();
+            steps.push(Step { place, text }.of(name));
+            if node.is_none_or(is_scalar) {
+                steps.extend(self.variables_at(event.span));
             }
         }
+        let Some(node) = node else { return };
+        if !known {
+            self.tell_node(node, name, steps);
+        }
+        if is_scalar(node) {
+            steps.extend(self.inherited(path, node));
+            return;
+        }
+        let inner = |key: &str| match name {
+            "" => key.to_owned(),
+            name => format!("{name}.{key}"),
+        };
+        match &node.value {
+            Value::List(list) if !known || events.is_empty() || !is_pairs(list) => {
+                for (index, element) in list.iter().enumerate() {
+                    self.tell_node(element, &inner(&index.to_string()), steps);
+                }
+            }
+            Value::List(list) => {
+                for key in list.iter().filter_map(pair_key) {
+                    let child = [path, &[key.to_owned()]].concat();
+                    self.tell(&child, history, &inner(key), steps);
+                }
+            }
+            Value::Map(map) => {
+                for key in map.keys() {
+                    let child = [path, &[key.to_string()]].concat();
+                    self.tell(&child, history, &inner(key), steps);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}
+        }
+    }
+
+    /// Tells a value by its own place and the places of what it replaced: an element of a list has no path in the
+    /// files.
+    fn tell_node(&self, node: &Node, name: &str, steps: &mut Vec<Step>) {
+        let mut word = "set to";
+        for span in node.earlier() {
+            steps.push(self.step(*span, word).of(name));
+            word = "replaced by";
+        }
+        if !is_scalar(node) && node.earlier().is_empty() {
+            word = "begins with";
+        }
+        steps.push(self.step(node.span, word).of(name));
+        steps.extend(self.variables_at(node.span));
     }
 
     fn step(&self, span: Span, word: &str) -> Step {
-        match self.written(span) {
-            Some((source, text)) => {
-                let (line, column) = source.line_column(span.start as usize);
-                let first = text.lines().next().unwrap_or_default();
-                Step {
-                    place: format!("{}:{line}:{column}", source.name),
-                    text: format!("{word} `{first}`"),
-                }
-            }
-            None => Step {
+        let Some((source, text)) = self.written(span) else {
+            return Step {
                 place: String::new(),
                 text: "implied by the specification".to_owned(),
-            },
+            };
+        };
+        let named = self
+            .links
+            .iter()
+            .find(|(_, files)| files.contains(&source.name));
+        let named = match named {
+            Some((place, _)) if !self.files.contains(&source.name) => {
+                format!(", in a file named at {}", place_of(&self.sources, *place))
+            }
+            _ => String::new(),
+        };
+        let first = text.lines().next().unwrap_or_default();
+        Step {
+            place: place_of(&self.sources, span),
+            text: format!("{word} `{first}`{named}"),
         }
+    }
+
+    /// Tells which files of a service set a variable or a label; their values are not told.
+    fn set_by_files(&self, path: &[String]) -> Vec<Step> {
+        let [section, service, attribute, key @ ..] = path else {
+            return Vec::new();
+        };
+        let list = match (section.as_str(), attribute.as_str(), key.is_empty()) {
+            ("services", "environment", false) => "env_file",
+            ("services", "labels", false) => "label_file",
+            _ => return Vec::new(),
+        };
+        let key = key.join(".");
+        let path = [section.clone(), service.clone(), list.to_owned()];
+        let files = find_in(&self.tree, &path);
+        let elements = match files.map(|node| &node.value) {
+            Some(Value::List(list)) => list.as_slice(),
+            _ => &[],
+        };
+        let steps = elements.iter().filter_map(|element| {
+            let name = element.find("path").unwrap_or(element).as_text()?;
+            let source = self
+                .sources
+                .iter()
+                .find(|source| source.kind == SourceKind::Variables && source.name == name)?;
+            let named = place_of(&self.sources, element.span);
+            Some(Step {
+                place: line_setting(source, &key)?,
+                text: format!("`{key}` is set by this file, named at {named}"),
+            })
+        });
+        steps.collect()
+    }
+
+    /// Tells where a variable of a container comes from that is named without a value.
+    fn inherited(&self, path: &[String], node: &Node) -> Option<Step> {
+        let key = path.last()?;
+        let passes = path
+            .iter()
+            .any(|part| part == "environment" || part == "args");
+        let (_, written) = self.written(node.span)?;
+        let named = matches!(written.trim(), "" | "~" | "null") || written.trim() == key;
+        (passes && named && !node.is_null()).then(|| {
+            self.variable(&Variable {
+                name: key.clone(),
+                ..Variable::default()
+            })
+        })
     }
 
     fn written(&self, span: Span) -> Option<(&Source, &str)> {
@@ -132,14 +252,23 @@ impl Origins {
         Some((source, text))
     }
 
-    fn tell_variables(&self, span: Span, steps: &mut Vec<Step>) {
+    fn variables(&self, node: &Node) -> BTreeSet<Variable> {
+        let mut variables = BTreeSet::new();
+        if let Some((_, text)) = self.written(node.span).filter(|_| is_scalar(node)) {
+            template::collect_variables(text, &mut variables);
+        }
+        variables
+    }
+
+    fn variables_at(&self, span: Span) -> Vec<Step> {
         let mut variables = BTreeSet::new();
         if let Some((_, text)) = self.written(span) {
             template::collect_variables(text, &mut variables);
         }
-        for variable in variables {
-            steps.push(self.variable(&variable));
-        }
+        variables
+            .iter()
+            .map(|variable| self.variable(variable))
+            .collect()
     }
 
     fn variable(&self, variable: &Variable) -> Step {
@@ -156,33 +285,100 @@ impl Origins {
                     format!("`{name}` is `{value}`, the project's own"),
                 ),
             },
-            (None, None) => (
-                String::new(),
-                format!(
-                    "`{name}` is not set; `{}` stands in",
-                    variable.default_value
+            (None, None) => match self.dotenv_line(name) {
+                // Only the files of an `include` see it.
+                Some(place) => (place, format!("`{name}` is set here")),
+                None => (
+                    String::new(),
+                    format!(
+                        "`{name}` is not set; `{}` stands in",
+                        variable.default_value
+                    ),
                 ),
-            ),
+            },
         };
         Step { place, text }
     }
 
-    /// Finds the line of a dotenv file that sets a variable.
+    /// Finds the line of a dotenv file that sets a variable: of several explicit ones the last, of others the first.
     fn dotenv_line(&self, name: &str) -> Option<String> {
-        let sets = |line: &str| {
-            let line = line.trim_start();
-            let line = line.strip_prefix("export ").unwrap_or(line);
-            line.strip_prefix(name)
-                .is_some_and(|rest| rest.trim_start().starts_with(['=', ':']))
-        };
-        self.sources
+        let services = self.tree.get("services").and_then(Node::as_map);
+        let services = services.into_iter().flat_map(Map::values);
+        let of_services: Vec<&str> = services
+            .flat_map(|service| {
+                let lists = ["env_file", "label_file"].map(|key| service.find(key));
+                lists.into_iter().flatten().filter_map(Node::as_list)
+            })
+            .flatten()
+            .filter_map(|element| element.find("path").unwrap_or(element).as_text())
+            .collect();
+        let lines = self
+            .sources
             .iter()
             .filter(|source| source.kind == SourceKind::Variables)
-            .find_map(|source| {
-                let line = source.text.lines().position(sets)?;
-                Some(format!("{}:{}:1", source.name, line + 1))
-            })
+            .filter(|source| !of_services.contains(&source.name.as_str()))
+            .filter_map(|source| Some((source, line_setting(source, name)?)));
+        let lines: Vec<(&Arc<Source>, String)> = lines.collect();
+        let explicit = lines
+            .iter()
+            .rev()
+            .find(|(source, _)| self.env_files.contains(&source.name));
+        let found = explicit.or_else(|| lines.first());
+        found.map(|(_, line)| line.clone())
     }
+}
+
+impl Step {
+    /// Says which part of a collection it is about.
+    fn of(self, name: &str) -> Self {
+        match name {
+            "" => self,
+            name => Self {
+                text: format!("`{name}` {}", self.text),
+                ..self
+            },
+        }
+    }
+}
+
+fn is_scalar(node: &Node) -> bool {
+    !matches!(node.value, Value::Map(_) | Value::List(_))
+}
+
+fn pair_key(element: &Node) -> Option<&str> {
+    element.as_text()?.split('=').next()
+}
+
+/// Says whether a list holds `KEY=value` pairs, which files may also write as a mapping.
+fn is_pairs(list: &[Node]) -> bool {
+    list.iter()
+        .all(|element| element.as_text().is_some_and(|text| text.contains('=')))
+}
+
+/// Writes a place: `file:line:column`.
+pub(super) fn place_of(sources: &[Arc<Source>], span: Span) -> String {
+    let source = sources.get(span.source as usize);
+    source.map_or_else(String::new, |source| {
+        let (line, column) = source.line_column(span.start as usize);
+        format!("{}:{line}:{column}", source.name)
+    })
+}
+
+/// Finds the line of a file of variables that sets one.
+fn line_setting(source: &Source, name: &str) -> Option<String> {
+    let sets = |line: &str| {
+        let line = line.trim_start();
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.trim_start().starts_with(['=', ':']))
+    };
+    let last = source
+        .text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| sets(line))
+        .last();
+    last.map(|(line, _)| format!("{}:{}:1", source.name, line + 1))
 }
 
 /// Finds a node; keys may hold dots themselves, so the longest key that fits is taken.

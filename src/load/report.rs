@@ -78,6 +78,11 @@ impl Failure {
         self.places.first().map(|(place, _)| *place)
     }
 
+    /// Returns how many places it points at.
+    pub(super) fn count_places(&self) -> usize {
+        self.places.len()
+    }
+
     /// Returns its kind.
     pub(super) fn code(&self) -> Code {
         self.code
@@ -187,9 +192,14 @@ impl Report {
             .places
             .into_iter()
             .filter_map(|(span, text)| {
+                let source = Arc::clone(self.source(span)?);
+                let (start, end) = (span.start as usize, span.end as usize);
+                // A block ends where the next one starts; its last line is what people see as its end.
+                let written = source.text.get(start..end).unwrap_or_default();
+                let end = start + written.trim_end().len();
                 Some(Label {
-                    source: Arc::clone(self.source(span)?),
-                    span: span.start as usize..span.end as usize,
+                    source,
+                    span: start..end,
                     text,
                 })
             })

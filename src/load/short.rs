@@ -200,6 +200,29 @@ pub(super) fn volume(text: &str) -> Result<ShortVolume, Problem> {
     Ok(volume)
 }
 
+/// Returns the options of a volume that are none, and are ignored as docker compose does.
+pub(super) fn unknown_options(text: &str) -> Vec<String> {
+    let sections = volume_sections(text);
+    let [_, _, options] = sections.as_slice() else {
+        return Vec::new();
+    };
+    let known = |option: &str| {
+        // What a bind mount may also ask for, and engines read for themselves.
+        const OTHERS: [&str; 7] = [
+            "cached",
+            "delegated",
+            "consistent",
+            "U",
+            "O",
+            "copy",
+            "exec",
+        ];
+        VOLUME_OPTIONS.iter().any(|(name, _)| *name == option) || OTHERS.contains(&option)
+    };
+    let options = options.split(',').filter(|option| !known(option));
+    options.map(str::to_owned).collect()
+}
+
 fn volume_options(text: &str) -> Vec<VolumeOption> {
     text.split(',')
         .filter_map(|option| {

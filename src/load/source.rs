@@ -12,6 +12,7 @@ use super::{
     node::{Node, Span},
     report::{Failure, Failures, Report},
     request::{LoadRequest, Phase},
+    schema,
 };
 
 const FILE_NAMES: [&str; 4] = [
@@ -211,6 +212,18 @@ pub fn is_remote(path: &str) -> bool {
         || ((path.starts_with("https://") || path.starts_with("http://"))
             && (path.contains(".git") || path.contains('#')))
         || path.starts_with("github.com/")
+}
+
+/// Suggests the file beside a missing one whose name is most like it.
+pub(super) fn similar_file(missing: &str) -> Option<String> {
+    let missing = Path::new(missing);
+    let name = missing.file_name()?.to_str()?;
+    let entries = missing.parent()?.read_dir().ok()?;
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    names.sort_unstable();
+    schema::nearest_file(name, names.iter().map(String::as_str))
 }
 
 /// Reads a file that is named at a place, or standard input.

@@ -92,6 +92,24 @@ pub(super) fn substitute(text: &str, lookup: &mut dyn Lookup) -> Result<String, 
     Ok(result)
 }
 
+/// Returns the first expression of a text that is none, up to its brace or the end of its line; may be empty.
+pub(super) fn invalid_part(text: &str) -> &str {
+    let mut rest = text;
+    while let Some(dollar) = rest.find('$') {
+        rest = &rest[dollar..];
+        match next_piece(rest) {
+            Some((Piece::Invalid, _)) => {
+                let line = rest.lines().next().unwrap_or_default();
+                let end = line.find('}').map_or(line.len(), |at| at + 1);
+                return line[..end].trim_end();
+            }
+            Some((_, length)) => rest = &rest[length..],
+            None => rest = &rest[1..],
+        }
+    }
+    ""
+}
+
 /// Recognises what starts at a `$`; returns it with its length in bytes.
 fn next_piece(text: &str) -> Option<(Piece<'_>, usize)> {
     let after = &text[1..];

@@ -120,7 +120,12 @@ fn no_key(node: &Node, index: Index, path: Path<'_>) -> Failure {
         (Index::Volume, "string") => format!("`{path}` is not a volume"),
         (_, kind) => format!("`{path}` must be a string, this is a {kind}"),
     };
-    let failure = Failure::new(Code::InvalidValue, message);
+    let code = if node.as_map().is_some() {
+        Code::MissingKey
+    } else {
+        Code::InvalidValue
+    };
+    let failure = Failure::new(code, message);
     match node.as_text().map(short::volume) {
         Some(Err(problem)) => failure.say(": ").problem(node.span, &problem),
         _ => failure,

@@ -50,6 +50,9 @@ pub(crate) fn to_json(diagnostic: &Diagnostic) -> Value {
     });
     if let Some(main) = diagnostic.labels.first() {
         add_place(&mut object, main);
+        if !main.text.is_empty() {
+            object["label"] = json!(main.text);
+        }
     }
     let related: Vec<Value> = diagnostic.labels.iter().skip(1).map(place).collect();
     object["help"] = json!(diagnostic.hints);

@@ -1,5 +1,6 @@
 //! The loader from files to projects, through the library.
 
+mod explain;
 mod layered;
 mod mistakes;
 mod robust;

@@ -72,13 +72,6 @@ fn tells_words_that_older_readers_take_for_something_else() {
         ),
         ("labels: {a: Off}", "labels.a", "Off", "a boolean", "4:17"),
         ("command: [on]", "command[0]", "on", "a boolean", "4:15"),
-        (
-            "stop_grace_period: 1:30",
-            "stop_grace_period",
-            "1:30",
-            "the number 90 (base 60)",
-            "4:24",
-        ),
     ] {
         let want = format!(
             "{place} `services.web.{path}`: `{written}` is text here, but {meaning} for readers of YAML 1.1 | write `\"{written}\"`"

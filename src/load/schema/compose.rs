@@ -67,6 +67,13 @@ static VOLUME: Shape = Shape::of(NULL | MAP).object(&Object::new(&[
 
 static FILE_SERVICES: Shape = Shape::of(MAP).object(&Object::map_of(Others::Names(&SERVICE)));
 
+/// The keys of a service.
+pub(super) fn service() -> &'static Object {
+    SERVICE.object.unwrap_or(&NO_KEYS)
+}
+
+static NO_KEYS: Object = Object::new(&[]);
+
 static SERVICE: Shape = Shape::of(MAP).object(&Object::new(&[
     ("annotations", &LIST_OR_DICT),
     ("attach", &TEXT_OR_BOOL),

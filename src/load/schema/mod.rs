@@ -217,18 +217,51 @@ fn wrong_kind(node: &Node, shape: &Shape, path: Path<'_>) -> Failure {
         Code::WrongType,
         format!("`{path}` must be a {}", shape.wanted()),
     );
+    let takes = |kind: Kinds| shape.kinds & kind != 0;
     match &node.value {
         Value::Null => failure
             .at(node.key, "there is nothing here")
             .hint("give it a value, or remove the key"),
-        Value::Bool(_) | Value::Int(_) | Value::Float(_) if shape.kinds & TEXT != 0 => failure
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) if takes(TEXT) => failure
             .at(node.span, format!("this is a {}", node.kind()))
             .hint("put it in quotes"),
-        Value::Map(_) | Value::List(_) => {
-            failure.at(node.key, format!("this is a {}", node.kind()))
+        Value::Map(map) => {
+            let failure = failure.at(node.key, "this is a mapping");
+            match map.iter().next() {
+                Some((key, _)) if takes(TEXT) && node.key == node.span && map.len() == 1 => {
+                    failure.hint(format!("write it as one text, `{key}=VALUE`"))
+                }
+                Some(_) if takes(LIST) => failure.hint("start each element with `- `"),
+                _ => failure,
+            }
+        }
+        Value::List(_) => {
+            let failure = failure.at(node.key, "this is a list");
+            if takes(MAP) {
+                failure.hint("write `NAME:` without a dash, and what belongs to it below")
+            } else {
+                failure
+            }
+        }
+        Value::Text(text) => {
+            let failure = failure.at(node.span, "this is a string");
+            match text.split_once(':') {
+                Some((key, _)) if takes(MAP) && !takes(LIST) && is_word(key) => {
+                    failure.hint(format!("a blank is missing behind the colon of `{key}:`"))
+                }
+                _ if takes(LIST) => failure.hint("write a list: start each element with `- `"),
+                _ => failure,
+            }
         }
         _ => failure.at(node.span, format!("this is a {}", node.kind())),
     }
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 fn unknown_key(key: &str, node: &Node, object: &Object, path: Path<'_>) -> Failure {
@@ -241,17 +274,89 @@ fn unknown_key(key: &str, node: &Node, object: &Object, path: Path<'_>) -> Failu
         (_, false) => format!("unknown key `{key}` in `{place}`"),
     };
     let known = object.fields.iter().map(|(known, _)| *known);
+    let hint = match object.others {
+        Others::Names(_) => valid_name(key),
+        _ => nearest(key, known).or_else(|| home_of(key, node, object, path)),
+    };
     Failure::new(Code::UnknownKey, message)
         .at(node.key, "")
-        .hint_if(nearest(key, known))
+        .hint_if(hint)
 }
 
-/// Suggests the word that is most like what was written.
+/// Makes a name that may be used out of one that may not.
+fn valid_name(key: &str) -> Option<String> {
+    let made: String = key
+        .chars()
+        .map(|next| match next {
+            '.' | '_' | '-' => next,
+            next if next.is_ascii_alphanumeric() => next,
+            _ => '-',
+        })
+        .collect();
+    let made = made.trim_matches('-');
+    (!made.is_empty()).then(|| format!("`{made}` would do"))
+}
+
+/// Says where a key belongs that is known somewhere else.
+fn home_of(key: &str, node: &Node, object: &Object, path: Path<'_>) -> Option<String> {
+    let service = compose::service();
+    if path.to_string().is_empty() {
+        let keys = node.as_map().into_iter().flat_map(Map::keys);
+        let is_service = keys.into_iter().any(|key| service.find(key).is_some());
+        return match service.find(key) {
+            Some(_) => Some(format!(
+                "`{key}` belongs into a service: `services: {{NAME: {{{key}: …}}}}`"
+            )),
+            None if is_service => Some("services stand below `services:`".to_owned()),
+            None => None,
+        };
+    }
+    let below = object
+        .fields
+        .iter()
+        .find(|(_, shape)| shape.object.is_some_and(|inner| inner.find(key).is_some()));
+    if let Some((field, _)) = below {
+        return Some(format!("`{key}` belongs below `{field}`"));
+    }
+    let top = compose::FILE.object.and_then(|file| file.find(key));
+    (top.is_some() || matches!(key, "version"))
+        .then(|| format!("`{key}` belongs to the top level of the file"))
+}
+
+/// Suggests the word that is most like what was written, or that has it as a part.
 pub(super) fn nearest<'w>(written: &str, known: impl Iterator<Item = &'w str>) -> Option<String> {
     let lower = written.to_lowercase().replace('-', "_");
+    let is_part = |word: &str| {
+        lower.len() > 2
+            && word.split('_').any(|part| {
+                part.len() > 2 && (part == lower || lower.strip_suffix('s') == Some(part))
+            })
+    };
     let best = known
-        .map(|word| (strsim::jaro_winkler(&lower, word), word))
+        .map(|word| {
+            let likeness = strsim::jaro_winkler(&lower, word);
+            (
+                if is_part(word) {
+                    likeness.max(0.9)
+                } else {
+                    likeness
+                },
+                word,
+            )
+        })
         .max_by(|one, other| one.0.total_cmp(&other.0));
     best.filter(|(likeness, _)| *likeness > 0.83)
         .map(|(_, word)| format!("did you mean `{word}`?"))
+}
+
+/// Suggests the name of a file that is most like what was written.
+pub(super) fn nearest_file<'w>(
+    written: &str,
+    known: impl Iterator<Item = &'w str>,
+) -> Option<String> {
+    let best = known
+        .map(|name| (strsim::jaro_winkler(written, name), name))
+        .max_by(|one, other| one.0.total_cmp(&other.0));
+    best.filter(|(likeness, _)| *likeness > 0.85)
+        .map(|(_, name)| format!("did you mean `{name}`?"))
 }

@@ -1,0 +1,190 @@
+//! `config --explain` and `config --annotate`: the way of a value through files, rules and variables.
+
+use std::{error::Error, fs};
+
+use crate::common::env::{TestEnvironment, output};
+
+type TestResult = Result<(), Box<dyn Error>>;
+
+/// What `--explain` prints for a path, without the test's folder.
+fn explained(files: &[(&str, &str)], flags: &[&str], path: &str) -> Result<String, Box<dyn Error>> {
+    let env = TestEnvironment::new()?;
+    for (name, text) in files {
+        let file = env.path(name);
+        fs::create_dir_all(file.parent().unwrap_or(&file))?;
+        fs::write(file, text)?;
+    }
+    let args = flags.iter().copied().chain(["config", "--explain", path]);
+    let mut command = env.command(args);
+    let run = output(command.env("STAGE", "test"))?.success();
+    let folder = format!("{}/", env.path("").display()).replace("//", "/");
+    Ok(run.stdout.replace(&folder, ""))
+}
+
+#[test]
+fn through_extends_of_the_same_and_of_another_file() -> TestResult {
+    let main = "\
+services:
+  web:
+    extends: middle
+    environment: {A: '3'}
+  middle:
+    extends: {file: base.yaml, service: base}
+    environment: {A: '2'}
+";
+    let base = "services:\n  base: {image: x, environment: [A=1, B=1]}\n";
+    let files = [("compose.yaml", main), ("base.yaml", base)];
+    assert_eq!(
+        explained(&files, &[], "services.web.environment.A")?,
+        "\
+base.yaml:2:34: set to `A=1`, extended by `web` at compose.yaml:3:14, extended by `middle` at compose.yaml:6:21
+compose.yaml:7:22: replaced by `'2'`, extended by `web` at compose.yaml:3:14
+compose.yaml:4:22: replaced by `'3'`
+"
+    );
+    assert_eq!(
+        explained(&files, &[], "services.web.image")?,
+        "base.yaml:2:17: set to `x`, extended by `web` at compose.yaml:3:14, extended by `middle` at compose.yaml:6:21\n"
+    );
+    Ok(())
+}
+
+#[test]
+fn through_include_layers_and_instructions() -> TestResult {
+    let main = "include: [part/compose.yaml]\nservices:\n  web: {image: x, command: [a], ports: ['1:1'], labels: {a: '1', b: '2'}}\n";
+    let over = "services:\n  web:\n    command: [b]\n    ports: !override ['2:2']\n    labels: !reset {}\n";
+    let last = "services:\n  web:\n    labels: {a: '3'}\n";
+    let part = "services:\n  db: {image: 'db:${TAG}'}\n";
+    let files = [
+        ("compose.yaml", main),
+        ("over.yaml", over),
+        ("last.yaml", last),
+        ("part/compose.yaml", part),
+        ("part/.env", "TAG=15\n"),
+    ];
+    let flags = ["-f", "compose.yaml", "-f", "over.yaml", "-f", "last.yaml"];
+    let told = |path| explained(&files, &flags, path);
+    assert_eq!(
+        told("services.db.image")?,
+        "part/compose.yaml:2:15: set to `'db:${TAG}'`, included at compose.yaml:1:11\npart/.env:1:1: `TAG` is set here\n"
+    );
+    assert_eq!(
+        told("services.web.labels.a")?,
+        "compose.yaml:3:61: set to `'1'`\nover.yaml:5:13: cleared by `!reset` on `services.web.labels`\nlast.yaml:3:17: replaced by `'3'`\n"
+    );
+    let ports = told("services.web.ports")?;
+    assert!(ports.starts_with("compose.yaml:3:40: begins with `['1:1']`\nover.yaml:4:12: replaced, by `!override`, by `"), "{ports}");
+    let command = told("services.web.command")?;
+    assert!(
+        command.starts_with(
+            "compose.yaml:3:28: begins with `[a]`\nover.yaml:3:14: replaced by `[b]`\n"
+        ),
+        "{command}"
+    );
+    Ok(())
+}
+
+#[test]
+fn through_merge_keys_and_aliases() -> TestResult {
+    let main = "\
+x-base: &base
+  restart: always
+  environment: &env {A: '1'}
+services:
+  web:
+    <<: *base
+    image: x
+  api:
+    image: x
+    environment: *env
+";
+    let files = [("compose.yaml", main)];
+    assert_eq!(
+        explained(&files, &[], "services.web.restart")?,
+        "compose.yaml:2:12: set to `always`, brought by a merge key `<<`\n"
+    );
+    let api = explained(&files, &[], "services.api.environment")?;
+    assert!(
+        api.starts_with("compose.yaml:3:16: begins with `&env {A: '1'}`, through an alias\n"),
+        "{api}"
+    );
+    Ok(())
+}
+
+#[test]
+fn through_variables_of_every_origin() -> TestResult {
+    let main = "\
+services:
+  web:
+    image: x:$STAGE-${TAG}-${NONE:-d}
+    environment: [STAGE, TAG, 'X=1']
+    env_file: [web.env]
+";
+    let files = [
+        ("compose.yaml", main),
+        (".env", "# tags\nTAG=15\n"),
+        ("web.env", "X=hidden\nY=hidden\nTAG=hidden\n"),
+    ];
+    let told = |path| explained(&files, &[], path);
+    assert_eq!(
+        told("services.web.image")?,
+        "\
+compose.yaml:3:12: set to `x:$STAGE-${TAG}-${NONE:-d}`
+  `NONE` is not set; `d` stands in
+  `STAGE` is `test` in the environment of the process
+.env:2:1: `TAG` is `15`
+"
+    );
+    assert_eq!(
+        told("services.web.environment.X")?,
+        "web.env:1:1: `X` is set by this file, named at compose.yaml:5:16\ncompose.yaml:4:31: set to `'X=1'`\n"
+    );
+    assert_eq!(
+        told("services.web.environment.Y")?,
+        "web.env:2:1: `Y` is set by this file, named at compose.yaml:5:16\n"
+    );
+    assert_eq!(
+        told("services.web.environment.STAGE")?,
+        "compose.yaml:4:19: set to `STAGE`\n  `STAGE` is `test` in the environment of the process\n"
+    );
+    Ok(())
+}
+
+#[test]
+fn annotations_name_lines_variables_and_env_files() -> TestResult {
+    let env = TestEnvironment::new()?;
+    let main = "\
+services:
+  web:
+    image: x:${TAG}
+    environment: {A: '1'}
+    env_file: [web.env]
+";
+    fs::write(env.path("compose.yaml"), main)?;
+    fs::write(env.path(".env"), "TAG=15\n")?;
+    fs::write(env.path("web.env"), "# first\nB=2\n")?;
+    fs::write(
+        env.path("over.yaml"),
+        "services:\n  web:\n    environment: [A=2]\n",
+    )?;
+    let run = env.run([
+        "-f",
+        "compose.yaml",
+        "-f",
+        "over.yaml",
+        "config",
+        "--annotate",
+    ])?;
+    let text = run.success().stdout;
+    for line in [
+        "      A: \"2\" # over.yaml:3",
+        "      B: \"2\" # web.env:2",
+        "    image: x:15 # compose.yaml:3, TAG of .env:1",
+    ] {
+        assert!(
+            text.lines().any(|written| written == line),
+            "{line}\n{text}"
+        );
+    }
+    Ok(())
+}
