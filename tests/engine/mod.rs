@@ -6,6 +6,7 @@ mod builtin;
 mod convergence;
 mod credentials;
 mod docker;
+mod dockerfile;
 mod lock;
 mod plan;
 mod quickstart;

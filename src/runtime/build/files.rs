@@ -88,25 +88,22 @@ pub(super) fn within(path: &str) -> PathBuf {
 }
 
 impl Source {
-    /// The paths that a pattern stands for, sorted.
+    /// The paths that a pattern stands for, sorted: a pattern may stand for none.
     ///
     /// # Errors
-    /// When there is none.
+    /// When a path without pattern characters is not there.
     pub(super) fn select(&self, pattern: &str) -> Result<Vec<PathBuf>, BuildError> {
         let clean = within(pattern);
         let text = clean.to_string_lossy();
-        let found = if Glob::is_special(&text) {
-            self.select_pattern(&text)?
-        } else {
-            let seen = self.root.open_at(&clean, OFlags::PATH).is_ok() && self.sees(&clean);
-            seen.then_some(clean.clone()).into_iter().collect()
-        };
-        if found.is_empty() {
+        if Glob::is_special(&text) {
+            return self.select_pattern(&text);
+        }
+        if self.root.open_at(&clean, OFlags::PATH).is_err() || !self.sees(&clean) {
             return Err(BuildError::Invalid(format!(
                 "file not found in build context or excluded by .dockerignore: stat {pattern}: file does not exist"
             )));
         }
-        Ok(found)
+        Ok(vec![clean])
     }
 
     /// Whether a path is not left out as a whole.

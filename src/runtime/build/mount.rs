@@ -296,6 +296,11 @@ impl Ready {
     ) -> Result<Option<PathBuf>, BuildError> {
         let mut name = KeyMaker::after("cache mount");
         name.add(flag.id.as_bytes());
+        // Who asks for another owner or mode means another directory.
+        let made_for = (flag.uid, flag.gid, flag.mode);
+        if made_for != (0, 0, None) {
+            name.add(format!("{made_for:?}").as_bytes());
+        }
         let base = root.join("mounts");
         let mut directory = base.join(name.finish());
         make(&base, 0o700)?;
@@ -362,9 +367,6 @@ impl Ready {
         flag: &MountFlag,
         socket: Option<&PathBuf>,
     ) -> Result<(), BuildError> {
-        let Some(socket) = socket else {
-            return missing(flag, "ssh");
-        };
         let target = if flag.target.is_empty() {
             format!("{AGENT}{}", self.agents)
         } else {
@@ -374,6 +376,10 @@ impl Ready {
             self.env.push(format!("SSH_AUTH_SOCK={target}"));
         }
         self.agents += 1;
+        // As with BuildKit, a step without an agent sees where one would be.
+        let Some(socket) = socket else {
+            return missing(flag, "ssh");
+        };
         self.add_path(&target, socket.clone(), MountAccess::ReadWrite);
         Ok(())
     }

@@ -183,6 +183,9 @@ impl Worker<'_> {
     ) -> Result<RunStep, BuildError> {
         let request = self.shared.request;
         let mut env = self.state.environment();
+        let name_of = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
+        let hidden: Vec<String> = plan.args.iter().map(|pair| name_of(pair)).collect();
+        env.retain(|pair| !hidden.contains(&name_of(pair)));
         env.extend(plan.args.iter().cloned());
         env.extend(self.shared.globals.proxies());
         env.extend(ready.env.iter().cloned());

@@ -39,6 +39,8 @@ pub(super) struct Globals {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scope {
     args: Vec<(String, String)>,
+    /// Arguments that were declared after an ENV of the same name, so that they hide it.
+    over: BTreeSet<String>,
 }
 
 impl Globals {
@@ -211,10 +213,20 @@ impl Scope {
             let value = given.or(default).or_else(|| globals.value_of(&name));
             self.args.retain(|(known, _)| *known != name);
             if let Some(value) = value {
+                if environment_of(config).contains_key(&name) {
+                    self.over.insert(name.clone());
+                }
                 self.args.push((name, value));
             }
         }
         Ok(())
+    }
+
+    /// An ENV that changes the config hides the arguments of its names from now on.
+    pub(super) fn give_way(&mut self, before: &ImageConfig, after: &ImageConfig) {
+        let (before, after) = (environment_of(before), environment_of(after));
+        let changed = |name: &String| before.get(name) != after.get(name);
+        self.over.retain(|name| !changed(name));
     }
 
     /// The arguments as `NAME=value`, those left out that an ENV of the config hides.
@@ -224,13 +236,13 @@ impl Scope {
         let visible = self
             .args
             .iter()
-            .filter(|(name, _)| !environment.contains_key(name));
+            .filter(|(name, _)| self.over.contains(name) || !environment.contains_key(name));
         visible
             .map(|(name, value)| format!("{name}={value}"))
             .collect()
     }
 
-    /// Expands a word; ENV wins over ARG.
+    /// Expands a word; between ENV and ARG the later one wins, ENV over an earlier ARG in any case.
     ///
     /// # Errors
     /// When it is malformed.
@@ -245,16 +257,19 @@ impl Scope {
         expand(word, globals.escape, &lookup).map_err(|error| at.error(error.to_string()))
     }
 
-    /// Looks variables up; ENV wins over ARG.
+    /// Looks variables up, as [`Self::word`] does.
     pub(super) fn lookup(&self, config: &ImageConfig) -> impl Fn(&str) -> Option<String> + use<> {
         let environment = environment_of(config);
-        let args = self.args.clone();
+        let (args, over) = (self.args.clone(), self.over.clone());
         move |name| {
             let arg = || {
                 args.iter()
                     .find(|(known, _)| known == name)
                     .map(|(_, value)| value.clone())
             };
+            if over.contains(name) {
+                return arg();
+            }
             environment.get(name).cloned().or_else(arg)
         }
     }

@@ -49,12 +49,15 @@ impl State {
         Self::of(file, key.finish())
     }
 
-    /// On top of an image.
+    /// On top of an image; one without a search path gets the usual one.
     #[must_use]
     pub(super) fn on_image(id: &Digest, file: ConfigFile) -> Self {
         let mut key = KeyMaker::after("image");
         key.add(id.hex().as_bytes());
-        Self::of(file, key.finish())
+        let mut state = Self::of(file, key.finish());
+        let env = state.environment();
+        state.file.config.get_or_insert_default().env = Some(env);
+        state
     }
 
     fn of(file: ConfigFile, key: String) -> Self {
@@ -72,7 +75,7 @@ impl State {
         self.file.config.clone().unwrap_or_default()
     }
 
-    /// Environment of a RUN step, with a search path in any case.
+    /// Environment of a step, with a search path in any case.
     #[must_use]
     pub(super) fn environment(&self) -> Vec<String> {
         let mut env = self.config().env.unwrap_or_default();

@@ -120,6 +120,15 @@ impl<'a> Worker<'a> {
         }
         let mut key = self.key(&created_by);
         key.add(&sorted(&config));
+        if step.keyword == "ENV" {
+            self.state.scope.give_way(&self.state.config(), &config);
+        }
+        if step.keyword == "ONBUILD" {
+            // What a child will do is no step of this image's history.
+            self.state.key = key.finish();
+            self.state.file.config = Some(config);
+            return Ok(());
+        }
         self.finish(key, &created_by, |_| Ok((config, None)))
     }
 
@@ -236,7 +245,9 @@ fn begin(shared: &Shared<'_>, index: usize) -> Result<State, BuildError> {
         None => {}
     }
     if let Some(stage) = shared.stages.find_named(base, index) {
-        return shared.wait_for(stage);
+        let mut state = shared.wait_for(stage)?;
+        state.command = CommandOrigin::Base;
+        return Ok(state);
     }
     if base == "scratch" {
         return Ok(State::scratch(&shared.platform));
