@@ -327,16 +327,26 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_hides_arguments() -> Result<(), BuildError> {
+    fn between_env_and_arg_the_later_one_wins() -> Result<(), BuildError> {
         let frozen = globals(&[]).freeze();
-        let config = ImageConfig {
-            env: Some(vec!["A=env".to_owned()]),
+        let config = |value: &str| ImageConfig {
+            env: Some(vec![format!("A={value}")]),
             ..ImageConfig::default()
         };
+        let (before, after) = (config("env"), config("later"));
         let mut scope = Scope::default();
-        scope.declare(&line("ARG A=arg B=${A}")?, &frozen, &config)?;
-        assert_eq!(scope.visible(&config), ["B=env"]);
-        assert_eq!(scope.word("$A", &line("FROM x")?, &frozen, &config)?, "env");
+        scope.declare(&line("ARG A=arg")?, &frozen, &ImageConfig::default())?;
+        assert!(scope.visible(&before).is_empty());
+        assert_eq!(scope.word("$A", &line("FROM x")?, &frozen, &before)?, "env");
+        scope.declare(&line("ARG A=arg")?, &frozen, &before)?;
+        assert_eq!(scope.visible(&before), ["A=arg"]);
+        assert_eq!(scope.word("$A", &line("FROM x")?, &frozen, &before)?, "arg");
+        scope.give_way(&before, &after);
+        assert!(scope.visible(&after).is_empty());
+        assert_eq!(
+            scope.word("$A", &line("FROM x")?, &frozen, &after)?,
+            "later"
+        );
         Ok(())
     }
 

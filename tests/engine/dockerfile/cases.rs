@@ -52,7 +52,8 @@ pub(super) fn cases() -> Result<Vec<Case>, Box<dyn Error>> {
 
 impl Case {
     fn line(&mut self, line: &str) -> Result<(), Box<dyn Error>> {
-        let Some((word, rest)) = line.strip_prefix(':').and_then(|line| line.split_once(' ')) else {
+        let Some((word, rest)) = line.strip_prefix(':').and_then(|line| line.split_once(' '))
+        else {
             self.needs_git |= line.contains("{http}/repo");
             self.dockerfile.push_str(line);
             self.dockerfile.push('\n');
@@ -98,7 +99,10 @@ impl Case {
                 let mode = if kind == "program" { 0o755 } else { 0o644 };
                 fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
                 let old = SystemTime::UNIX_EPOCH + Duration::from_secs(OLD);
-                fs::File::options().write(true).open(&path)?.set_modified(old)?;
+                fs::File::options()
+                    .write(true)
+                    .open(&path)?
+                    .set_modified(old)?;
             }
         }
         let text = server.fill(&self.dockerfile);
@@ -126,7 +130,9 @@ impl Case {
                 text.push_str(&format!("  {id}: {{environment: VALUE_OF_{id}}}\n"));
             }
         }
-        text.push_str("services:\n  made:\n    image: hoistdockerfile/made\n    build:\n      context: .\n");
+        text.push_str(
+            "services:\n  made:\n    image: hoistdockerfile/made\n    build:\n      context: .\n",
+        );
         if !self.secrets.is_empty() {
             let ids: Vec<&str> = self.secrets.iter().map(|(id, _)| id.as_str()).collect();
             text.push_str(&format!("      secrets: [{}]\n", ids.join(", ")));
@@ -203,5 +209,8 @@ fn code(line: &str) -> String {
     }
     let fence = if line.contains('`') { "``" } else { "`" };
     let space = if line.contains('`') { " " } else { "" };
-    format!("{fence}{space}{}{space}{fence}", line.trim_end().replace('|', "\\|"))
+    format!(
+        "{fence}{space}{}{space}{fence}",
+        line.trim_end().replace('|', "\\|")
+    )
 }

@@ -52,8 +52,16 @@ fn add_layer(files: &mut BTreeMap<String, String>, layer: &[u8]) -> Result<(), B
             continue;
         }
         if let Some(hidden) = name.strip_prefix(".wh.") {
-            let gone = if folder.is_empty() { hidden.to_owned() } else { format!("{folder}/{hidden}") };
-            let inside = if name == ".wh..wh..opq" { folder.to_owned() } else { gone.clone() };
+            let gone = if folder.is_empty() {
+                hidden.to_owned()
+            } else {
+                format!("{folder}/{hidden}")
+            };
+            let inside = if name == ".wh..wh..opq" {
+                folder.to_owned()
+            } else {
+                gone.clone()
+            };
             for old in &below {
                 if *old == gone || old.starts_with(&format!("{inside}/")) {
                     files.remove(old);
@@ -105,13 +113,18 @@ fn config_lines(config: &Value) -> Vec<String> {
                 let pairs = pairs.iter().filter_map(Value::as_str);
                 lines.extend(pairs.map(|pair| format!("config.Env {pair}")));
             }
-            (_, Value::String(text)) if !text.is_empty() => lines.push(format!("config.{key} {text}")),
+            (_, Value::String(text)) if !text.is_empty() => {
+                lines.push(format!("config.{key} {text}"))
+            }
             _ if entries.is_some() => {
                 for (name, value) in entries.into_iter().flatten() {
                     if name.starts_with("com.docker.compose") {
                         continue;
                     }
-                    let text = value.as_str().map(|text| format!("={text}")).unwrap_or_default();
+                    let text = value
+                        .as_str()
+                        .map(|text| format!("={text}"))
+                        .unwrap_or_default();
                     lines.push(format!("config.{key} {name}{text}"));
                 }
             }
@@ -127,7 +140,13 @@ fn config_lines(config: &Value) -> Vec<String> {
     }
     let steps = config["history"].as_array().into_iter().flatten();
     let steps: String = steps
-        .map(|step| if step["empty_layer"] == true { '-' } else { 'L' })
+        .map(|step| {
+            if step["empty_layer"] == true {
+                '-'
+            } else {
+                'L'
+            }
+        })
         .collect();
     lines.push(format!("history {steps}"));
     lines

@@ -23,8 +23,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Programs of the base image.
 const PROGRAMS: [&str; 20] = [
-    "sh", "cat", "ls", "echo", "test", "rm", "mkdir", "chmod", "chown", "cp", "id", "stat", "cut", "grep", "mount",
-    "false", "true", "touch", "ln", "wc",
+    "sh", "cat", "ls", "echo", "test", "rm", "mkdir", "chmod", "chown", "cp", "id", "stat", "cut",
+    "grep", "mount", "false", "true", "touch", "ln", "wc",
 ];
 
 /// A place to build a case in, and the engine that it is built on.
@@ -77,7 +77,11 @@ impl Bench {
         command.envs(case.variables());
         let built = output(&mut command)?;
         for text in &case.output {
-            assert!(built.stdout.contains(text), "{}: {text}: {built}", case.name);
+            assert!(
+                built.stdout.contains(text),
+                "{}: {text}: {built}",
+                case.name
+            );
         }
         if built.status != 0 {
             return Ok(Err(built.to_string()));
@@ -91,7 +95,10 @@ impl Bench {
             Some(address) => address.clone(),
             None => self.hoist(&["engine", "socket"])?.success().stdout,
         };
-        let path = address.trim().strip_prefix("unix://").ok_or("no Unix socket")?;
+        let path = address
+            .trim()
+            .strip_prefix("unix://")
+            .ok_or("no Unix socket")?;
         Ok(path.to_owned())
     }
 }
@@ -109,7 +116,9 @@ fn base() -> Outcome<Vec<u8>> {
         header.set_size(u64::try_from(size).unwrap_or(0));
         header
     };
-    for folder in ["bin/", "etc/", "mnt/", "tmp/", "proc/", "sys/", "dev/", "run/"] {
+    for folder in [
+        "bin/", "etc/", "mnt/", "tmp/", "proc/", "sys/", "dev/", "run/",
+    ] {
         let mut header = header(tar::EntryType::Directory, 0o755, 0);
         archive.append_data(&mut header, folder, std::io::empty())?;
     }
@@ -199,10 +208,22 @@ fn each_instruction_and_flag_does_what_the_reference_says() -> Outcome<()> {
     }
     let _stopped = own.hoist(&["engine", "stop"])?.success();
     if let Some(other) = &other {
-        let _gone = other.hoist(&["image", "rm", "-f", "hoistdockerfile/made", "hoistdockerfile/base"])?;
+        let _gone = other.hoist(&[
+            "image",
+            "rm",
+            "-f",
+            "hoistdockerfile/made",
+            "hoistdockerfile/base",
+        ])?;
     }
-    assert!(wrong.is_empty(), "{built} built, {compared} compared\n{wrong}");
-    writeln!(std::io::stderr(), "{built} cases built, {compared} compared with buildx")?;
+    assert!(
+        wrong.is_empty(),
+        "{built} built, {compared} compared\n{wrong}"
+    );
+    writeln!(
+        std::io::stderr(),
+        "{built} cases built, {compared} compared with buildx"
+    )?;
     Ok(())
 }
 
@@ -215,7 +236,9 @@ fn differences(
         (Ok(ours), Ok(theirs)) if case.differs.is_none() => {
             let only = |one: &[String], other: &[String], who: &str| {
                 let lines = one.iter().filter(|line| !other.contains(line));
-                lines.map(|line| format!("{who}: {line}")).collect::<Vec<_>>()
+                lines
+                    .map(|line| format!("{who}: {line}"))
+                    .collect::<Vec<_>>()
             };
             let mut lines = only(ours, theirs, "only hoist");
             lines.extend(only(theirs, ours, "only buildx"));

@@ -64,7 +64,11 @@ fn answer(stream: TcpStream, root: &Path) -> std::io::Result<()> {
         line.clear();
     }
     let path = first.split(' ').nth(1).unwrap_or("/");
-    let path = path.split('?').next().unwrap_or(path).trim_start_matches('/');
+    let path = path
+        .split('?')
+        .next()
+        .unwrap_or(path)
+        .trim_start_matches('/');
     let mut stream = stream;
     match std::fs::read(root.join(path)) {
         Ok(bytes) if !path.contains("..") => {
@@ -78,7 +82,10 @@ fn answer(stream: TcpStream, root: &Path) -> std::io::Result<()> {
             }
             Ok(())
         }
-        _ => write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+        _ => write!(
+            stream,
+            "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        ),
     }
 }
 
