@@ -114,7 +114,7 @@ fn config_lines(config: &Value) -> Vec<String> {
                 lines.extend(pairs.map(|pair| format!("config.Env {pair}")));
             }
             (_, Value::String(text)) if !text.is_empty() => {
-                lines.push(format!("config.{key} {text}"))
+                lines.push(format!("config.{key} {text}"));
             }
             _ if entries.is_some() => {
                 for (name, value) in entries.into_iter().flatten() {
