@@ -14,6 +14,7 @@ mod bridge;
 mod build;
 mod call;
 mod container;
+mod delivered;
 mod exec;
 mod filter;
 mod image;

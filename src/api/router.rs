@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::call::Call;
 use super::reply::{RouteResult, json_with};
-use super::{build, container, exec, image, network, registry, system, volume};
+use super::{build, container, delivered, exec, image, network, registry, system, volume};
 use crate::runtime::supervise::Supervisor;
 
 /// Answers a call.
@@ -25,6 +25,9 @@ pub(crate) async fn route(engine: &Arc<Supervisor>, call: Call) -> RouteResult {
         ["images", rest @ ..] => image::route(engine, method, rest, call).await,
         ["build", rest @ ..] => build::route(engine, method, rest, call).await,
         ["hoist", "build"] if method == "POST" => build::described(engine, call).await,
+        ["hoist", "containers", id, "files"] if method == "POST" => {
+            delivered::deliver(engine, id, call).await
+        }
         ["distribution", name @ .., "json"] if method == "GET" && !name.is_empty() => {
             registry::distribution(engine, &name.join("/"), &call).await
         }

@@ -172,7 +172,7 @@ async fn start_container(
 ) -> Result<(), ApplyError> {
     let id = run.id(container)?;
     if !files.is_empty() {
-        run.engine.upload(&id, "/", hook::files_tar(files)).await?;
+        run.engine.put_files(&id, files).await?;
     }
     if let Some(watcher) = &run.options.watcher {
         watcher.before_start(service, &id, container.name()).await;

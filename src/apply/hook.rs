@@ -4,36 +4,12 @@ use futures_util::StreamExt;
 
 use super::scheduler::Run;
 use super::{ApplyError, ApplyEvent};
-use crate::engine::spec::FileSpec;
 use crate::engine::{ExecSpec, LogOptions, LogStream, RemoveContainer};
 use crate::model::Hook;
 use crate::plan::{ContainerRef, HookKind, PreStart};
 
 /// Bytes of a hook's output that an error repeats.
 const TAIL: usize = 1024;
-
-/// A tar with files at their absolute paths.
-#[must_use]
-pub fn files_tar(files: &[FileSpec]) -> Vec<u8> {
-    let mut archive = tar::Builder::new(Vec::new());
-    for file in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(u64::try_from(file.content.len()).unwrap_or(0));
-        header.set_mode(file.mode);
-        header.set_uid(u64::from(file.uid));
-        header.set_gid(u64::from(file.gid));
-        header.set_entry_type(tar::EntryType::Regular);
-        let path = file.path.trim_start_matches('/');
-        // Writing to memory fails for no reason but a path that no archive can hold.
-        if archive
-            .append_data(&mut header, path, file.content.as_slice())
-            .is_err()
-        {
-            tracing::warn!(path, "file name does not fit into an archive");
-        }
-    }
-    archive.into_inner().unwrap_or_default()
-}
 
 pub(super) async fn run_in_container(
     run: &Run,

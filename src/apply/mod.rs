@@ -50,7 +50,6 @@ pub use error::ApplyError;
 pub use event::{ApplyEvent, Progress, ResourceEvent, Status};
 pub use evidence::Evidence;
 pub use explain::answers;
-pub use hook::files_tar;
 pub use provider::{ProviderEnvironment, run_provider};
 pub use report::{ApplyReport, Failure};
 

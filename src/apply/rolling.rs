@@ -209,9 +209,7 @@ async fn start_and_prove(
     name: &str,
 ) -> Result<(), ApplyError> {
     if !update.files.is_empty() {
-        run.engine
-            .upload(id, "/", hook::files_tar(&update.files))
-            .await?;
+        run.engine.put_files(id, &update.files).await?;
     }
     if let Some(watcher) = &run.options.watcher {
         watcher.before_start(&update.service, id, name).await;

@@ -15,6 +15,7 @@ mod config;
 mod context;
 mod cp;
 mod create;
+mod delivery;
 mod down;
 mod each;
 mod engine;
@@ -46,6 +47,7 @@ mod restart;
 mod rm;
 mod run;
 mod scale;
+mod secret;
 mod start;
 mod stats;
 mod stop;
@@ -154,6 +156,8 @@ commands! {
     Run(run::RunArgs) => run::cmd_run,
     /// Change the number of containers
     Scale(scale::ScaleArgs) => scale::cmd_scale,
+    /// Keep external secrets for the built-in engine
+    Secret(secret::SecretArgs) => secret::cmd_secret,
     /// Start containers that exist
     Start(start::StartArgs) => start::cmd_start,
     /// Show what containers use

@@ -46,7 +46,7 @@ pub(super) struct PlanArgs {
 pub(super) async fn cmd_plan(ui: &Ui, context: &Context, args: &PlanArgs) -> CommandResult {
     let mut project = load(ui, context, &args.services, Dependencies::Include).await?;
     scale(&mut project, &args.scale)?;
-    let session = Session::open(ui, context, project).await?;
+    let session = Session::open_for_containers(ui, context, project).await?;
     let observed = session.observe().await?;
     let image_options: ImageOptions = args.images.options(&session)?;
     let mut images = plan::plan_images(&session.project, &observed, &image_options);

@@ -16,9 +16,12 @@ use hoist::engine::connect::Choice;
 use hoist::engine::{Engine, ObserveRequest, ObservedState};
 use hoist::graph::Graph;
 use hoist::model::{Network, Project};
-use hoist::plan::{self, Decision, ImageOptions, Plan, PlanOptions, Separator, preflight};
+use hoist::plan::{
+    self, Decision, Delivery, ImageOptions, Plan, PlanOptions, Separator, preflight,
+};
 
 use crate::cli::context::is_true;
+use crate::cli::delivery;
 use crate::cli::lock::ProjectLock;
 use crate::cli::{CommandError, Context, interrupt};
 use crate::ui::Ui;
@@ -134,6 +137,27 @@ impl<'a> Session<'a> {
         self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// As [`Session::open`], for what makes containers: with the content of secrets and configs for an engine that
+    /// takes it.
+    pub(crate) async fn open_for_containers(
+        ui: &'a Ui,
+        context: &'a Context,
+        project: Project,
+    ) -> Result<Session<'a>, CommandError> {
+        let mut session = Self::open(ui, context, project).await?;
+        session.fill_in()?;
+        Ok(session)
+    }
+
+    /// The content of secrets and configs, for an engine that takes it.
+    pub(crate) fn fill_in(&mut self) -> Result<(), CommandError> {
+        if self.engine.info().is_own() {
+            return delivery::fill_in(self.context, &mut self.project);
+        }
+        delivery::warn_of_ignored(self.ui, &self.project);
+        Ok(())
+    }
+
     /// Takes a snapshot of what exists.
     pub(crate) async fn observe(&self) -> Result<ObservedState, CommandError> {
         let mut images = plan::image_references(&self.project, self.separator);
@@ -217,6 +241,11 @@ impl<'a> Session<'a> {
         PlanOptions {
             separator: self.separator,
             api: self.engine.info().api,
+            delivery: if self.engine.info().is_own() {
+                Delivery::Memory
+            } else {
+                Delivery::IntoRoot
+            },
             ..PlanOptions::default()
         }
     }

@@ -108,7 +108,7 @@ pub(super) async fn cmd_run(ui: &Ui, context: &Context, args: &RunArgs) -> Comma
         Dependencies::Include
     };
     let project = load(ui, context, std::slice::from_ref(name), dependencies).await?;
-    let mut session = Session::open(ui, context, project).await?;
+    let mut session = Session::open_for_containers(ui, context, project).await?;
     session.build.quiet = args.quiet_build;
     let session = provider::provide(session, "up").await?;
     let observed = session
@@ -394,10 +394,7 @@ async fn create(session: &Session<'_>, spec: &ContainerSpec) -> Result<String, C
         session.ui.warn(warning);
     }
     if !spec.files.is_empty() {
-        session
-            .engine
-            .upload(&id, "/", hoist::apply::files_tar(&spec.files))
-            .await?;
+        session.engine.put_files(&id, &spec.files).await?;
     }
     Ok(id)
 }

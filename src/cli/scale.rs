@@ -39,7 +39,7 @@ pub(super) async fn cmd_scale(ui: &Ui, context: &Context, args: &ScaleArgs) -> C
     };
     let mut project = load(ui, context, &services, dependencies).await?;
     scale(&mut project, &args.wishes)?;
-    let session = Session::open(ui, context, project).await?;
+    let session = Session::open_for_containers(ui, context, project).await?;
     let images = ImageOptions {
         build: BuildRule::Missing,
         now: now(),

@@ -36,6 +36,7 @@ pub(super) async fn cmd_start(ui: &Ui, context: &Context, args: &StartArgs) -> C
     let mut existing = Existing::open(ui, context, &args.services).await?;
     check_services(&existing.session.project, &args.services)?;
     narrow(&mut existing, &args.services)?;
+    existing.session.fill_in()?;
     let session = &existing.session;
     let options = PlanOptions {
         named: args.services.clone(),

@@ -10,8 +10,8 @@ use bollard_stubs::models;
 
 use super::{
     AttachOptions, BuildRequest, CommitOptions, ContainerFilter, ContainerSpec, Engine, EngineInfo,
-    EngineResult, EventRequest, ExecSession, ExecSpec, LogOptions, LogStream, NetworkSpec,
-    ObserveRequest, ObservedState, RawStream, RemoveContainer, Stream, VolumeSpec,
+    EngineResult, EventRequest, ExecSession, ExecSpec, FileSpec, LogOptions, LogStream,
+    NetworkSpec, ObserveRequest, ObservedState, RawStream, RemoveContainer, Stream, VolumeSpec,
 };
 
 /// The decorator.
@@ -158,6 +158,10 @@ impl Engine for DryRun {
     }
 
     async fn upload(&self, _: &str, _: &str, _: Vec<u8>) -> EngineResult<()> {
+        Ok(())
+    }
+
+    async fn put_files(&self, _: &str, _: &[FileSpec]) -> EngineResult<()> {
         Ok(())
     }
 

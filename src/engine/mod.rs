@@ -28,7 +28,7 @@ pub use error::{EngineError, EngineErrorKind};
 pub use observed::{
     ObservedContainer, ObservedImage, ObservedNetwork, ObservedState, ObservedVolume,
 };
-pub use spec::{ContainerSpec, ExecSpec, NetworkSpec, RemoveContainer, VolumeSpec};
+pub use spec::{ContainerSpec, ExecSpec, FileSpec, NetworkSpec, RemoveContainer, VolumeSpec};
 pub use stream::{ExecSession, LogLine, LogOptions, LogStream, RawStream, Stream};
 
 /// What an engine answers.
@@ -43,6 +43,14 @@ pub struct EngineInfo {
     pub version: String,
     /// Negotiated API version, as (major, minor).
     pub api: (u32, u32),
+}
+
+impl EngineInfo {
+    /// Whether it is hoist's own engine, which has routes beyond Docker's.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.product == "hoist"
+    }
 }
 
 /// Which containers to list.
@@ -106,6 +114,8 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     async fn download(&self, id: &str, path: &str) -> EngineResult<RawStream>;
     /// Unpacks a tar below a path of a container.
     async fn upload(&self, id: &str, path: &str, tar: Vec<u8>) -> EngineResult<()>;
+    /// Puts secrets and configs into a container before its start: into its root, or on hoist's own engine into memory.
+    async fn put_files(&self, id: &str, files: &[FileSpec]) -> EngineResult<()>;
     /// The kind and link target of a path in a container, as the API's JSON; `None` where it does not exist.
     async fn stat_path(&self, id: &str, path: &str) -> EngineResult<Option<serde_json::Value>>;
 

@@ -21,6 +21,9 @@ pub struct FileObject {
     /// The content itself (configs; a secret's value is kept here and never printed).
     #[serde(skip_serializing_if = "String::is_empty")]
     pub content: String,
+    /// The content that was read for an engine that takes it, never printed.
+    #[serde(skip)]
+    pub delivered: Vec<u8>,
     /// Made outside of this project.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub external: bool,

@@ -566,6 +566,7 @@ fn specify(
         replaces,
         separator: planner.separator(),
         api: planner.options.api,
+        delivery: planner.options.delivery,
     })?;
     if let Some(old) = replaces {
         spec.name = format!("{}_{name}", old.id.get(..12).unwrap_or(&old.id));

@@ -55,7 +55,7 @@ pub use options::{
     RemoveVolumes, Separator,
 };
 pub use orphan::orphans;
-pub use resolve::ResolveError;
+pub use resolve::{Delivery, ResolveError};
 pub use rolling::{FailureAction, RollingStep, RollingUpdate, UpdateOrder, UpdateRules};
 
 /// Why there is no plan.

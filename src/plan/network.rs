@@ -185,6 +185,7 @@ pub(super) fn endpoint(
         replaces: None,
         separator: planner.separator(),
         api: planner.options.api,
+        delivery: planner.options.delivery,
     };
     resolve::endpoint_of(&request, key)
 }

@@ -66,6 +66,7 @@ pub fn one_off(
         replaces: None,
         separator,
         api: options.api,
+        delivery: options.delivery,
     })?;
     let labels = spec.body.labels.get_or_insert_default();
     labels.insert(label::SLUG.to_owned(), one_off.slug.clone());

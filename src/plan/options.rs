@@ -2,6 +2,8 @@
 
 use indexmap::IndexSet;
 
+use super::resolve::Delivery;
+
 /// When containers are replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Recreate {
@@ -96,6 +98,8 @@ pub struct PlanOptions {
     pub separator: Separator,
     /// The engine's API version.
     pub api: (u32, u32),
+    /// How the engine takes secrets and configs.
+    pub delivery: Delivery,
     /// The service that `run` makes a one-off of: what it depends on is brought up and waited for, it itself is not.
     pub run_for: Option<String>,
 }

@@ -155,7 +155,7 @@ fn start_service(
     if to_start.is_empty() {
         return Ok(updated);
     }
-    let files = resolve::file_specs(planner.project, service)?;
+    let files = resolve::file_specs(planner.project, service, planner.options.delivery)?;
     let mut before = after.to_vec();
     if to_start.len() == replicas.containers.len() {
         let first = to_start[0];
@@ -213,7 +213,7 @@ fn rolling_update(
         update,
         rollback,
         timeout: planner.options.timeout,
-        files: resolve::file_specs(planner.project, service)?,
+        files: resolve::file_specs(planner.project, service, planner.options.delivery)?,
         hooks: service.post_start.clone(),
     }));
     let node = planner.plan.add(action, cause, &[after, &before].concat());
@@ -340,6 +340,7 @@ fn pre_start_spec(
         replaces: None,
         separator: planner.separator(),
         api: planner.options.api,
+        delivery: planner.options.delivery,
     })?;
     if let Some(networks) = spec
         .body

@@ -5,6 +5,7 @@ mod build;
 mod builtin;
 mod convergence;
 mod credentials;
+mod delivery;
 mod docker;
 mod dockerfile;
 mod lock;

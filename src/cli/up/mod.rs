@@ -164,7 +164,7 @@ async fn open<'a>(
     if project.services.is_empty() && !context.global().all_resources {
         return Err(CommandError::user("no service selected"));
     }
-    let mut session = Session::open(ui, context, project).await?;
+    let mut session = Session::open_for_containers(ui, context, project).await?;
     session.build.quiet = args.quiet_build;
     let session = provider::provide(session, "up").await?;
     Ok(session)

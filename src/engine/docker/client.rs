@@ -8,8 +8,10 @@ use bollard::Docker;
 use bollard_stubs::models;
 
 use super::convert::failed;
+use super::file::files_tar;
 use super::{build, container, event, exec, image, key, network, observe, own, volume};
 use crate::engine::keyring::Keyring;
+use crate::engine::spec::FileSpec;
 use crate::engine::{
     AttachOptions, BuildRequest, CommitOptions, ContainerFilter, ContainerSpec, Engine,
     EngineError, EngineErrorKind, EngineInfo, EngineResult, EventRequest, ExecSession, ExecSpec,
@@ -186,6 +188,14 @@ impl Engine for DockerEngine {
 
     async fn upload(&self, id: &str, path: &str, tar: Vec<u8>) -> EngineResult<()> {
         container::upload(&self.client, id, path, tar).await
+    }
+
+    async fn put_files(&self, id: &str, files: &[FileSpec]) -> EngineResult<()> {
+        if self.info.is_own() {
+            own::put_files(&self.address, id, files).await
+        } else {
+            container::upload(&self.client, id, "/", files_tar(files)).await
+        }
     }
 
     async fn stat_path(&self, id: &str, path: &str) -> EngineResult<Option<serde_json::Value>> {

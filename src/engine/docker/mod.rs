@@ -9,6 +9,7 @@ mod container;
 mod convert;
 mod event;
 mod exec;
+mod file;
 mod image;
 mod key;
 mod network;

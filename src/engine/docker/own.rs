@@ -1,5 +1,9 @@
 //! Our own routes, `/hoist/…`, which bollard has no words for: plain HTTP on a connection of its own.
 
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http_body_util::{BodyExt, BodyStream, Full};
@@ -8,9 +12,10 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::UnixStream;
 
+use crate::engine::spec::FileSpec;
 use crate::engine::{EngineError, EngineErrorKind, EngineResult, Stream};
 
 /// Longest line of an answer.
@@ -19,7 +24,7 @@ const LINE_MAX: usize = 16 << 20;
 /// A request of ours.
 pub(super) struct Post<'a> {
     /// Route.
-    pub(super) path: &'static str,
+    pub(super) path: &'a str,
     /// What is tried, for errors.
     pub(super) operation: &'static str,
     /// JSON.
@@ -36,7 +41,7 @@ pub(super) async fn post(address: &str, request: Post<'_>) -> EngineResult<Strea
         body,
         registry_config,
     } = request;
-    let failed = move |kind| {
+    let failed = |kind| {
         move |source: Box<dyn std::error::Error + Send + Sync>| {
             EngineError::new(operation, path, kind, source)
         }
@@ -76,11 +81,28 @@ pub(super) async fn post(address: &str, request: Post<'_>) -> EngineResult<Strea
     Ok(lines(operation, path, answer, sender))
 }
 
-async fn refusal(
-    operation: &'static str,
-    path: &'static str,
-    answer: Response<Incoming>,
-) -> EngineError {
+/// Secrets and configs of a container, which stay in memory.
+pub(super) async fn put_files(address: &str, id: &str, files: &[FileSpec]) -> EngineResult<()> {
+    let sent: Vec<_> = files
+        .iter()
+        .map(|file| {
+            json!({
+                "path": file.path, "uid": file.uid, "gid": file.gid, "mode": file.mode,
+                "content": STANDARD.encode(&file.content),
+            })
+        })
+        .collect();
+    let path = format!("/hoist/containers/{id}/files");
+    let request = Post {
+        path: &path,
+        operation: "put files into container",
+        body: &json!(sent),
+        registry_config: None,
+    };
+    post(address, request).await.map(drop)
+}
+
+async fn refusal(operation: &'static str, path: &str, answer: Response<Incoming>) -> EngineError {
     let kind = match answer.status().as_u16() {
         400 => EngineErrorKind::Invalid,
         404 => EngineErrorKind::NotFound,
@@ -103,29 +125,33 @@ async fn refusal(
 /// The lines of an answer; `sender` keeps the connection open meanwhile.
 fn lines(
     operation: &'static str,
-    path: &'static str,
+    path: &str,
     answer: Response<Incoming>,
     sender: http1::SendRequest<Full<Bytes>>,
 ) -> Stream<Value> {
     let state = (BodyStream::new(answer.into_body()), Vec::new(), sender);
+    let path: Arc<str> = path.into();
     let broken = move |source: Box<dyn std::error::Error + Send + Sync>| {
-        EngineError::new(operation, path, EngineErrorKind::Failed, source)
+        EngineError::new(operation, &*path, EngineErrorKind::Failed, source)
     };
-    let values = stream::unfold(Some(state), move |state| async move {
-        let (mut body, mut buffer, sender) = state?;
-        loop {
-            if let Some(line) = take_line(&mut buffer) {
-                let value = serde_json::from_slice(&line).map_err(|error| broken(error.into()));
-                return Some((value, Some((body, buffer, sender))));
-            }
-            if buffer.len() > LINE_MAX {
-                return Some((Err(broken("a line of the answer is too long".into())), None));
-            }
-            match body.next().await {
-                Some(Ok(frame)) => buffer.extend_from_slice(frame.data_ref()?),
-                Some(Err(error)) => return Some((Err(broken(error.into())), None)),
-                None if buffer.is_empty() => return None,
-                None => return Some((Err(broken("the answer broke off".into())), None)),
+    let values = stream::unfold(Some(state), move |state| {
+        let broken = broken.clone();
+        async move {
+            let (mut body, mut buffer, sender) = state?;
+            loop {
+                if let Some(line) = take_line(&mut buffer) {
+                    let value = serde_json::from_slice(&line).map_err(|error| broken(error.into()));
+                    return Some((value, Some((body, buffer, sender))));
+                }
+                if buffer.len() > LINE_MAX {
+                    return Some((Err(broken("a line of the answer is too long".into())), None));
+                }
+                match body.next().await {
+                    Some(Ok(frame)) => buffer.extend_from_slice(frame.data_ref()?),
+                    Some(Err(error)) => return Some((Err(broken(error.into())), None)),
+                    None if buffer.is_empty() => return None,
+                    None => return Some((Err(broken("the answer broke off".into())), None)),
+                }
             }
         }
     });

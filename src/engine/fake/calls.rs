@@ -11,6 +11,7 @@ use tokio::io::AsyncWrite;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{FakeEngine, Refusal, state};
+use crate::engine::spec::FileSpec;
 use crate::engine::{
     AttachOptions, BuildRequest, CommitOptions, ContainerFilter, ContainerSpec, Engine,
     EngineError, EngineErrorKind, EngineInfo, EngineResult, EventRequest, ExecSession, ExecSpec,
@@ -157,6 +158,10 @@ impl Engine for FakeEngine {
             state.inspect(id).ok_or_else(|| Refusal::missing(id))?;
             Ok(((), Vec::new()))
         })
+    }
+
+    async fn put_files(&self, id: &str, _: &[FileSpec]) -> EngineResult<()> {
+        self.upload(id, "/", Vec::new()).await
     }
 
     async fn stat_path(&self, id: &str, _: &str) -> EngineResult<Option<Value>> {

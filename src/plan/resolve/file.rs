@@ -4,18 +4,44 @@ use super::{ResolveError, mount};
 use crate::engine::spec::FileSpec;
 use crate::model::{FileObject, FileReference, Project, Service};
 
+/// How content that is no file of the host gets into a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// As files of its root, which therefore must be writable.
+    #[default]
+    IntoRoot,
+    /// As mounts of memory.
+    Memory,
+}
+
 /// The files to put into each of a service's containers before it starts.
 ///
 /// # Errors
 /// When the content is not there, or the container cannot take it.
-pub fn file_specs(project: &Project, service: &Service) -> Result<Vec<FileSpec>, ResolveError> {
+pub fn file_specs(
+    project: &Project,
+    service: &Service,
+    delivery: Delivery,
+) -> Result<Vec<FileSpec>, ResolveError> {
     let secrets = service.secrets.iter().map(|reference| {
         let object = project.secrets.get(&reference.source);
-        file_spec(project, service, Kind::Secret, reference, object)
+        file_spec(
+            project,
+            service,
+            (Kind::Secret, delivery),
+            reference,
+            object,
+        )
     });
     let configs = service.configs.iter().map(|reference| {
         let object = project.configs.get(&reference.source);
-        file_spec(project, service, Kind::Config, reference, object)
+        file_spec(
+            project,
+            service,
+            (Kind::Config, delivery),
+            reference,
+            object,
+        )
     });
     secrets
         .chain(configs)
@@ -61,7 +87,7 @@ impl Kind {
 fn file_spec(
     project: &Project,
     service: &Service,
-    kind: Kind,
+    (kind, delivery): (Kind, Delivery),
     reference: &FileReference,
     object: Option<&FileObject>,
 ) -> Result<Option<FileSpec>, ResolveError> {
@@ -75,11 +101,15 @@ fn file_spec(
             name: reference.source.clone(),
         });
     }
-    let content = content(project, kind, reference, object)?;
+    let content = if object.delivered.is_empty() {
+        content(project, kind, reference, object)?.into_bytes()
+    } else {
+        object.delivered.clone()
+    };
     if !object.file.is_empty() || content.is_empty() {
         return Ok(None);
     }
-    if service.read_only {
+    if service.read_only && delivery == Delivery::IntoRoot {
         return Err(ResolveError::ReadOnlyRoot {
             service: service.name.clone(),
             kind: kind.name(),
@@ -94,7 +124,7 @@ fn file_spec(
         uid: reference.uid.parse().unwrap_or(0),
         gid: reference.gid.parse().unwrap_or(0),
         mode: reference.mode.unwrap_or(0o444),
-        content: content.into_bytes(),
+        content,
     }))
 }
 

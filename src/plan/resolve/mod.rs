@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use crate::engine::{ContainerSpec, ObservedContainer, ObservedState};
 use crate::model::{Mapping, Project, Service};
 
-pub use file::{file_specs, missing_files};
+pub use file::{Delivery, file_specs, missing_files};
 pub(super) use label::image_volume_ids;
 pub use label::{network_labels, volume_labels};
 pub(super) use network::{by_priority as networks_by_priority, endpoint_of};
@@ -130,6 +130,8 @@ pub struct Request<'a> {
     pub separator: char,
     /// The engine's API version.
     pub api: (u32, u32),
+    /// How the engine takes secrets and configs.
+    pub delivery: Delivery,
 }
 
 /// Makes the specification of a container.
@@ -137,7 +139,7 @@ pub struct Request<'a> {
 /// # Errors
 /// When the service asks for what cannot be.
 pub fn resolve(request: &Request<'_>) -> Result<ContainerSpec, ResolveError> {
-    let files = file_specs(request.project, request.service)?;
+    let files = file_specs(request.project, request.service, request.delivery)?;
     let body = body::body(request)?;
     Ok(ContainerSpec {
         name: request.name.to_owned(),

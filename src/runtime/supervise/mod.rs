@@ -13,6 +13,7 @@ mod adopt;
 mod build;
 mod container;
 mod create;
+pub mod delivered;
 pub mod event;
 mod exec;
 mod exit;

@@ -84,6 +84,7 @@ impl Supervisor {
                 source,
             ));
         }
+        self.forget_delivered(container.id());
         self.forget(container);
         if volumes == AnonymousVolumes::Remove {
             let mounts = container.with(|record| record.mounts.clone());

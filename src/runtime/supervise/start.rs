@@ -150,7 +150,8 @@ impl Supervisor {
         let network = self.prepare_network(container, record, &mut namespaces)?;
         let mut prepared = self.prepare_mounts(container, record)?;
         prepared.held.extend(namespaces);
-        let files = self.write_files(container, record)?;
+        let mut files = self.write_files(container, record)?;
+        files.extend(self.delivered(container)?);
         let peers = self.peers(record, &mut prepared.held)?;
         let image_config = None;
         let parent = self.cgroup_parent();
