@@ -10,6 +10,7 @@ use std::{collections::BTreeSet, fmt::Write as _, io::Read};
 use clap::Args;
 use hoist::load::{self, Dependencies, EnvFiles, LoadRequest, Loaded, LoadedTree, Phase};
 use hoist::model::{self, Project, Service};
+use hoist::runtime::sys::memory;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -147,6 +148,7 @@ impl ConfigArgs {
 
 /// Prints the configuration, or a part of it.
 pub(super) async fn cmd_config(ui: &Ui, context: &Context, args: &ConfigArgs) -> CommandResult {
+    memory::prefer_large_pages();
     let request = LoadRequest {
         skip: args.skipped(context),
         env_files_of: EnvFiles::All,

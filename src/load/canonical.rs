@@ -317,7 +317,7 @@ impl Walk<'_> {
             }
             Some(_) => Ok(()),
             None => {
-                resource.insert("name".to_owned(), name);
+                resource.insert("name", name);
                 Ok(())
             }
         }
@@ -334,7 +334,7 @@ fn mapping_only(node: &Node) -> Result<(), Problem> {
 fn texts(span: Span, pairs: &[(&str, &str)]) -> Value {
     let entries = pairs
         .iter()
-        .map(|(key, text)| ((*key).to_owned(), Node::text(*text, span)));
+        .map(|(key, text)| (*key, Node::text(*text, span)));
     Value::Map(entries.collect())
 }
 
@@ -365,12 +365,8 @@ fn depends_on(node: &mut Node) -> Result<(), Problem> {
                         kind,
                     ));
                 };
-                fields.get_or_insert_with("condition".to_owned(), || {
-                    Node::text("service_started", span)
-                });
-                fields.get_or_insert_with("required".to_owned(), || {
-                    Node::new(Value::Bool(true), span)
-                });
+                fields.get_or_insert_with("condition", || Node::text("service_started", span));
+                fields.get_or_insert_with("required", || Node::new(Value::Bool(true), span));
             }
             Ok(())
         }
@@ -401,7 +397,7 @@ fn env_file(node: &mut Node) -> Result<(), Problem> {
         wrap(element, "path")?;
         let span = element.span;
         if let Value::Map(map) = &mut element.value {
-            map.get_or_insert_with("required".to_owned(), || Node::new(Value::Bool(true), span));
+            map.get_or_insert_with("required", || Node::new(Value::Bool(true), span));
         }
     }
     Ok(())
@@ -472,16 +468,16 @@ fn ulimit(node: &mut Node) -> Result<(), Problem> {
 
 fn port_node(port: ShortPort, written: &Node) -> Node {
     let span = written.span;
-    let mut map = Map::from([("mode".to_owned(), Node::text("ingress", span))]);
+    let mut map = Map::from([("mode", Node::text("ingress", span))]);
     if !port.host_ip.is_empty() {
-        map.insert("host_ip".to_owned(), Node::text(port.host_ip, span));
+        map.insert("host_ip", Node::text(port.host_ip, span));
     }
     let target = Value::Int(i64::from(port.target));
-    map.insert("target".to_owned(), Node::new(target, span));
+    map.insert("target", Node::new(target, span));
     if !port.published.is_empty() {
-        map.insert("published".to_owned(), Node::text(port.published, span));
+        map.insert("published", Node::text(port.published, span));
     }
-    map.insert("protocol".to_owned(), Node::text(port.protocol, span));
+    map.insert("protocol", Node::text(port.protocol, span));
     Node::new(Value::Map(map), span).keyed(written.key)
 }
 
@@ -490,19 +486,19 @@ fn volume_map(volume: ShortVolume, span: Span) -> Map {
     let flag = |flag: bool| Node::new(Value::Bool(flag), span);
     let mut map = Map::new();
     map.insert(
-        "type".to_owned(),
+        "type",
         Node::text(if bind { "bind" } else { "volume" }, span),
     );
     if !volume.source.is_empty() {
-        map.insert("source".to_owned(), Node::text(volume.source, span));
+        map.insert("source", Node::text(volume.source, span));
     }
     let target = if volume.target.is_empty() {
         volume.target
     } else {
         clean_target(&volume.target)
     };
-    map.insert("target".to_owned(), Node::text(target, span));
-    let mut bind_options = bind.then(|| Map::from([("create_host_path".to_owned(), flag(true))]));
+    map.insert("target", Node::text(target, span));
+    let mut bind_options = bind.then(|| Map::from([("create_host_path", flag(true))]));
     let mut volume_options = (!bind && !volume.bare).then(Map::new);
     let mut read_only = false;
     for option in volume.options {
@@ -511,24 +507,24 @@ fn volume_map(volume: ShortVolume, span: Span) -> Map {
             VolumeOption::Writable => read_only = false,
             VolumeOption::NoCopy => {
                 let options = volume_options.get_or_insert_with(Map::new);
-                options.insert("nocopy".to_owned(), flag(true));
+                options.insert("nocopy", flag(true));
             }
             VolumeOption::Selinux(label) => {
                 let options = bind_options.get_or_insert_with(Map::new);
-                options.insert("selinux".to_owned(), Node::text(label, span));
+                options.insert("selinux", Node::text(label, span));
             }
             VolumeOption::Propagation(mode) => {
                 let options = bind_options.get_or_insert_with(Map::new);
-                options.insert("propagation".to_owned(), Node::text(mode, span));
+                options.insert("propagation", Node::text(mode, span));
             }
         }
     }
     if read_only {
-        map.insert("read_only".to_owned(), flag(true));
+        map.insert("read_only", flag(true));
     }
     for (key, options) in [("bind", bind_options), ("volume", volume_options)] {
         if let Some(options) = options {
-            map.insert(key.to_owned(), Node::new(Value::Map(options), span));
+            map.insert(key, Node::new(Value::Map(options), span));
         }
     }
     map

@@ -69,7 +69,7 @@ fn visit(node: &mut Node, state: usize) {
 
 fn set(default: Default, map: &mut Map, span: Span) {
     let text = |map: &mut Map, key: &str, value: &str| {
-        map.get_or_insert_with(key.to_owned(), || Node::text(value, span));
+        map.get_or_insert_with(key, || Node::text(value, span));
     };
     match default {
         Default::Context => text(map, "context", "."),
@@ -79,7 +79,7 @@ fn set(default: Default, map: &mut Map, span: Span) {
                 .and_then(Node::scalar_text)
                 .unwrap_or_default();
             let target = format!("/run/secrets/{source}");
-            map.get_or_insert_with("target".to_owned(), || Node::text(target, span));
+            map.get_or_insert_with("target", || Node::text(target, span));
         }
         Default::Port => {
             text(map, "protocol", "tcp");
@@ -91,9 +91,7 @@ fn set(default: Default, map: &mut Map, span: Span) {
             }
         }
         Default::CreateHostPath => {
-            map.get_or_insert_with("create_host_path".to_owned(), || {
-                Node::new(Value::Bool(true), span)
-            });
+            map.get_or_insert_with("create_host_path", || Node::new(Value::Bool(true), span));
         }
     }
 }
@@ -163,11 +161,8 @@ fn networks(tree: &mut Map) {
             _ => true,
         };
         if none {
-            let default = Map::from([("default".to_owned(), nothing())]);
-            service.insert(
-                "networks".to_owned(),
-                Node::new(Value::Map(default), Span::NOWHERE),
-            );
+            let default = Map::from([("default", nothing())]);
+            service.insert("networks", Node::new(Value::Map(default), Span::NOWHERE));
         }
         let networks = service.get("networks");
         if networks.is_some_and(|networks| networks.find("default").is_some()) {
@@ -175,14 +170,14 @@ fn networks(tree: &mut Map) {
         }
     }
     if used.is_some() {
-        let node = tree.get_or_insert_with("networks".to_owned(), || {
+        let node = tree.get_or_insert_with("networks", || {
             Node::new(Value::Map(Map::new()), Span::NOWHERE)
         });
         if node.is_null() {
             node.value = Value::Map(Map::new());
         }
         if let Some(map) = node.as_map_mut() {
-            map.get_or_insert_with("default".to_owned(), nothing);
+            map.get_or_insert_with("default", nothing);
         }
     }
 }
@@ -205,7 +200,7 @@ fn normalize_service(service: &mut Map, environment: &EnvMap) {
     }
     let implied = implied_dependencies(service);
     if !implied.is_empty() {
-        let node = service.get_or_insert_with("depends_on".to_owned(), || {
+        let node = service.get_or_insert_with("depends_on", || {
             Node::new(Value::Map(Map::new()), Span::NOWHERE)
         });
         if node.is_null() {
@@ -225,7 +220,7 @@ fn normalize_service(service: &mut Map, environment: &EnvMap) {
     let hooks = service.get_mut("pre_start").map(|node| &mut node.value);
     if let (Some(image), Some(Value::List(hooks))) = (image, hooks) {
         for hook in hooks.iter_mut().filter_map(Node::as_map_mut) {
-            hook.get_or_insert_with("image".to_owned(), || image.clone());
+            hook.get_or_insert_with("image", || image.clone());
         }
     }
 }
@@ -233,13 +228,10 @@ fn normalize_service(service: &mut Map, environment: &EnvMap) {
 fn normalize_build(build: &mut Map, environment: &EnvMap) {
     let set = |build: &Map, key: &str| build.get(key).is_some_and(|node| !node.is_null());
     if !set(build, "context") {
-        build.insert("context".to_owned(), Node::text(".", Span::NOWHERE));
+        build.insert("context", Node::text(".", Span::NOWHERE));
     }
     if !set(build, "dockerfile") && !set(build, "dockerfile_inline") {
-        build.insert(
-            "dockerfile".to_owned(),
-            Node::text("Dockerfile", Span::NOWHERE),
-        );
+        build.insert("dockerfile", Node::text("Dockerfile", Span::NOWHERE));
     }
     if let Some(arguments) = build.get_mut("args") {
         resolve(arguments, environment, Unset::Dropped);
@@ -317,9 +309,9 @@ fn implied_dependencies(service: &Map) -> Vec<(String, Node)> {
 fn dependency(span: Span, restart: bool) -> Node {
     let flag = |flag: bool| Node::new(Value::Bool(flag), span);
     let map = Map::from([
-        ("condition".to_owned(), Node::text("service_started", span)),
-        ("restart".to_owned(), flag(restart)),
-        ("required".to_owned(), flag(true)),
+        ("condition", Node::text("service_started", span)),
+        ("restart", flag(restart)),
+        ("required", flag(true)),
     ]);
     Node::new(Value::Map(map), span)
 }
@@ -358,6 +350,6 @@ fn names(tree: &mut Map, section: &str, project: &str) {
         } else {
             format!("{project}_{key}")
         };
-        resource.insert("name".to_owned(), Node::text(name, Span::NOWHERE));
+        resource.insert("name", Node::text(name, Span::NOWHERE));
     }
 }

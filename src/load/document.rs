@@ -3,14 +3,15 @@
 //! Reads parser events, because no YAML library keeps everything that a Compose file needs: places, `!reset` and
 //! `!override`, merge keys, duplicate keys with both places, and bounds on aliases and depth.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, ops::Range};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as EventSpan, StrInput, Tag};
 
 use super::{
     Code,
-    map::Key,
+    map::{Key, Twice},
     node::{Instruction, Map, Node, Span, Value},
+    pieces,
     report::{Failure, Failures},
     scalar,
     schema::nearest,
@@ -47,18 +48,17 @@ pub(super) fn parse(text: &str, source: u32) -> Result<Vec<Node>, Failures> {
 
 /// Reads as much of a text as can be read.
 pub(super) fn read(text: &str, source: u32) -> Parsed {
-    let mut reader = Reader {
-        events: Parser::new_from_str(text),
-        bytes: ByteIndex::new(text),
-        source,
-        anchors: HashMap::new(),
-        own_nodes: 0,
-        alias_nodes: 0,
-        failures: Failures::default(),
-        warnings: Vec::new(),
-    };
+    if let Some(document) = pieces::parse(text, source) {
+        return Parsed {
+            documents: vec![document],
+            failures: Failures::default(),
+            warnings: Vec::new(),
+            complete: true,
+        };
+    }
+    let mut reader = Reader::new(text, 0, source);
     let mut documents = Vec::new();
-    let ended = reader.documents(&mut documents);
+    let ended = reader.documents(&mut documents, 0);
     let complete = ended.is_ok();
     let mut failures = reader.failures;
     failures.0.extend(ended.err());
@@ -70,12 +70,33 @@ pub(super) fn read(text: &str, source: u32) -> Parsed {
     }
 }
 
+/// Reads a piece of a text that stands for itself and lies so many levels deep; `None` where it does not.
+pub(super) fn read_piece(
+    text: &str,
+    piece: Range<usize>,
+    source: u32,
+    depth: usize,
+) -> Option<Node> {
+    let start = piece.start;
+    let mut reader = Reader::new(text.get(piece)?, start, source);
+    let mut documents = Vec::new();
+    reader.documents(&mut documents, depth).ok()?;
+    let document = documents.pop()?;
+    let told = !reader.failures.0.is_empty() || !reader.warnings.is_empty();
+    let whole = documents.is_empty() && reader.alias_nodes == 0 && !told;
+    whole.then_some(document)
+}
+
 struct Reader<'input> {
     events: Parser<'input, StrInput<'input>>,
     bytes: ByteIndex<'input>,
     source: u32,
     /// Finished anchors, with the number of their nodes.
     anchors: HashMap<usize, (Node, usize)>,
+    /// The pairs of the mappings that are being read, innermost last: a finished mapping takes what it needs at once.
+    open_pairs: Vec<(Key, Node)>,
+    /// The elements of the sequences that are being read.
+    open_elements: Vec<Node>,
     own_nodes: usize,
     alias_nodes: usize,
     /// Mistakes that do not keep the rest from being read.
@@ -86,6 +107,21 @@ struct Reader<'input> {
 type Step<'input> = (Event<'input>, EventSpan);
 
 impl<'input> Reader<'input> {
+    fn new(text: &'input str, start: usize, source: u32) -> Self {
+        Self {
+            events: Parser::new_from_str(text),
+            bytes: ByteIndex::new(text, start),
+            source,
+            anchors: HashMap::new(),
+            open_pairs: Vec::new(),
+            open_elements: Vec::new(),
+            own_nodes: 0,
+            alias_nodes: 0,
+            failures: Failures::default(),
+            warnings: Vec::new(),
+        }
+    }
+
     fn next(&mut self) -> Result<Step<'input>, Failure> {
         match self.events.next_event() {
             Some(Ok(step)) => Ok(step),
@@ -94,12 +130,12 @@ impl<'input> Reader<'input> {
         }
     }
 
-    fn documents(&mut self, documents: &mut Vec<Node>) -> Result<(), Failure> {
+    fn documents(&mut self, documents: &mut Vec<Node>, depth: usize) -> Result<(), Failure> {
         loop {
             match self.next()? {
                 (Event::DocumentStart(_), _) => {
                     let first = self.next()?;
-                    documents.push(self.node(first, 0)?.0);
+                    documents.push(self.node(first, depth)?.0);
                 }
                 (Event::StreamEnd, _) => return Ok(()),
                 _ => {}
@@ -215,34 +251,36 @@ impl<'input> Reader<'input> {
     }
 
     fn sequence(&mut self, place: Span, depth: usize) -> Result<(Node, usize), Failure> {
-        let mut list = Vec::new();
+        let first = self.open_elements.len();
         let mut count = 1;
         loop {
             let step = self.next_in(place)?;
             if matches!(step.0, Event::SequenceEnd | Event::StreamEnd) {
                 let end = self.span(step.1).end.max(place.end);
                 let span = Span { end, ..place };
-                list.shrink_to_fit();
+                let list = self.open_elements.drain(first..).collect();
                 return Ok((Node::new(Value::List(list), span), count));
             }
             let (node, nodes) = self.node(step, depth + 1)?;
             count += nodes;
-            list.push(node);
+            self.open_elements.push(node);
         }
     }
 
     fn mapping(&mut self, place: Span, depth: usize) -> Result<(Node, usize), Failure> {
-        let mut map = Map::new();
+        let first = self.open_pairs.len();
         let mut merged = Vec::new();
         let mut count = 1;
         loop {
             let step = self.next_in(place)?;
             if matches!(step.0, Event::MappingEnd | Event::StreamEnd) {
                 let end = self.span(step.1).end.max(place.end);
+                let pairs = self.open_pairs.drain(first..).collect();
+                let (mut map, twice) = Map::from_pairs(pairs);
+                self.failures.0.extend(twice.iter().map(written_twice));
                 if let Err(failure) = apply_merge_keys(&mut map, merged) {
                     self.failures.0.push(failure);
                 }
-                map.shrink();
                 let span = Span { end, ..place };
                 return Ok((Node::new(Value::Map(map), span), count));
             }
@@ -254,18 +292,8 @@ impl<'input> Reader<'input> {
             let value = value.keyed(key_place);
             if merge {
                 merged.push(value);
-                continue;
-            }
-            let Some(key) = key else { continue };
-            if let Some(first) = map.get(&key) {
-                self.failures.0.push(
-                    Failure::new(Code::DuplicateKey, format!("`{key}` is written twice"))
-                        .at(key_place, "the second time")
-                        .at(first.key, "the first time")
-                        .hint("keep one of them"),
-                );
-            } else {
-                map.insert(key, value);
+            } else if let Some(key) = key {
+                self.open_pairs.push((key, value));
             }
         }
     }
@@ -294,6 +322,14 @@ impl<'input> Reader<'input> {
             }
         }
     }
+}
+
+fn written_twice(twice: &Twice) -> Failure {
+    let message = format!("`{}` is written twice", twice.key);
+    Failure::new(Code::DuplicateKey, message)
+        .at(twice.second, "the second time")
+        .at(twice.first, "the first time")
+        .hint("keep one of them")
 }
 
 fn is_merge_key(event: &Event<'_>) -> bool {
@@ -429,12 +465,14 @@ fn merge_base(map: &mut Map, base: Map) {
 /// Character positions to byte positions.
 struct ByteIndex<'input> {
     text: &'input str,
+    /// Where the text begins in its source.
+    start: usize,
     /// For each character beyond ASCII: its position, and the bytes that it and those before it add.
     wide: Vec<(usize, usize)>,
 }
 
 impl<'input> ByteIndex<'input> {
-    fn new(text: &'input str) -> Self {
+    fn new(text: &'input str, start: usize) -> Self {
         let mut wide = Vec::new();
         if !text.is_ascii() {
             let mut extra = 0;
@@ -445,7 +483,7 @@ impl<'input> ByteIndex<'input> {
                 }
             }
         }
-        Self { text, wide }
+        Self { text, start, wide }
     }
 
     fn of(&self, character: usize) -> u32 {
@@ -455,7 +493,7 @@ impl<'input> ByteIndex<'input> {
         let extra = before.checked_sub(1).map_or(0, |last| self.wide[last].1);
         // The parser miscounts behind an unknown directive: a place is kept inside of the text, between characters.
         let byte = self.text.floor_char_boundary(character + extra);
-        u32::try_from(byte).unwrap_or(u32::MAX)
+        u32::try_from(self.start + byte).unwrap_or(u32::MAX)
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use compact_str::CompactString;
 
-use super::node::Node;
+use super::node::{Node, Span};
 
 /// A key; short ones, as nearly all are, take no memory of their own.
 pub type Key = CompactString;
@@ -27,6 +27,14 @@ pub struct Map {
     index: Option<Box<HashMap<Key, usize>>>,
 }
 
+/// A key that a mapping has twice, with both places.
+#[derive(Debug)]
+pub(super) struct Twice {
+    pub(super) key: Key,
+    pub(super) first: Span,
+    pub(super) second: Span,
+}
+
 impl Map {
     /// Makes an empty mapping.
     #[must_use]
@@ -35,6 +43,39 @@ impl Map {
             pairs: Vec::new(),
             index: None,
         }
+    }
+
+    /// Makes a mapping of pairs that are read from a file; of keys that are there twice, the first counts.
+    pub(super) fn from_pairs(mut pairs: Vec<(Key, Node)>) -> (Self, Vec<Twice>) {
+        let mut index = HashMap::new();
+        let many = pairs.len() > INDEXED_FROM;
+        if many {
+            index.reserve(pairs.len());
+        }
+        let mut again = Vec::new();
+        for (second, (key, _)) in pairs.iter().enumerate() {
+            let first = if many {
+                let first = *index.entry(key.clone()).or_insert(second);
+                Some(first).filter(|first| *first != second)
+            } else {
+                pairs[..second].iter().position(|(known, _)| known == key)
+            };
+            again.extend(first.map(|first| (first, second)));
+        }
+        if again.is_empty() {
+            let index = many.then(|| Box::new(index));
+            return (Self { pairs, index }, Vec::new());
+        }
+        let twice = again.iter().map(|(first, second)| Twice {
+            key: pairs[*second].0.clone(),
+            first: pairs[*first].1.key,
+            second: pairs[*second].1.key,
+        });
+        let twice = twice.collect();
+        for (_, second) in again.into_iter().rev() {
+            pairs.remove(second);
+        }
+        (pairs.into_iter().collect(), twice)
     }
 
     /// Returns the number of pairs.
@@ -132,11 +173,6 @@ impl Map {
         }
     }
 
-    /// Gives back memory that was taken in advance.
-    pub(super) fn shrink(&mut self) {
-        self.pairs.shrink_to_fit();
-    }
-
     /// Returns the pairs in order.
     #[must_use]
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Key, &Node)> + ExactSizeIterator {
@@ -228,7 +264,6 @@ impl<'m> IntoIterator for &'m mut Map {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::Span;
 
     fn numbered(count: usize) -> Map {
         (0..count)
@@ -260,6 +295,19 @@ mod tests {
                 map.get(&number.to_string()).and_then(Node::as_text) == Some(&*number.to_string())
             }));
             assert!(!map.contains_key("0") && !map.contains_key("1"));
+        }
+    }
+
+    #[test]
+    fn tells_keys_that_are_there_twice_at_any_size() {
+        for count in [1, INDEXED_FROM, INDEXED_FROM + 1] {
+            let mut pairs: Vec<(Key, Node)> = numbered(count).into_iter().collect();
+            let (map, twice) = Map::from_pairs(pairs.clone());
+            assert!(map.len() == count && twice.is_empty());
+            pairs.extend([("0".into(), Node::default()), ("0".into(), Node::default())]);
+            let (map, twice) = Map::from_pairs(pairs);
+            assert!(map.len() == count && twice.len() == 2);
+            assert_eq!(map.get("0").and_then(Node::as_text), Some("0"));
         }
     }
 

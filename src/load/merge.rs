@@ -295,7 +295,7 @@ fn mapping(rule: Rule, node: Node) -> Map {
         Value::Map(map) => map,
         Value::Text(text) => {
             let context = Node::text(text, span).keyed(key);
-            Map::from([("context".to_owned(), context)])
+            Map::from([("context", context)])
         }
         Value::List(list) => {
             let named = list.into_iter().filter_map(|name| {
@@ -314,14 +314,8 @@ fn mapping(rule: Rule, node: Node) -> Map {
 /// The long form of a name in `depends_on`.
 pub(super) fn started(name: &Node) -> Node {
     let map = Map::from([
-        (
-            "condition".to_owned(),
-            Node::text("service_started", name.span),
-        ),
-        (
-            "required".to_owned(),
-            Node::new(Value::Bool(true), name.span),
-        ),
+        ("condition", Node::text("service_started", name.span)),
+        ("required", Node::new(Value::Bool(true), name.span)),
     ]);
     Node::new(Value::Map(map), name.span)
 }

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | discover | `source`, `env`, `dotenv` | files, project directory, environment |
 //! | name | `source` | the project's name, which variables may use |
-//! | lay | `layer` | each file over those before it: parse (`document`, `scalar`, `timestamp`, `trap`), `reset`, `interpolate` (`template`), `include`, `extends`, `merge`, `unicity`, `schema`, `canonical` (`short`) |
+//! | lay | `layer` | each file over those before it: parse (`document`, `pieces`, `scalar`, `timestamp`, `trap`), `reset`, `interpolate` (`template`), `include`, `extends`, `merge`, `unicity`, `schema`, `canonical` (`short`) |
 //! | defaults | `defaults` | defaults of single fields |
 //! | validate | `validate` | rules inside a resource |
 //! | paths | `resolve_path` | relative to absolute |
@@ -47,6 +47,7 @@ mod message;
 mod node;
 mod origin;
 mod path;
+mod pieces;
 #[cfg(fuzzing)]
 pub mod probe;
 mod profile;
@@ -285,7 +286,7 @@ fn load_merged(loader: &mut Loader<'_>) -> Result<Merged, Failures> {
         loader.collect(Err(no_name().into()));
     }
     if request.runs(Phase::Normalization) {
-        tree.insert("name".to_owned(), Node::text(name.clone(), Span::NOWHERE));
+        tree.insert("name", Node::text(name.clone(), Span::NOWHERE));
         let nothing = env::EnvMap::new();
         let known = if request.runs(Phase::Interpolation) {
             environment.as_ref()

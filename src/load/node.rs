@@ -143,6 +143,15 @@ impl Node {
         }
     }
 
+    /// Returns the mapping, where it is one.
+    #[must_use]
+    pub fn into_map(self) -> Option<Map> {
+        match self.value {
+            Value::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+
     /// Returns the sequence, where it is one.
     #[must_use]
     pub fn as_list(&self) -> Option<&[Self]> {

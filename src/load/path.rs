@@ -1,6 +1,6 @@
 //! Paths into the tree, and tables of rules that are found by path.
 
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
 /// Where a phase is in the tree; made on the stack while walking, so that a path costs nothing until it is shown.
 #[derive(Debug, Clone, Copy)]
@@ -103,7 +103,7 @@ impl<R: Copy> Rules<R> {
                 self.states[at].any = Some(next);
             } else {
                 let exact = &mut self.states[at].exact;
-                let place = exact.partition_point(|(key, _)| *key < part);
+                let place = exact.partition_point(|(key, _)| by_length(key, part).is_lt());
                 exact.insert(place, (part, next));
             }
             next
@@ -113,7 +113,9 @@ impl<R: Copy> Rules<R> {
     /// Goes to a key; `None` where no pattern leads there.
     pub(super) fn key(&self, at: usize, key: &str) -> Option<usize> {
         let state = &self.states[at];
-        let found = state.exact.binary_search_by(|(known, _)| (*known).cmp(key));
+        let found = state
+            .exact
+            .binary_search_by(|(known, _)| by_length(known, key));
         found.map_or(state.any, |index| Some(state.exact[index].1))
     }
 
@@ -126,6 +128,11 @@ impl<R: Copy> Rules<R> {
     pub(super) fn rule(&self, at: usize) -> Option<R> {
         self.states[at].rule
     }
+}
+
+/// An order in which most words differ at once, without a look at their letters.
+fn by_length(one: &str, other: &str) -> Ordering {
+    one.len().cmp(&other.len()).then_with(|| one.cmp(other))
 }
 
 impl<R> State<R> {

@@ -11,6 +11,7 @@ use super::{
     env::EnvMap,
     interpolate, load as load_files, merge,
     node::{Node, Value},
+    pieces,
     report::Report,
     short, to_json, unicity,
 };
@@ -19,10 +20,16 @@ use crate::model::{ByteSize, Duration};
 /// Separates the texts of a target that takes several.
 const SEPARATOR: &str = "\n#####\n";
 
-/// Reads a text as YAML.
+/// Reads a text as YAML; in pieces it comes to the same as in one.
 pub fn yaml(text: &str) {
-    for document in document::parse(text, 0).unwrap_or_default() {
-        inside(&document, text);
+    let documents = document::parse(text, 0).unwrap_or_default();
+    for document in &documents {
+        inside(document, text);
+    }
+    for count in [2, 3] {
+        if let Some(document) = pieces::parse_in(text, 0, count) {
+            assert_eq!(format!("{:?}", [document]), format!("{documents:?}"));
+        }
     }
 }
 

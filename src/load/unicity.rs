@@ -94,7 +94,7 @@ fn deduplicate(list: &mut Vec<Node>, index: Index, path: Path<'_>, failures: &mu
     if list.len() == 1 && key_of(&list[0], index).is_some() {
         return;
     }
-    let mut places: HashMap<String, usize> = HashMap::with_capacity(list.len());
+    let mut places = Places::default();
     let mut kept: Vec<Node> = Vec::with_capacity(list.len());
     for (number, node) in std::mem::take(list).into_iter().enumerate() {
         let Some(key) = key_of(&node, index) else {
@@ -102,14 +102,37 @@ fn deduplicate(list: &mut Vec<Node>, index: Index, path: Path<'_>, failures: &mu
             kept.push(node);
             continue;
         };
-        if let Some(place) = places.get(&key) {
-            kept[*place] = node.replacing(&kept[*place]);
+        if let Some(place) = places.find(&key) {
+            kept[place] = node.replacing(&kept[place]);
         } else {
             places.insert(key, kept.len());
             kept.push(node);
         }
     }
     *list = kept;
+}
+
+/// Where each key was first; nearly every list is short, and searched faster than a table is made.
+#[derive(Default)]
+struct Places {
+    short: Vec<(String, usize)>,
+    long: HashMap<String, usize>,
+}
+
+impl Places {
+    fn find(&self, key: &str) -> Option<usize> {
+        let known = |(known, _): &&(String, usize)| known == key;
+        let place = self.short.iter().find(known).map(|(_, place)| *place);
+        place.or_else(|| self.long.get(key).copied())
+    }
+
+    fn insert(&mut self, key: String, place: usize) {
+        if self.short.len() < 16 {
+            self.short.push((key, place));
+        } else {
+            self.long.insert(key, place);
+        }
+    }
 }
 
 fn no_key(node: &Node, index: Index, path: Path<'_>) -> Failure {

@@ -11,6 +11,8 @@ use super::{
 };
 
 /// A service: the wish for one or more equal containers.
+///
+/// Sections that most services do not have are boxed: a project has thousands of services, and each would pay for all.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -31,13 +33,13 @@ pub struct Service {
     pub attach: Option<bool>,
     /// How its image is built.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub build: Option<Build>,
+    pub build: Option<Box<Build>>,
     /// Rules for development.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub develop: Option<Develop>,
+    pub develop: Option<Box<Develop>>,
     /// Block I/O limits.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub blkio_config: Option<BlkioConfig>,
+    pub blkio_config: Option<Box<BlkioConfig>>,
     /// Capabilities to add.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cap_add: Vec<String>,
@@ -94,13 +96,13 @@ pub struct Service {
     pub container_name: String,
     /// Credentials (Windows).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub credential_spec: Option<CredentialSpec>,
+    pub credential_spec: Option<Box<CredentialSpec>>,
     /// Services it waits for.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub depends_on: IndexMap<String, Dependency>,
     /// How it is deployed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub deploy: Option<Deploy>,
+    pub deploy: Option<Box<Deploy>>,
     /// Device rules.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub device_cgroup_rules: Vec<String>,
@@ -127,7 +129,7 @@ pub struct Service {
     pub entrypoint: Option<Vec<String>>,
     /// External provider.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub provider: Option<Provider>,
+    pub provider: Option<Box<Provider>>,
     /// Environment.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub environment: Environment,
@@ -160,7 +162,7 @@ pub struct Service {
     pub hostname: String,
     /// Health probe.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub healthcheck: Option<Healthcheck>,
+    pub healthcheck: Option<Box<Healthcheck>>,
     /// Image.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub image: String,
@@ -184,7 +186,7 @@ pub struct Service {
     pub links: Vec<String>,
     /// Log driver.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub logging: Option<Logging>,
+    pub logging: Option<Box<Logging>>,
     /// Legacy attribute.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub log_driver: String,

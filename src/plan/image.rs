@@ -297,7 +297,7 @@ pub fn build_action(project: &Project, service: &Service, separator: Separator) 
         service: service.name.clone(),
         image: image_name(project, service, separator.as_char()),
         platform: service.platform.clone(),
-        build,
+        build: *build,
         labels,
     })))
 }

@@ -4,7 +4,10 @@
 //! A serializer of its own: the general one leaves texts such as `1_000` bare, which docker compose would read as a
 //! number. It writes while it walks, so that a large project is not held a second time as a tree of values.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
 
 use hoist::load;
 use serde::Serialize;
@@ -34,6 +37,7 @@ pub(crate) fn document(
 ) -> Result<String, Error> {
     let mut writer = Writer {
         text: String::new(),
+        key: String::new(),
         path: Vec::new(),
         comments,
         dollars,
@@ -48,6 +52,8 @@ pub(crate) fn document(
 
 struct Writer<'c> {
     text: String,
+    /// The last key, kept for its memory.
+    key: String,
     /// The path of the value that is written; kept only where comments are wanted.
     path: Vec<String>,
     comments: Option<Comments<'c>>,
@@ -90,7 +96,9 @@ impl Writer<'_> {
     }
 
     fn text_value(&mut self, text: &str, depth: usize) {
-        if is_literal(text) {
+        if is_simple(text) {
+            self.push(text);
+        } else if is_literal(text) {
             self.literal(text, depth + 2);
         } else {
             self.push(&inline(text));
@@ -211,7 +219,11 @@ impl<'c> Section<'_, 'c> {
 
     fn key(&mut self, key: &str) {
         let writer = self.line();
-        writer.push(&inline(key));
+        if is_simple(key) {
+            writer.push(key);
+        } else {
+            writer.push(&inline(key));
+        }
         writer.text.push(':');
         writer.enter(|| key.to_owned());
     }
@@ -444,11 +456,13 @@ impl ser::SerializeMap for Section<'_, '_> {
     type Error = Error;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
-        match serde_json::to_value(key)? {
-            Value::String(key) => self.key(&key),
-            other => self.key(&other.to_string()),
-        }
-        Ok(())
+        // A formatter takes text and numbers, as keys are, and needs no value of its own.
+        let mut text = std::mem::take(&mut self.outer.writer.key);
+        text.clear();
+        let written = write!(text, "{}", Shown(key));
+        self.key(&text);
+        self.outer.writer.key = text;
+        written.map_err(ser::Error::custom)
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
@@ -475,6 +489,29 @@ impl ser::SerializeStruct for Section<'_, '_> {
     fn end(self) -> Result<(), Error> {
         self.finish()
     }
+}
+
+/// A key as text.
+struct Shown<'k, T: ?Sized>(&'k T);
+
+impl<T: Serialize + ?Sized> fmt::Display for Shown<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.serialize(f)
+    }
+}
+
+/// Says at one glance that a text is one to every reader, as nearly all are: a letter or `/`, then no blanks, and not
+/// as short as the words for truth and nothing.
+fn is_simple(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let letter = match bytes.first() {
+        Some(b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'y' | b'Y' | b'o' | b'O') => {
+            bytes.len() > "false".len()
+        }
+        Some(first) => first.is_ascii_alphabetic() || *first == b'/',
+        None => false,
+    };
+    letter && bytes.iter().all(u8::is_ascii_graphic) && !text.ends_with(':')
 }
 
 /// Says whether a text is best written line by line.
@@ -583,6 +620,18 @@ mod tests {
             ]
         );
         Ok(())
+    }
+
+    #[test]
+    fn takes_nothing_for_simple_that_needs_quotes() {
+        for text in [
+            "true", "no", "false", "~", "null", "Off", "a:", "x y", "-", "1", "", "a\tb", "\u{e4}",
+        ] {
+            assert!(!is_simple(text), "{text}");
+        }
+        for text in ["/data", "service1", "registry:5000/a@b#c", "name-of-it"] {
+            assert!(is_simple(text) && inline(text) == text, "{text}");
+        }
     }
 
     #[test]

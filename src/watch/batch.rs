@@ -72,10 +72,10 @@ mod tests {
         });
         let service = Service {
             name: "web".to_owned(),
-            develop: Some(Develop {
+            develop: Some(Box::new(Develop {
                 watch: watch.collect(),
                 ..Develop::default()
-            }),
+            })),
             ..Service::default()
         };
         let mut project = Project::default();

@@ -255,10 +255,10 @@ mod tests {
     fn project(rules: Vec<WatchRule>, change: impl FnOnce(&mut Service)) -> Project {
         let mut service = Service {
             name: "web".to_owned(),
-            develop: Some(Develop {
+            develop: Some(Box::new(Develop {
                 watch: rules,
                 ..Develop::default()
-            }),
+            })),
             ..Service::default()
         };
         change(&mut service);
@@ -305,7 +305,7 @@ mod tests {
     fn a_rule_that_makes_no_sense_is_refused() {
         let outcome = |rule: WatchRule, may_build: bool, built: bool| {
             let project = project(vec![rule], |service| {
-                service.build = built.then(Build::default);
+                service.build = built.then(Box::<Build>::default);
             });
             Rules::of(&project, may_build).err()
         };

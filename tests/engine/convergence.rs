@@ -129,10 +129,10 @@ impl File {
 
     fn db(&self) -> Service {
         let mut db = service("db", self.db_revision);
-        db.healthcheck = Some(Healthcheck {
+        db.healthcheck = Some(Box::new(Healthcheck {
             test: vec!["CMD".to_owned(), "true".to_owned()],
             ..Healthcheck::default()
-        });
+        }));
         if self.db_named {
             "data-base".clone_into(&mut db.container_name);
         }
@@ -187,10 +187,10 @@ impl File {
                 failure_action: "rollback".to_owned(),
                 ..UpdateConfig::default()
             };
-            web.deploy = Some(Deploy {
+            web.deploy = Some(Box::new(Deploy {
                 update_config: Some(config),
                 ..Deploy::default()
-            });
+            }));
         }
         web
     }

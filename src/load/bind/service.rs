@@ -48,15 +48,15 @@ impl Binder<'_> {
             "expose" => service.expose = self.loose_texts(node, path),
             "extends" => service.extends = Some(json(node)),
             "ulimits" => service.ulimits = self.table(node, path, Self::ulimit),
-            "build" => service.build = self.section(node, path, Self::build),
-            "deploy" => service.deploy = self.section(node, path, Self::deploy),
-            "develop" => service.develop = self.section(node, path, Self::develop),
-            "blkio_config" => service.blkio_config = self.section(node, path, Self::blkio),
-            "healthcheck" => service.healthcheck = self.section(node, path, Self::healthcheck),
-            "logging" => service.logging = self.section(node, path, Self::logging),
-            "provider" => service.provider = self.section(node, path, Self::provider),
+            "build" => service.build = self.boxed(node, path, Self::build),
+            "deploy" => service.deploy = self.boxed(node, path, Self::deploy),
+            "develop" => service.develop = self.boxed(node, path, Self::develop),
+            "blkio_config" => service.blkio_config = self.boxed(node, path, Self::blkio),
+            "healthcheck" => service.healthcheck = self.boxed(node, path, Self::healthcheck),
+            "logging" => service.logging = self.boxed(node, path, Self::logging),
+            "provider" => service.provider = self.boxed(node, path, Self::provider),
             "credential_spec" => {
-                service.credential_spec = self.section(node, path, Self::credential_spec);
+                service.credential_spec = self.boxed(node, path, Self::credential_spec);
             }
             _ => self.service_list(service, key, node, path),
         }
@@ -89,6 +89,16 @@ impl Binder<'_> {
         read: fn(&mut Self, &Node, Path<'_>) -> T,
     ) -> Option<T> {
         (!node.is_null()).then(|| read(self, node, path))
+    }
+
+    /// Reads a section that may be empty and that few services have.
+    fn boxed<T>(
+        &mut self,
+        node: &Node,
+        path: Path<'_>,
+        read: fn(&mut Self, &Node, Path<'_>) -> T,
+    ) -> Option<Box<T>> {
+        self.section(node, path, read).map(Box::new)
     }
 
     pub(super) fn some_flag(&mut self, node: &Node, path: Path<'_>) -> Option<bool> {

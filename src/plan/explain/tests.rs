@@ -155,11 +155,11 @@ fn each_kind_of_attribute_is_compared() -> TestResult {
     after
         .labels
         .insert("auth.password".to_owned(), "x".to_owned());
-    after.healthcheck = Some(Healthcheck {
+    after.healthcheck = Some(Box::new(Healthcheck {
         test: vec!["CMD".to_owned(), "true".to_owned()],
         interval: Some(model::Duration(2_000_000_000)),
         ..Healthcheck::default()
-    });
+    }));
     after.volumes = vec![Mount {
         kind: MountKind::Bind,
         source: "/srv".to_owned(),

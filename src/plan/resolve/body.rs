@@ -39,7 +39,7 @@ pub(super) fn body(request: &Request<'_>) -> Result<ContainerCreateBody, Resolve
             .as_ref()
             .filter(|command| !command.is_empty())
             .cloned(),
-        healthcheck: service.healthcheck.as_ref().map(health).transpose()?,
+        healthcheck: service.healthcheck.as_deref().map(health).transpose()?,
         image: Some(image_name(request.project, service, request.separator)),
         working_dir: text(&service.working_dir),
         entrypoint: service.entrypoint.clone(),

@@ -4,6 +4,7 @@
 //! whose precondition is kept by its types. Called by `runtime::container` and `runtime::keeper`.
 
 pub mod bpf;
+pub mod memory;
 pub mod mount;
 pub mod netns;
 pub mod process;
