@@ -21,6 +21,7 @@
 //! | X | Y |
 //! |---|---|
 //! | what a Compose attribute means | [`load`] (rules), [`model`] (its type) |
+//! | what is fetched from git or a registry for `-f` | [`remote`] |
 //! | when something is recreated | [`plan`] |
 //! | order and concurrency of engine calls | [`graph`], [`apply`] |
 //! | what a changed file sets off | [`watch`] |
@@ -35,5 +36,6 @@ pub mod graph;
 pub mod load;
 pub mod model;
 pub mod plan;
+pub mod remote;
 pub mod runtime;
 pub mod watch;

@@ -22,6 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("plan", &["model", "graph", "engine"]),
     ("apply", &["model", "engine", "plan"]),
     ("watch", &["model", "engine", "apply"]),
+    ("remote", &["load", "runtime"]),
     ("runtime", &[]),
     ("api", &["runtime"]),
     ("ui", &["model", "load", "graph", "engine", "plan", "apply"]),
@@ -37,6 +38,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "plan",
             "apply",
             "watch",
+            "remote",
             "runtime",
             "api",
         ],
@@ -45,7 +47,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "lib",
         &[
-            "api", "apply", "engine", "graph", "load", "model", "plan", "runtime", "watch",
+            "api", "apply", "engine", "graph", "load", "model", "plan", "remote", "runtime",
+            "watch",
         ],
     ),
 ];

@@ -14,6 +14,7 @@ use hoist::engine::connect::{self, Choice, InvokedAs};
 use hoist::engine::dry_run::DryRun;
 use hoist::engine::{Engine, EngineError, EngineErrorKind};
 use hoist::load::Origins;
+use hoist::remote::Remote;
 use hoist::runtime::launch;
 use hoist::runtime::layout::Layout;
 use hoist::runtime::registry::Credential;
@@ -130,6 +131,17 @@ impl Context {
     pub(crate) fn credential(&self, domain: &str) -> Result<Option<Credential>, CommandError> {
         let found = self.credential_sources().find(domain);
         found.map_err(CommandError::user)
+    }
+
+    /// Who brings the files that the project has on a network.
+    pub(crate) fn remote(&self) -> Remote {
+        let sources = self.credential_sources();
+        let find = move |domain: &str| sources.find(domain).map_err(|error| error.to_string());
+        Remote::new(
+            self.environment.clone(),
+            self.global.insecure_registry.clone(),
+            Box::new(find),
+        )
     }
 
     /// A text from the docker command line's own settings, which a stand-in for docker follows.

@@ -1,6 +1,7 @@
 //! Which project a command acts on: from the files, or from its name alone (behaviours.md B024-B027).
 
 use std::io::Read;
+use std::sync::Arc;
 
 use hoist::engine::member::Member;
 use hoist::load::{self, LoadRequest, Phase, Resources};
@@ -70,6 +71,7 @@ impl Context {
             } else {
                 Resources::Used
             },
+            fetch: Some(Arc::new(self.remote())),
             ..LoadRequest::default()
         }
     }

@@ -149,12 +149,6 @@ impl Run<'_, '_> {
         file: &str,
         reference: &Reference,
     ) -> Result<Option<Node>, Failures> {
-        if source::is_remote(file) {
-            let failure = Failure::new(Code::Remote, "cannot extend a service of ")
-                .quoted(reference.span, file)
-                .say(": remote files are not supported yet");
-            return Err(failure.at(reference.span, "").hint("fetch it first").into());
-        }
         let base = self.load_base(file, reference)?;
         if !base.services.contains_key(&reference.service) {
             return Err(missing(name, file, reference, &base.services).into());
@@ -196,7 +190,11 @@ impl Run<'_, '_> {
     }
 
     fn load_base(&mut self, file: &str, reference: &Reference) -> Result<Rc<Base>, Failures> {
-        let local = source::clean(&self.scope.directory.join(file));
+        let local = if source::is_remote(file) {
+            PathBuf::from(source::fetch(self.loader.request, file, reference.span)?)
+        } else {
+            source::clean(&self.scope.directory.join(file))
+        };
         let directory = local.parent().unwrap_or(Path::new("/")).to_path_buf();
         let base = source::clean(&self.scope.base_relative(&directory));
         let key = (local.display().to_string(), base.clone());

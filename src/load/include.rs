@@ -118,20 +118,15 @@ fn inner_scope(
     scope: &Scope,
     included: &[String],
 ) -> Result<Scope, Failure> {
-    let absolute = |path: &str| {
-        source::clean(&scope.directory.join(path))
-            .display()
-            .to_string()
+    let local = |path: &String| {
+        if source::is_remote(path) {
+            source::fetch(loader.request, path, entry.span)
+        } else {
+            let path = source::clean(&scope.directory.join(path));
+            Ok(path.display().to_string())
+        }
     };
-    if let Some(remote) = entry.paths.iter().find(|path| source::is_remote(path)) {
-        let failure = Failure::new(Code::Remote, "cannot include ")
-            .quoted(entry.span, remote)
-            .say(": remote files are not supported yet");
-        return Err(failure
-            .at(entry.span, "")
-            .hint("fetch it first, and include the local copy"));
-    }
-    let files: Vec<String> = entry.paths.iter().map(|path| absolute(path)).collect();
+    let files: Vec<String> = entry.paths.iter().map(local).collect::<Result<_, _>>()?;
     let Some(main) = files.first() else {
         return Err(
             Failure::new(Code::Include, "an entry of `include` has no `path`")

@@ -39,6 +39,8 @@ enum Form {
     Part,
     /// Made of it, such as the absolute form of a path.
     Made,
+    /// Words in which it may stand again.
+    Detail,
 }
 
 impl Message {
@@ -67,6 +69,11 @@ impl Message {
     /// Adds what was made of the value of a place, such as a path.
     pub(super) fn made(self, span: Span, text: &str) -> Self {
         self.push(span, text, Form::Made)
+    }
+
+    /// Adds words of others that may repeat the value of a place.
+    pub(super) fn detail(self, span: Span, text: &str) -> Self {
+        self.push(span, text, Form::Detail)
     }
 
     /// Adds what is wrong with the value of a place.
@@ -143,14 +150,15 @@ fn shown(value: &str, span: Span, form: Form, source: Option<&Source>) -> String
     let written = source.text.get(range).unwrap_or_default();
     let substituted = written.contains('$') || source.kind == SourceKind::Variables;
     let literal = match form {
-        Form::Made => !substituted,
+        Form::Made | Form::Detail => !substituted,
         Form::Whole | Form::Part => {
             !substituted && written.contains(value.lines().next().unwrap_or_default())
         }
     };
     match form {
+        Form::Detail if literal => value.to_owned(),
         _ if literal => shortened(value),
-        Form::Part => HIDDEN.to_owned(),
+        Form::Part | Form::Detail => HIDDEN.to_owned(),
         Form::Whole | Form::Made if source.kind == SourceKind::Variables => HIDDEN.to_owned(),
         Form::Whole | Form::Made => shortened(unquoted(written)),
     }

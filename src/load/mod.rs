@@ -35,6 +35,7 @@ mod dotenv;
 mod env;
 mod error;
 mod extends;
+mod fetch;
 mod files;
 mod history;
 mod include;
@@ -74,6 +75,7 @@ use source::Discovered;
 
 pub use code::Code;
 pub use error::{Diagnostic, Label, LoadError, Severity, Source, SourceKind};
+pub use fetch::{Fetch, FetchError};
 pub use map::Key;
 pub use node::{Instruction, Map as Tree, Node, Span, Text, Value};
 pub use origin::{Origins, Step};

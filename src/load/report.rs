@@ -53,6 +53,12 @@ impl Failure {
         self
     }
 
+    /// Goes on with words of others that may repeat the value of a place.
+    pub(super) fn detail(mut self, span: Span, text: &str) -> Self {
+        self.message = self.message.detail(span, text);
+        self
+    }
+
     /// Goes on with what is wrong with the value of a place.
     pub(super) fn problem(mut self, span: Span, problem: &Problem) -> Self {
         self.message = self.message.problem(span, problem);

@@ -1,10 +1,10 @@
 //! What is asked of the loader, and what it answers.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use indexmap::IndexMap;
 
-use super::{Diagnostic, Origins, Tree, Variable};
+use super::{Diagnostic, Fetch, Origins, Tree, Variable};
 use crate::model::Project;
 
 /// A phase that can be left out (the `--no-…` flags of `config`).
@@ -83,6 +83,8 @@ pub struct LoadRequest {
     pub env_files_of: EnvFiles,
     /// Phases that are left out.
     pub skip: Vec<Phase>,
+    /// Who brings files that are on a network; nobody: such files are refused.
+    pub fetch: Option<Arc<dyn Fetch>>,
 }
 
 impl LoadRequest {

@@ -33,8 +33,10 @@ const OVERRIDE_NAMES: [&str; 4] = [
 pub(super) struct Discovered {
     /// The files in order, absolute; `-` is standard input.
     pub(super) files: Vec<String>,
-    /// The directory that relative paths start from.
+    /// The directory that relative paths start from; that of the first file, where it was fetched from a network.
     pub(super) working_directory: PathBuf,
+    /// The directory that names the project.
+    pub(super) name_directory: PathBuf,
     /// The explicit env files.
     pub(super) env_files: Vec<PathBuf>,
     /// The environment that variables are taken from.
@@ -62,17 +64,31 @@ pub(super) fn discover(request: &LoadRequest, report: &mut Report) -> Result<Dis
     } else {
         env::add_files(&mut environment, &env_files, report)?;
     }
-    let files = find_files(request, &environment, report)?;
-    let working_directory = directory_of(request, &files);
+    let named = find_files(request, &environment, report)?;
+    let directory = directory_of(request, &named);
     if env_files.is_empty()
-        && let Some(file) = env::default_file(request, &working_directory)?
+        && let Some(file) = env::default_file(request, &directory)?
     {
         env::add_files(&mut environment, &[file], report)?;
     }
+    let mut files = Vec::with_capacity(named.len());
+    let mut fetched = None;
+    for file in named {
+        if is_remote(&file) {
+            let local = fetch(request, &file, Span::NOWHERE)?;
+            fetched = fetched.or_else(|| Path::new(&local).parent().map(Path::to_path_buf));
+            files.push(local);
+        } else {
+            files.push(file);
+        }
+    }
+    let name_directory = directory.clone();
+    let working_directory = fetched.unwrap_or(directory);
     let profiles = profiles(request, &environment);
     Ok(Discovered {
         files,
         working_directory,
+        name_directory,
         env_files,
         environment,
         profiles,
@@ -170,7 +186,7 @@ fn listed_files(
         .map(|file| absolute(&file.to_owned()))
         .collect();
     for file in &files {
-        if file != "-" && !Path::new(file).exists() {
+        if file != "-" && !is_remote(file) && !Path::new(file).exists() {
             return Err(Failure::new(
                 Code::File,
                 format!("stat {file}: no such file or directory"),
@@ -202,16 +218,43 @@ fn first_of(names: &[&str], directory: &Path, what: &str, report: &mut Report) -
     Some(first)
 }
 
-/// Says whether a path names something on a network.
+/// Says whether a path names something on a network, as docker compose decides it.
 #[must_use]
 pub fn is_remote(path: &str) -> bool {
-    path.starts_with("oci://")
-        || path.starts_with("git@")
-        || path.starts_with("git://")
-        || path.starts_with("ssh://")
-        || ((path.starts_with("https://") || path.starts_with("http://"))
-            && (path.contains(".git") || path.contains('#')))
-        || path.starts_with("github.com/")
+    let address = path.split(['#', '?']).next().unwrap_or_default();
+    let is_web = address.starts_with("https://") || address.starts_with("http://");
+    ["oci://", "git@", "git://", "ssh://", "github.com/"]
+        .iter()
+        .any(|start| path.starts_with(start))
+        || is_web
+            && address
+                .rsplit_once('.')
+                .is_some_and(|(_, last)| last == "git")
+}
+
+/// Brings a file of a network to this machine; answers where it is now.
+///
+/// # Errors
+/// Fails where it cannot be had.
+pub(super) fn fetch(
+    request: &LoadRequest,
+    reference: &str,
+    named: Span,
+) -> Result<String, Failure> {
+    let Some(fetch) = &request.fetch else {
+        return Err(Failure::new(Code::Remote, "cannot load ")
+            .quoted(named, reference)
+            .say(": remote files are not fetched here")
+            .at(named, "")
+            .hint("fetch it first, and name the local copy"));
+    };
+    let found = fetch.fetch(reference).map_err(|error| {
+        Failure::new(Code::Remote, "")
+            .detail(named, &error.message)
+            .at(named, "")
+            .hint_if(error.hint)
+    })?;
+    Ok(found.display().to_string())
 }
 
 /// Suggests the file beside a missing one whose name is most like it.
@@ -238,13 +281,6 @@ pub(super) fn read(file: &str, named: Span, stdin: Option<&String>) -> Result<St
                 "standard input was not read, but `-` stands for it",
             )
         });
-    }
-    if is_remote(file) {
-        return Err(Failure::new(
-            Code::Remote,
-            format!("cannot load `{file}`: remote files are not supported yet"),
-        )
-        .hint("fetch it first, and name the local copy"));
     }
     let bytes = std::fs::read(file).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Failure::new(Code::File, "open ")
@@ -318,7 +354,7 @@ pub(super) fn project_name(
 
 /// Returns the name that a project has from its directory.
 pub(super) fn directory_name(discovered: &Discovered) -> String {
-    let directory = discovered.working_directory.file_name();
+    let directory = discovered.name_directory.file_name();
     normalize_name(&directory.unwrap_or_default().to_string_lossy())
 }
 

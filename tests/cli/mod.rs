@@ -3,4 +3,5 @@
 mod diagnostics;
 mod listing;
 mod publish;
+mod remote;
 mod usage;

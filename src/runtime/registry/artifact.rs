@@ -17,6 +17,11 @@ use crate::runtime::image::{Descriptor, Digest, Document, Reference, media};
 /// The media type of `{}`, the config of an artifact that has none.
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 const EMPTY_JSON: &str = "{}";
+/// What says that a manifest is an image's, whose layers are large.
+const IMAGE_CONFIGS: [&str; 2] = [
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+];
 
 /// A document of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +54,30 @@ pub struct Artifact {
     pub annotations: BTreeMap<String, String>,
     /// Its documents, in order.
     pub parts: Vec<Part>,
+}
+
+/// An artifact as a registry has it.
+#[derive(Debug, Clone)]
+pub struct FetchedArtifact {
+    /// The digest of its manifest.
+    pub digest: Digest,
+    /// `artifactType` (OCI 1.1); may be empty.
+    pub artifact_type: String,
+    /// Media type of the config (OCI 1.0).
+    pub config_type: String,
+    /// Its documents, in order; each is as long as a document may be.
+    pub parts: Vec<Part>,
+}
+
+impl FetchedArtifact {
+    /// What it says that it is.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        match self.artifact_type.as_str() {
+            "" => &self.config_type,
+            kind => kind,
+        }
+    }
 }
 
 /// What a pushed manifest is known by.
@@ -108,6 +137,52 @@ impl Part {
 }
 
 impl Registries {
+    /// Fetches an artifact whole, where it is one: of an image, only what it is.
+    ///
+    /// # Errors
+    /// When it is not there, or cannot be had.
+    pub async fn fetch_artifact(
+        &self,
+        reference: &Reference,
+        credential: Option<&Credential>,
+    ) -> Result<FetchedArtifact, RegistryError> {
+        let repository = self
+            .repository(reference, credential, Purpose::Pull)
+            .await?;
+        let digest = reference.digest().map(ToString::to_string);
+        let tag = reference.tag().unwrap_or("latest");
+        let wanted = digest.as_deref().unwrap_or(tag);
+        let fetched = repository.manifest(wanted, &reference.familiar()).await?;
+        let Document::Manifest(manifest) = Document::parse(&fetched.bytes)? else {
+            return Ok(FetchedArtifact {
+                digest: fetched.digest,
+                artifact_type: fetched.media_type,
+                config_type: String::new(),
+                parts: Vec::new(),
+            });
+        };
+        let json: Value = serde_json::from_slice(&fetched.bytes).unwrap_or_default();
+        let artifact_type = json["artifactType"].as_str().unwrap_or_default();
+        let mut artifact = FetchedArtifact {
+            digest: fetched.digest,
+            artifact_type: artifact_type.to_owned(),
+            config_type: manifest.config.media_type.clone(),
+            parts: Vec::new(),
+        };
+        if IMAGE_CONFIGS.contains(&artifact.config_type.as_str()) {
+            return Ok(artifact);
+        }
+        for layer in &manifest.layers {
+            let data = repository.document_blob(layer).await?;
+            artifact.parts.push(Part {
+                media_type: layer.media_type.clone(),
+                annotations: layer.annotations.clone(),
+                data: data.to_vec(),
+            });
+        }
+        Ok(artifact)
+    }
+
     /// Pushes an artifact; without a form, in the newer one, and where the registry refuses that, in the older one.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ mod settings;
 mod token;
 mod transfer;
 
-pub use artifact::{Artifact, ArtifactForm, Part, Pushed};
+pub use artifact::{Artifact, ArtifactForm, FetchedArtifact, Part, Pushed};
 pub use credential::{Credential, CredentialSources};
 pub use download::FileFacts;
 pub use error::RegistryError;
