@@ -279,6 +279,21 @@ impl Engine for DryRun {
         Ok(())
     }
 
+    async fn image_history(
+        &self,
+        reference: &str,
+    ) -> EngineResult<Vec<models::ImageHistoryResponseItem>> {
+        self.inner.image_history(reference).await
+    }
+
+    async fn save_images(&self, references: &[String]) -> EngineResult<RawStream> {
+        self.inner.save_images(references).await
+    }
+
+    async fn prune_images(&self, _: bool) -> EngineResult<models::ImagePruneResponse> {
+        Ok(models::ImagePruneResponse::default())
+    }
+
     async fn remove_image(&self, _: &str) -> EngineResult<()> {
         Ok(())
     }

@@ -177,6 +177,15 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     async fn push_image(&self, reference: &str) -> EngineResult<Stream<serde_json::Value>>;
     /// Tags an image.
     async fn tag_image(&self, source: &str, target: &str) -> EngineResult<()>;
+    /// The steps that made an image, newest first.
+    async fn image_history(
+        &self,
+        reference: &str,
+    ) -> EngineResult<Vec<models::ImageHistoryResponseItem>>;
+    /// Images as one archive (docker-archive, and OCI layout on newer engines).
+    async fn save_images(&self, references: &[String]) -> EngineResult<RawStream>;
+    /// Removes the images that no container uses: those without a name, or all.
+    async fn prune_images(&self, all: bool) -> EngineResult<models::ImagePruneResponse>;
     /// Removes an image.
     async fn remove_image(&self, reference: &str) -> EngineResult<()>;
     /// Loads a docker-archive or OCI archive.

@@ -75,6 +75,15 @@ impl BuildHost for NotingHost {
         })
     }
 
+    fn run_program(
+        &self,
+        mut command: std::process::Command,
+    ) -> Result<std::process::ExitStatus, HostError> {
+        command
+            .status()
+            .map_err(|error| HostError(error.to_string()))
+    }
+
     fn cache_documents(&self, reference: &str) -> Result<(Vec<u8>, Vec<u8>), HostError> {
         Err(HostError(format!("no registry has {reference}")))
     }

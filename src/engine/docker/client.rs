@@ -305,6 +305,22 @@ impl Engine for DockerEngine {
         image::tag(&self.client, source, target).await
     }
 
+    async fn image_history(
+        &self,
+        reference: &str,
+    ) -> EngineResult<Vec<models::ImageHistoryResponseItem>> {
+        let steps = self.client.image_history(reference).await;
+        steps.map_err(failed("show history of image", reference))
+    }
+
+    async fn save_images(&self, references: &[String]) -> EngineResult<RawStream> {
+        image::save(&self.client, references).await
+    }
+
+    async fn prune_images(&self, all: bool) -> EngineResult<models::ImagePruneResponse> {
+        image::prune(&self.client, all).await
+    }
+
     async fn remove_image(&self, reference: &str) -> EngineResult<()> {
         image::remove(&self.client, reference).await
     }

@@ -88,6 +88,46 @@ pub(super) async fn remove(client: &Docker, reference: &str) -> EngineResult<()>
     removed.map(drop).map_err(failed("remove image", reference))
 }
 
+/// An archive of images. What is unknown is refused before anything is written.
+pub(super) async fn save(client: &Docker, references: &[String]) -> EngineResult<RawStream> {
+    for reference in references {
+        let found = client.inspect_image(reference).await;
+        found.map_err(failed("save image", reference))?;
+    }
+    let (client, names) = (client.clone(), references.to_vec());
+    // bollard's stream borrows the client, so a task of its own carries both.
+    let (sender, receiver) = tokio::sync::mpsc::channel(16);
+    tokio::spawn(async move {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut pieces = Box::pin(client.export_images(&names));
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(failed("save images", &names.join(" ")));
+            if sender.send(piece).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(Box::pin(futures_util::stream::unfold(
+        receiver,
+        async |mut receiver| {
+            let piece = receiver.recv().await?;
+            Some((piece, receiver))
+        },
+    )))
+}
+
+pub(super) async fn prune(client: &Docker, all: bool) -> EngineResult<models::ImagePruneResponse> {
+    let filters = [("dangling".to_owned(), vec![(!all).to_string()])];
+    let options = query::PruneImagesOptions {
+        filters: Some(filters.into()),
+    };
+    let pruned = client.prune_images(Some(options)).await;
+    pruned.map_err(failed(
+        "prune images",
+        if all { "all" } else { "without a name" },
+    ))
+}
+
 pub(super) fn load(client: &Docker, tar: RawStream) -> Stream<serde_json::Value> {
     let options = query::ImportImageOptions::default();
     let loaded = client.import_image(options, body(tar), None);

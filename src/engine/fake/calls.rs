@@ -321,6 +321,18 @@ impl Engine for FakeEngine {
         self.act("tag image", source, |state| state.tag(source, target))
     }
 
+    async fn image_history(&self, _: &str) -> EngineResult<Vec<models::ImageHistoryResponseItem>> {
+        Ok(Vec::new())
+    }
+
+    async fn save_images(&self, _: &[String]) -> EngineResult<RawStream> {
+        Ok(empty())
+    }
+
+    async fn prune_images(&self, _: bool) -> EngineResult<models::ImagePruneResponse> {
+        Ok(models::ImagePruneResponse::default())
+    }
+
     async fn remove_image(&self, reference: &str) -> EngineResult<()> {
         self.act("remove image", reference, |state| {
             state.remove_image(reference)

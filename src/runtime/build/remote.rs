@@ -19,8 +19,6 @@ use super::{BuildError, BuildHost};
 use crate::runtime::image::Hashing;
 
 const PROTOCOLS: &str = "http:https:git";
-/// How often a running `git` is looked at.
-const GLANCE: Duration = Duration::from_millis(20);
 /// Most bytes of what `git` says.
 const SAID_MAX: usize = 4000;
 
@@ -186,26 +184,7 @@ fn run_git(
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(errors);
-    let mut child = command.spawn().map_err(|source| BuildError::File {
-        action: "run",
-        path: PathBuf::from("git"),
-        source,
-    })?;
-    let status = loop {
-        if let Some(status) = child
-            .try_wait()
-            .map_err(failed("wait for", Path::new("git")))?
-        {
-            break status;
-        }
-        // Cancellation is a flag, so there is nothing to wait for that tells of both.
-        if host.is_cancelled() {
-            let _already_ended = child.kill();
-            let _status = child.wait();
-            return Err(BuildError::Cancelled);
-        }
-        std::thread::sleep(GLANCE);
-    };
+    let status = host.run_program(command)?;
     let text = fs::read_to_string(&printed).unwrap_or_default();
     if status.success() {
         return Ok(text);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
 
 use bollard_stubs::models::ImageConfig;
 
@@ -340,6 +341,12 @@ pub trait BuildHost: Send + Sync {
     /// # Errors
     /// When it cannot be had.
     fn download(&self, url: &str, to: &Path) -> Result<Downloaded, HostError>;
+
+    /// Runs a program of this machine to its end, or ends it when nobody waits for the build any more.
+    ///
+    /// # Errors
+    /// When it cannot be started, or the build was cancelled.
+    fn run_program(&self, command: Command) -> Result<ExitStatus, HostError>;
 
     /// Manifest and config of a build cache in a registry.
     ///

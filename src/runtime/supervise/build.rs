@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 
 use bollard_stubs::models::{ContainerConfig, EndpointSettings, HostConfig, ResourcesUlimits};
@@ -114,6 +115,24 @@ impl BuildHost for StepHost {
                 name: facts.name,
             }),
             None => Err(HostError("the build was cancelled".to_owned())),
+        }
+    }
+
+    fn run_program(&self, command: Command) -> Result<ExitStatus, HostError> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let ended = self.runtime.block_on(async {
+            let mut child = tokio::process::Command::from(command)
+                .kill_on_drop(true)
+                .spawn()?;
+            tokio::select! {
+                status = child.wait() => status.map(Some),
+                () = self.cancelled.cancelled() => child.kill().await.map(|()| None),
+            }
+        });
+        match ended {
+            Ok(Some(status)) => Ok(status),
+            Ok(None) => Err(HostError("the build was cancelled".to_owned())),
+            Err(error) => Err(HostError(format!("cannot run `{name}`: {error}"))),
         }
     }
 
