@@ -63,6 +63,13 @@ static RULES: LazyLock<Rules<Index>> = LazyLock::new(|| {
     ])
 });
 
+/// Says whether equal entries of the list at a path of keys (`*` for any name) become one.
+pub(super) fn drops_doubles(path: &[&str]) -> bool {
+    let mut keys = path.iter();
+    let end = keys.try_fold(Rules::<Index>::ROOT, |at, key| RULES.key(at, key));
+    end.and_then(|end| RULES.rule(end)).is_some()
+}
+
 /// Keeps the last of equal entries, in the place of the first.
 ///
 /// # Errors

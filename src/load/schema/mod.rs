@@ -1,6 +1,7 @@
 //! The shape of a file: unknown keys, wrong types, missing keys, each with its place and a hint (behaviours.md B072).
 
 mod compose;
+mod describe;
 mod publish;
 mod shape;
 

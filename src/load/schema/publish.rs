@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    compose,
+    super::unicity,
+    compose, describe,
     shape::{BOOL, INT, Kinds, LIST, MAP, NULL, NUM, Object, Others, Shape, TEXT, Unique},
 };
 
@@ -18,13 +19,20 @@ pub fn json_schema() -> Value {
         json!("https://json-schema.org/draft/2020-12/schema"),
     );
     schema.insert("title".to_owned(), json!("Compose file, as hoist reads it"));
-    schema.extend(shape_schema(&compose::FILE));
+    schema.extend(shape_schema(&compose::FILE, &mut Vec::new()));
     Value::Object(schema)
 }
 
-fn shape_schema(shape: &Shape) -> Map<String, Value> {
+/// Writes a shape as it is in a file: before files are merged, doubles dropped and variables substituted.
+fn shape_schema(shape: &Shape, path: &mut Vec<&'static str>) -> Map<String, Value> {
     let mut schema = Map::new();
-    schema.insert("type".to_owned(), types(shape.kinds));
+    // A service may be a bare name where another file says what it is.
+    let bare = if path.as_slice() == ["services", "*"] {
+        NULL
+    } else {
+        0
+    };
+    schema.insert("type".to_owned(), types(shape.kinds | bare));
     if let Some(rule) = &shape.text {
         schema.insert("pattern".to_owned(), json!(rule.pattern));
     }
@@ -37,15 +45,27 @@ fn shape_schema(shape: &Shape) -> Map<String, Value> {
         }
     }
     if let Some(items) = shape.items {
-        schema.insert("items".to_owned(), Value::Object(shape_schema(items)));
+        schema.insert("items".to_owned(), Value::Object(shape_schema(items, path)));
     }
-    if shape.unique == Unique::Yes {
+    if shape.unique == Unique::Yes && !unicity::drops_doubles(path) {
         schema.insert("uniqueItems".to_owned(), json!(true));
     }
     if let Some(object) = shape.object {
-        schema.extend(object_schema(object));
+        schema.extend(object_schema(object, path));
     }
-    words(shape, schema)
+    or_variable(shape, words(shape, schema))
+}
+
+/// Adds texts with a variable, whose value only a run knows.
+fn or_variable(shape: &Shape, schema: Map<String, Value>) -> Map<String, Value> {
+    let free = shape.kinds & TEXT != 0 && shape.one_of.is_empty() && shape.text.is_none();
+    if free || shape.kinds & (LIST | MAP) != 0 {
+        return schema;
+    }
+    let mut either = Map::new();
+    let variable = json!({ "type": "string", "pattern": "\\$" });
+    either.insert("anyOf".to_owned(), json!([schema, variable]));
+    either
 }
 
 /// Adds the only texts that are taken; they say nothing about values of other kinds.
@@ -86,29 +106,37 @@ fn types(kinds: Kinds) -> Value {
     }
 }
 
-fn object_schema(object: &Object) -> Map<String, Value> {
+fn object_schema(object: &Object, path: &mut Vec<&'static str>) -> Map<String, Value> {
     let mut schema = Map::new();
     if !object.fields.is_empty() {
-        let fields = object.fields.iter();
-        let fields =
-            fields.map(|(key, shape)| ((*key).to_owned(), Value::Object(shape_schema(shape))));
-        schema.insert("properties".to_owned(), Value::Object(fields.collect()));
+        let mut fields = Map::new();
+        for (key, shape) in object.fields {
+            path.push(key);
+            let mut field = Map::new();
+            if let Some(text) = describe::describe(path) {
+                field.insert("description".to_owned(), json!(text));
+            }
+            field.extend(shape_schema(shape, path));
+            fields.insert((*key).to_owned(), Value::Object(field));
+            path.pop();
+        }
+        schema.insert("properties".to_owned(), Value::Object(fields));
     }
     if !object.required.is_empty() {
         schema.insert("required".to_owned(), json!(object.required));
     }
+    path.push("*");
+    let mut inner = |shape| Value::Object(shape_schema(shape, path));
     let (pattern, closed) = match &object.others {
         Others::Any => (None, false),
         Others::Refused => (None, true),
         Others::Extensions => (Some(("^x-", json!(true))), true),
-        Others::Names(shape) => (Some((NAME, Value::Object(shape_schema(shape)))), true),
-        Others::OpenNames(shape) => (Some((NAME, Value::Object(shape_schema(shape)))), false),
-        Others::Keys(shape) => (Some((".+", Value::Object(shape_schema(shape)))), true),
-        Others::Words(shape) => (
-            Some(("^[a-z]+$", Value::Object(shape_schema(shape)))),
-            false,
-        ),
+        Others::Names(shape) => (Some((NAME, inner(shape))), true),
+        Others::OpenNames(shape) => (Some((NAME, inner(shape))), false),
+        Others::Keys(shape) => (Some((".+", inner(shape))), true),
+        Others::Words(shape) => (Some(("^[a-z]+$", inner(shape))), false),
     };
+    path.pop();
     if let Some((pattern, inner)) = pattern {
         schema.insert("patternProperties".to_owned(), json!({ pattern: inner }));
     }
@@ -116,4 +144,54 @@ fn object_schema(object: &Object) -> Map<String, Value> {
         schema.insert("additionalProperties".to_owned(), json!(false));
     }
     schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn undescribed(schema: &Value, path: &str, found: &mut Vec<String>) {
+        for (key, child) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{key}");
+            if child["description"].as_str().is_none_or(str::is_empty) {
+                found.push(path.clone());
+            }
+            undescribed(child, &path, found);
+        }
+        for (pattern, child) in schema["patternProperties"]
+            .as_object()
+            .into_iter()
+            .flatten()
+        {
+            undescribed(child, &format!("{path}.{pattern}"), found);
+        }
+        undescribed_in(&schema["items"], path, found);
+        for child in schema["anyOf"].as_array().into_iter().flatten() {
+            undescribed(child, path, found);
+        }
+    }
+
+    fn undescribed_in(items: &Value, path: &str, found: &mut Vec<String>) {
+        if items.is_object() {
+            undescribed(items, path, found);
+        }
+    }
+
+    #[test]
+    fn every_attribute_is_described() {
+        let mut found = Vec::new();
+        undescribed(&json_schema(), "", &mut found);
+        assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_file_on_its_own_may_say_less_than_the_merged_project() {
+        let schema = json_schema();
+        let service = &schema["properties"]["services"]["patternProperties"][NAME];
+        assert_eq!(service["type"], json!(["null", "object"]));
+        assert!(service["properties"]["ports"].get("uniqueItems").is_none());
+        assert_eq!(service["properties"]["security_opt"]["uniqueItems"], true);
+        let policy = &service["properties"]["pull_policy"]["anyOf"];
+        assert_eq!(policy[1]["pattern"], "\\$");
+    }
 }
