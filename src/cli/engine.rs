@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use tokio::net::UnixListener;
 use tokio::task::block_in_place;
 
+use crate::cli::unit::{self, InstallArgs, UnitArgs};
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus, interrupt};
 use crate::ui::Ui;
 use hoist::api;
@@ -42,6 +43,10 @@ enum EngineAction {
     },
     /// End the engine; containers run on
     Stop,
+    /// Start the engine with the machine, by a systemd unit
+    Install(InstallArgs),
+    /// Remove the systemd unit; containers run on
+    Uninstall(UnitArgs),
 }
 
 /// Why the engine ends.
@@ -74,6 +79,14 @@ pub(super) async fn cmd_engine(ui: &Ui, _: &Context, args: &EngineArgs) -> Comma
     match (&args.action, args.detached) {
         (Some(EngineAction::Socket { revive }), _) => print_socket(ui, *revive),
         (Some(EngineAction::Stop), _) => stop(ui),
+        (Some(EngineAction::Install(args)), _) => {
+            if !args.print {
+                // One engine at a time has the root: the unit's takes the containers over.
+                launch::tell(&Layout::of_process(), "/hoist/shutdown")?;
+            }
+            unit::install(ui, args)
+        }
+        (Some(EngineAction::Uninstall(args)), _) => unit::uninstall(ui, args),
         (None, true) => serve(ui, Mode::Detached).await,
         (None, false) => serve(ui, Mode::Foreground).await,
     }

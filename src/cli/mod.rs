@@ -54,6 +54,7 @@ mod stop;
 mod target;
 mod terminal;
 mod top;
+mod unit;
 mod up;
 mod version;
 mod volumes;

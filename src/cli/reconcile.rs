@@ -196,6 +196,7 @@ impl<'a> Session<'a> {
         self.refuse_unmet(&needs, &preflight::released(&plan))
             .await?;
         self.warn_of_missing_files();
+        self.warn_of_native_health();
         let mut plan = plan;
         if self.context.global().dry_run {
             self.explain(&mut plan).await;

@@ -90,6 +90,30 @@ impl Session<'_> {
         }
     }
 
+    /// Warns of what only hoist's own engine can do for the health of a service.
+    pub(super) fn warn_of_native_health(&self) {
+        if self.is_built_in() {
+            return;
+        }
+        for service in self.project.services.values() {
+            let asked = hoist::plan::resolve::health_labels(service);
+            let own = asked.iter().map(|(name, _)| name.as_str());
+            let own = own.chain(service.labels.keys().map(String::as_str));
+            let mut names: Vec<&str> = own
+                .filter(|name| name.starts_with("hoist.health.") || *name == "hoist.on-unhealthy")
+                .collect();
+            names.dedup();
+            if !names.is_empty() {
+                self.ui.warn(format_args!(
+                    "service `{}`: {} {} only done by hoist's own engine, and ignored by this one; a `healthcheck` with a `test` works on both",
+                    service.name,
+                    names.join(", "),
+                    if names.len() == 1 { "is" } else { "are" },
+                ));
+            }
+        }
+    }
+
     fn refuse(&self, refusals: Vec<Refusal>) -> Result<(), CommandError> {
         if refusals.is_empty() {
             return Ok(());

@@ -8,6 +8,9 @@ use sha2::{Digest, Sha256};
 
 use super::{Network, Service, Volume, form};
 
+/// Attributes of hoist's own that change a container; a service without them has the hash that docker compose gives it.
+const OWN_ATTRIBUTES: [&str; 2] = ["x-hoist-health", "x-hoist-on-unhealthy"];
+
 /// Returns the configuration hash of a service: build, scale, dependencies, profiles and pull policy do not count.
 #[must_use]
 pub fn config_hash(service: &Service) -> String {
@@ -22,7 +25,14 @@ pub fn config_hash(service: &Service) -> String {
     if let Some(deploy) = &mut bare.deploy {
         deploy.replicas = None;
     }
-    digest(&bare)
+    let own: Vec<_> = OWN_ATTRIBUTES
+        .iter()
+        .filter_map(|name| Some((name, service.extensions.get(*name)?)))
+        .collect();
+    if own.is_empty() {
+        return digest(&bare);
+    }
+    digest(&(&bare, own))
 }
 
 /// Returns the configuration hash of a network.

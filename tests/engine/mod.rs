@@ -8,6 +8,7 @@ mod credentials;
 mod delivery;
 mod docker;
 mod dockerfile;
+mod health;
 mod lock;
 mod plan;
 mod quickstart;

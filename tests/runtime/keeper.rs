@@ -114,8 +114,7 @@ async fn containers_outlive_a_killed_keeper() -> TestResult {
             break notice;
         }
     };
-    // The kernel tells the code of somebody else's child from 6.15 on.
-    assert!(!exit.known || exit.code == 6, "{exit:?}");
+    assert_eq!((exit.known, exit.code), (true, 6));
     let lines = log(&log_path(&request))?;
     for (number, (_, line)) in lines.iter().enumerate() {
         assert_eq!(line, &format!("line {}\n", number + 1));

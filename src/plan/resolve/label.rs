@@ -2,13 +2,37 @@
 
 use std::collections::HashMap;
 
+use serde_json::Value;
+
 use super::{Request, Role, image_name};
 use crate::engine::label;
 use crate::model::{DependencyCondition, Labels, MountKind, Project, Service};
 
+/// `x-hoist-health` and `x-hoist-on-unhealthy`, which the Docker API cannot say, as the labels that hoist's engine
+/// reads: `x-hoist-health: {http: 8080/healthz}` is `hoist.health.http=8080/healthz`.
+pub fn health_labels(service: &Service) -> Vec<(String, String)> {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let mut labels = Vec::new();
+    if let Some(Value::Object(probes)) = service.extensions.get("x-hoist-health") {
+        labels.extend(
+            probes
+                .iter()
+                .map(|(kind, value)| (format!("hoist.health.{kind}"), text(value))),
+        );
+    }
+    if let Some(value) = service.extensions.get("x-hoist-on-unhealthy") {
+        labels.push(("hoist.on-unhealthy".to_owned(), text(value)));
+    }
+    labels
+}
+
 pub(super) fn container_labels(request: &Request<'_>) -> HashMap<String, String> {
     let (project, service) = (request.project, request.service);
     let mut labels = owned(&service.labels);
+    labels.extend(health_labels(service));
     let mut set = |key: &str, value: String| labels.insert(key.to_owned(), value);
     set(label::PROJECT, project.name.clone());
     set(label::SERVICE, service.name.clone());

@@ -10,6 +10,7 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 
 use super::clock;
 use super::connection::Use;
+use super::guard;
 use super::log::{Log, Stream};
 use super::protocol::{ExitNotice, Failure, FailureKind, Reply, Started};
 use super::record::{self, RunRecord};
@@ -301,6 +302,8 @@ impl Keeper {
                 Err(_) => fs::remove_dir_all(entry.path()).unwrap_or_default(),
             }
         }
+        let alive = self.tasks.values().map(|task| &task.record.started);
+        guard::forget_strangers(&self.paths, alive);
     }
 
     fn adopt_one(&mut self, record: RunRecord) {
@@ -355,7 +358,7 @@ impl Keeper {
         self.add_task(task, input, outputs)
     }
 
-    /// It ended while no keeper lived. How, nobody can tell.
+    /// It ended while no keeper lived. How, only the guard can tell.
     fn bury(&mut self, record: &RunRecord, group: CgroupHandle) {
         let recorded = fs::read(&record.exit_record)
             .ok()
@@ -367,14 +370,18 @@ impl Keeper {
             lost = log.dropped();
         }
         if record.started.pid != 0 && !recorded {
+            let (pid, start_time) = (record.started.pid, record.started.start_time);
+            let told = guard::recorded(&self.paths, pid, start_time);
+            guard::forget(&self.paths, pid, start_time);
+            let (code, signal) = told.unwrap_or((255, None));
             let notice = ExitNotice {
                 id: record.id.clone(),
                 container: None,
-                pid: record.started.pid,
-                code: 255,
-                signal: None,
+                pid,
+                code,
+                signal,
                 oom_killed: group.oom_kills() > 0,
-                known: false,
+                known: told.is_some(),
                 finished_at: clock::now(),
                 log_lines_lost: lost,
             };

@@ -12,6 +12,7 @@ use rustix::mount::OpenTreeFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::DumpableBehavior;
 
+use super::guard;
 use super::protocol::KeeperPaths;
 use super::server::Keeper;
 use crate::runtime::sys::mount::{Reach, set_attributes};
@@ -57,7 +58,7 @@ fn run_sealed(run_dir: &OsStr) {
     let _error = process::execute_fd(program.as_fd(), &argv, &[]);
 }
 
-/// Forks the keeper proper, and waits until it listens.
+/// Forks the keeper's guard, which forks the keeper proper, and waits until that listens.
 fn detach(paths: &KeeperPaths) -> io::Result<i32> {
     let (ready, report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     if process::fork_plain()? != 0 {
@@ -72,29 +73,48 @@ fn detach(paths: &KeeperPaths) -> io::Result<i32> {
         };
     }
     drop(ready);
+    match leave_the_caller() {
+        Ok(()) => guard::run(paths, report),
+        Err(error) => {
+            rustix::io::write(&report, error.to_string().as_bytes())?;
+            Ok(1)
+        }
+    }
+}
+
+/// The life of one keeper, up to its exit code. The first one reports to whoever waits for it.
+pub(super) fn serve(paths: &KeeperPaths, report: Option<OwnedFd>) -> i32 {
+    let say = |text: &str| {
+        if let Some(report) = &report {
+            // Nobody waits any more: nobody is told.
+            rustix::io::write(report, text.as_bytes()).unwrap_or_default();
+        }
+    };
     match become_keeper(paths) {
         Ok(Some(mut keeper)) => {
-            rustix::io::write(&report, b"ready")?;
+            say("ready");
             drop(report);
-            keeper.run()?;
+            i32::from(keeper.run().is_err())
         }
         // Another keeper was faster.
         Ok(None) => {
-            rustix::io::write(&report, b"ready")?;
+            say("ready");
+            guard::ANOTHER_LIVES
         }
         Err(error) => {
-            rustix::io::write(&report, error.to_string().as_bytes())?;
+            say(&error.to_string());
+            // The caller knows, and tries again when it wants to.
+            i32::from(report.is_none())
         }
     }
-    Ok(0)
 }
 
-fn become_keeper(paths: &KeeperPaths) -> io::Result<Option<Keeper>> {
+/// What guard and keeper have in common: nothing of the caller, and no signal that ends them by accident.
+fn leave_the_caller() -> io::Result<()> {
     rustix::process::setsid()?;
     rustix::process::chdir("/")?;
     rustix::process::umask(Mode::from_raw_mode(0o077));
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    process::set_name(c"hoist-keeper");
     process::ignore_signals(&[
         libc::SIGHUP,
         libc::SIGINT,
@@ -102,9 +122,13 @@ fn become_keeper(paths: &KeeperPaths) -> io::Result<Option<Keeper>> {
         libc::SIGQUIT,
         libc::SIGPIPE,
     ]);
-    // Refused without privileges; then the keeper is as likely a victim as others.
+    // Refused without privileges; then they are as likely victims as others.
     std::fs::write("/proc/self/oom_score_adj", "-999").unwrap_or_default();
-    silence()?;
+    silence()
+}
+
+fn become_keeper(paths: &KeeperPaths) -> io::Result<Option<Keeper>> {
+    process::set_name(c"hoist-keeper");
     std::fs::create_dir_all(paths.containers())?;
     let Some(lock) = lock(paths)? else {
         return Ok(None);

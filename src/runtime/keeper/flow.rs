@@ -10,8 +10,9 @@ use rustix::process::{WaitId, WaitIdOptions};
 
 use super::clock;
 use super::connection::{Connection, Use};
+use super::guard;
 use super::log::{Log, Stream};
-use super::protocol::{ExitNotice, FRAME_EXIT, FRAME_STDERR, FRAME_STDOUT, Reply};
+use super::protocol::{ExitNotice, FRAME_EXIT, FRAME_STDERR, FRAME_STDOUT, KeeperPaths, Reply};
 use super::record;
 use super::server::{Keeper, PATIENCE};
 use super::task::{Ended, FULL, Input, Task};
@@ -236,7 +237,7 @@ impl Keeper {
         if task.ended.is_some() {
             return;
         }
-        let status = match reap(task) {
+        let status = match reap(task, &self.paths) {
             Ok(status) => status,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(_) => None,
@@ -341,7 +342,7 @@ impl Keeper {
 }
 
 /// The status of an ended process; none when it cannot be known.
-fn reap(task: &Task) -> io::Result<Option<(i32, Option<i32>)>> {
+fn reap(task: &Task, paths: &KeeperPaths) -> io::Result<Option<(i32, Option<i32>)>> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
     match rustix::process::waitid(WaitId::PidFd(task.pidfd.as_fd()), options) {
         Ok(None) => Err(io::Error::from(io::ErrorKind::WouldBlock)),
@@ -353,9 +354,27 @@ fn reap(task: &Task) -> io::Result<Option<(i32, Option<i32>)>> {
             Ok(code.or(signal))
         }
         // It was another keeper's child.
-        Err(Errno::CHILD) => Ok(process::exit_status_of(task.pidfd.as_fd()).ok().map(decode)),
+        Err(Errno::CHILD) => Ok(end_of_another_s_child(task, paths)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The kernel tells it from 6.15 on, once the guard has reaped it; on older ones the guard has written it down.
+fn end_of_another_s_child(task: &Task, paths: &KeeperPaths) -> Option<(i32, Option<i32>)> {
+    let (pid, start_time) = (task.record.started.pid, task.record.started.start_time);
+    for _ in 0..PATIENCE.as_millis() {
+        let told = guard::recorded(paths, pid, start_time)
+            .or_else(|| process::exit_status_of(task.pidfd.as_fd()).ok().map(decode));
+        if told.is_some() {
+            guard::forget(paths, pid, start_time);
+            return told;
+        }
+        if record::start_time(pid) != Some(start_time) {
+            return None;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    None
 }
 
 /// A wait status as the kernel packs it.

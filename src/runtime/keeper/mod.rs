@@ -19,6 +19,7 @@ mod client;
 mod clock;
 mod connection;
 mod flow;
+mod guard;
 mod log;
 pub mod protocol;
 mod record;

@@ -10,6 +10,7 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::net::SocketFlags;
 
 use super::connection::{Connection, Use};
+use super::guard;
 use super::log::Log;
 use super::protocol::{Failure, FailureKind, KeeperPaths, Reply, Request, Revival, Running};
 use super::revive::Reviver;
@@ -110,6 +111,7 @@ impl Keeper {
             self.retry();
             self.revive();
         }
+        guard::forget_strangers(&self.paths, std::iter::empty());
         std::fs::remove_file(self.paths.socket())
     }
 

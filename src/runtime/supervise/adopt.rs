@@ -7,6 +7,7 @@
 //! "restarting"                -> restarted
 //! stopped, policy wants it    -> started, when the machine was rebooted
 //! ```
+//! What comes back after a reboot waits for what it depends on.
 
 use std::fs;
 use std::path::Path;
@@ -32,19 +33,31 @@ impl Supervisor {
             .containers()
             .iter()
             .any(|container| container.status().is_alive());
-        if was_running {
+        let keeps = was_running || self.keeper_has_something();
+        if keeps {
             self.watch_exits().await?;
         }
-        let live = if was_running {
+        let mut live = Vec::new();
+        let kept = if keeps {
             self.keeper.list().await?
         } else {
             Vec::new()
         };
-        let live: Vec<_> = live
-            .into_iter()
-            .map(|running| LiveContainer { id: running.id })
-            .collect();
+        for running in kept {
+            let known = self.find(&running.id).is_some_and(|container| {
+                container.with(|record| {
+                    record.state.status.is_alive() && record.state.pid == running.started.pid
+                })
+            });
+            if known {
+                live.push(LiveContainer { id: running.id });
+            } else {
+                // A start (or a step of a build) that an engine before this one did not live to note.
+                self.end_in_keeper(&running.id).await;
+            }
+        }
         tokio::task::block_in_place(|| self.networks().restore(&live))?;
+        self.note_boots(&live);
         if was_running {
             self.settle_lost().await;
         }
@@ -54,9 +67,31 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Whether a keeper has, or had, something to keep.
+    fn keeper_has_something(&self) -> bool {
+        let folder = self.layout().container_run("x");
+        let entries = folder.parent().and_then(|folder| fs::read_dir(folder).ok());
+        entries.is_some_and(|mut entries| entries.next().is_some())
+    }
+
+    /// Notes what comes back before anything does, so that one waits for the other.
+    fn note_boots(&self, live: &[LiveContainer]) {
+        for container in self.containers() {
+            let runs = live.iter().any(|one| one.id == container.id());
+            let comes = match container.status() {
+                Status::Exited => rebooted_since(&container) && wants_to_boot(&container),
+                status => status.is_alive() && !runs && wants_to_boot(&container),
+            };
+            container.set_boots(comes);
+        }
+    }
+
     async fn take_up(self: &Arc<Self>, container: &Arc<Container>) {
         match container.status() {
-            Status::Running => self.watch_health(container),
+            Status::Running => {
+                self.watch_health(container);
+                self.watch_forward(container);
+            }
             Status::Restarting => self.restart_soon(container),
             Status::Removing | Status::Dead => {
                 let removed = self
@@ -70,27 +105,29 @@ impl Supervisor {
                     );
                 }
             }
-            Status::Exited if rebooted_since(container) => {
-                self.start_with_the_engine(container).await;
-            }
+            Status::Exited if container.boots() => self.start_with_the_engine(container),
             Status::Paused | Status::Created | Status::Exited => {}
         }
     }
 
-    async fn start_with_the_engine(self: &Arc<Self>, container: &Arc<Container>) {
-        let wanted = container.with(|record| {
-            starts_with_the_engine(record.host_config.restart_policy.as_ref(), record.intent)
+    /// In a task of its own: the engine answers while containers wait for each other.
+    fn start_with_the_engine(self: &Arc<Self>, container: &Arc<Container>) {
+        let (engine, container) = (Arc::clone(self), Arc::clone(container));
+        tokio::spawn(async move {
+            engine.wait_for_dependencies(&container).await;
+            let started = match container.boots() {
+                true => engine.start(&container).await,
+                false => Ok(()),
+            };
+            container.set_boots(false);
+            if let Err(error) = started {
+                tracing::warn!(
+                    container = container.id(),
+                    error = error.chain(),
+                    "cannot start a container with the engine"
+                );
+            }
         });
-        if !wanted {
-            return;
-        }
-        if let Err(error) = self.start(container).await {
-            tracing::warn!(
-                container = container.id(),
-                error = error.chain(),
-                "cannot start a container with the engine"
-            );
-        }
     }
 
     fn load_containers(&self) -> RuntimeResult<()> {
@@ -113,6 +150,12 @@ fn discard(path: &Path, error: &std::io::Error) {
     if let Err(error) = remove_tree(path) {
         tracing::warn!(path = %path.display(), %error, "cannot remove a half-made container");
     }
+}
+
+fn wants_to_boot(container: &Container) -> bool {
+    container.with(|record| {
+        starts_with_the_engine(record.host_config.restart_policy.as_ref(), record.intent)
+    })
 }
 
 /// Whether the machine has started since the container ended.

@@ -4,6 +4,7 @@
 //! by the short steps that change between running and not (a start, the handling of an exit).
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,12 @@ pub struct Container {
     pub(super) transition: tokio::sync::Mutex<()>,
     /// The delay before the last restart.
     pub(super) delay: Mutex<Option<Duration>>,
+    /// Whether it is to come back with the engine and has not been started yet.
+    boots: AtomicBool,
+    /// The wait before the last restart of a container that was unhealthy; none once it is well.
+    pub(super) rest: Mutex<Option<Duration>>,
+    /// What passes its log on.
+    pub(super) forward: Mutex<Option<AbortHandle>>,
     /// The health probes of the current run.
     pub(super) probes: Mutex<Option<AbortHandle>>,
 }
@@ -54,6 +61,9 @@ impl Container {
             operation: tokio::sync::Mutex::default(),
             transition: tokio::sync::Mutex::default(),
             delay: Mutex::default(),
+            boots: AtomicBool::new(false),
+            rest: Mutex::default(),
+            forward: Mutex::default(),
             probes: Mutex::default(),
         }
     }
@@ -143,6 +153,17 @@ impl Container {
             )
         })?;
         Ok(value)
+    }
+
+    /// Whether it is to come back with the engine and has not been started yet.
+    pub(super) fn boots(&self) -> bool {
+        self.boots.load(Ordering::Acquire)
+    }
+
+    /// Says whether it is to come back with the engine, and wakes who waits.
+    pub(super) fn set_boots(&self, boots: bool) {
+        self.boots.store(boots, Ordering::Release);
+        self.pulse.send_modify(|pulse| pulse.changes += 1);
     }
 
     /// Tells that it has ended once more.

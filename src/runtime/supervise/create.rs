@@ -97,7 +97,7 @@ impl Supervisor {
         let inherited = self.inherited_mounts(&host_config)?;
         let wished = wished_mounts(&config, &host_config, inherited)?;
         let networks = self.wished_networks(&host_config, endpoints);
-        let has_health = has_check(&config);
+        let has_health = super::health::has_check(&config);
         let mut record = Record {
             id: id.to_owned(),
             name: name.to_owned(),
@@ -286,16 +286,6 @@ impl HealthRecord {
             log: Vec::new(),
         }
     }
-}
-
-/// Whether a configuration has a probe.
-pub(super) fn has_check(config: &ContainerConfig) -> bool {
-    let test = config
-        .healthcheck
-        .as_ref()
-        .and_then(|check| check.test.as_ref());
-    test.and_then(|test| test.first())
-        .is_some_and(|first| first != "NONE")
 }
 
 fn check_source(mount: &MountRecord) -> RuntimeResult<()> {

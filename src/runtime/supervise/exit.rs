@@ -90,6 +90,13 @@ impl Supervisor {
         let Ok(running) = self.keeper.list().await else {
             return;
         };
+        for one in &running {
+            if let Some(container) = self.find(&one.id) {
+                // A start in progress first comes to its end.
+                let _transition = container.transition.lock().await;
+                self.end_stray(&container, one.started.pid).await;
+            }
+        }
         for container in self.containers() {
             let (alive, pid) =
                 container.with(|record| (record.state.status.is_alive(), record.state.pid));
@@ -100,6 +107,45 @@ impl Supervisor {
                 let notice = lost_notice(&container, pid);
                 self.heard(notice).await;
             }
+        }
+    }
+
+    /// Ends what the keeper runs for a container that counts as ended: the start was cut off before it was noted, and
+    /// whoever asked for it was told that it failed.
+    async fn end_stray(&self, container: &Container, pid: i32) {
+        let known =
+            container.with(|record| record.state.status.is_alive() && record.state.pid == pid);
+        if !known {
+            tracing::warn!(
+                container = container.id(),
+                pid,
+                "ending a start that was cut off"
+            );
+            self.end_in_keeper(container.id()).await;
+        }
+    }
+
+    /// Kills what the keeper runs under an id, and waits until it has gone.
+    pub(super) async fn end_in_keeper(&self, id: &str) {
+        let gone = async {
+            while self.keeper.kill(id, libc::SIGKILL).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            // Ended, but its last output may still be on the way into the log.
+            while self
+                .keeper
+                .list()
+                .await
+                .is_ok_and(|all| all.iter().any(|one| one.id == id))
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(10), gone)
+            .await
+            .is_err()
+        {
+            tracing::error!(container = id, "a stray process does not end");
         }
     }
 
@@ -201,7 +247,11 @@ impl Supervisor {
             if tokio::time::timeout(delay, stopped).await.is_ok() {
                 return;
             }
+            if container.boots() {
+                engine.wait_for_dependencies(&container).await;
+            }
             engine.restart_now(&container).await;
+            container.set_boots(false);
         });
     }
 

@@ -1,23 +1,29 @@
-//! Health: probes of running containers, one task each, and what their results mean.
+//! Health: probes of running containers, one task each, what their results mean, and what follows for a sick container
+//! whose label `hoist.on-unhealthy` says `restart` or `stop`.
 //!
 //! ```text
 //! Starting --success--> Healthy <--> Unhealthy     failures within the start period do not count
 //! ```
 
+use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use bollard_stubs::models::{ExecConfig, HealthConfig};
+use bollard_stubs::models::{ContainerConfig, ExecConfig, HealthConfig};
 use jiff::Timestamp;
+use rustix::fs::OFlags;
 
 use super::Supervisor;
 use super::container::Container;
 use super::name::random_id;
+use super::probe::{self, Probe};
+use super::process::HeldProcess;
 use super::record::{HealthRecord, HealthStatus, ProbeRecord, Record, read_json};
 use super::status::Status;
+use super::stop::StopRequest;
 use crate::runtime::container::request::ContainerRequest;
 use crate::runtime::container::resolve_exec;
-use crate::runtime::error::RuntimeResult;
+use crate::runtime::error::{RuntimeError, RuntimeResult};
 use crate::runtime::keeper::{Output, OutputItem};
 
 const LOG_LENGTH: usize = 5;
@@ -26,7 +32,7 @@ const OUTPUT_LENGTH: usize = 4096;
 /// A healthcheck without gaps.
 #[derive(Debug, Clone)]
 struct Check {
-    command: Vec<String>,
+    test: Test,
     interval: Duration,
     timeout: Duration,
     retries: i64,
@@ -34,10 +40,84 @@ struct Check {
     start_interval: Duration,
 }
 
+/// What a check does.
+#[derive(Debug, Clone)]
+enum Test {
+    /// Runs a program in the container.
+    Command(Vec<String>),
+    /// Asks a port of it.
+    Port(Probe),
+}
+
+/// The label that says what follows when a container is unhealthy.
+const ON_UNHEALTHY: &str = "hoist.on-unhealthy";
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_mins(5);
+
+/// What follows when a container is unhealthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remedy {
+    Restart,
+    Stop,
+}
+
+fn remedy(config: &ContainerConfig) -> Result<Option<Remedy>, String> {
+    let labels = config.labels.as_ref();
+    match labels
+        .and_then(|labels| labels.get(ON_UNHEALTHY))
+        .map(String::as_str)
+    {
+        None | Some("" | "none") => Ok(None),
+        Some("restart") => Ok(Some(Remedy::Restart)),
+        Some("stop") => Ok(Some(Remedy::Stop)),
+        Some(other) => Err(format!(
+            "label {ON_UNHEALTHY}: {other:?} is not restart, stop or none"
+        )),
+    }
+}
+
+/// The wait before the next restart of a container that does not get well: none, then doubled from a second on.
+fn next_rest(last: Option<Duration>) -> Duration {
+    match last {
+        None => Duration::ZERO,
+        Some(last) if last.is_zero() => FIRST_REST,
+        Some(last) => (last * 2).min(LONGEST_REST),
+    }
+}
+
+/// Refuses labels about health that cannot be honoured.
+pub(super) fn check_labels(config: &ContainerConfig) -> RuntimeResult<()> {
+    probe::wanted(config.labels.as_ref())
+        .and_then(|_| remedy(config))
+        .map(drop)
+        .map_err(RuntimeError::invalid)
+}
+
+/// Whether a configuration has a probe.
+pub(super) fn has_check(config: &ContainerConfig) -> bool {
+    test_of(config).is_some()
+}
+
+/// A probe of a label comes before a command of the image or the file; `NONE` forbids both.
+fn test_of(config: &ContainerConfig) -> Option<Test> {
+    let check = config.healthcheck.as_ref();
+    let test = check.and_then(|check| check.test.as_ref());
+    if test
+        .and_then(|test| test.first())
+        .is_some_and(|first| first == "NONE")
+    {
+        return None;
+    }
+    if let Ok(Some(probe)) = probe::wanted(config.labels.as_ref()) {
+        return Some(Test::Port(probe));
+    }
+    command_of(check?, config.shell.as_deref()).map(Test::Command)
+}
+
 impl Check {
     fn of(record: &Record) -> Option<Self> {
-        let config = record.config.healthcheck.as_ref()?;
-        let command = command_of(config, record.config.shell.as_deref())?;
+        let test = test_of(&record.config)?;
+        let config = record.config.healthcheck.clone().unwrap_or_default();
         let time = |value: Option<i64>, default: u64| match value {
             Some(nanoseconds) if nanoseconds > 0 => {
                 Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0))
@@ -45,7 +125,7 @@ impl Check {
             _ => Duration::from_secs(default),
         };
         Some(Self {
-            command,
+            test,
             interval: time(config.interval, 30),
             timeout: time(config.timeout, 30),
             retries: config.retries.filter(|retries| *retries > 0).unwrap_or(3),
@@ -103,7 +183,7 @@ impl Supervisor {
         }
     }
 
-    async fn probe_for_ever(&self, container: &Container, check: &Check) {
+    async fn probe_for_ever(self: &Arc<Self>, container: &Arc<Container>, check: &Check) {
         loop {
             let (started, status) = container.with(|record| {
                 let status = record
@@ -128,10 +208,11 @@ impl Supervisor {
 
     async fn probe(&self, container: &Container, check: &Check) -> ProbeRecord {
         let start = Timestamp::now();
-        let (exit_code, output) = match self.run_probe(container, check).await {
-            Ok(result) => result,
-            Err(error) => (-1, error.chain()),
+        let done = match &check.test {
+            Test::Command(command) => self.run_probe(container, command, check.timeout).await,
+            Test::Port(probe) => ask_port(container, probe, check.timeout).await,
         };
+        let (exit_code, output) = done.unwrap_or_else(|error| (-1, error.chain()));
         ProbeRecord {
             start,
             end: Timestamp::now(),
@@ -143,16 +224,14 @@ impl Supervisor {
     async fn run_probe(
         &self,
         container: &Container,
-        check: &Check,
+        command: &[String],
+        timeout: Duration,
     ) -> RuntimeResult<(i64, String)> {
         let base: ContainerRequest = read_json(&container.request_path()).map_err(|source| {
-            crate::runtime::error::RuntimeError::internal(
-                "cannot read what the container runs",
-                source,
-            )
+            RuntimeError::internal("cannot read what the container runs", source)
         })?;
         let config = ExecConfig {
-            cmd: Some(check.command.clone()),
+            cmd: Some(command.to_vec()),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             ..ExecConfig::default()
@@ -166,23 +245,20 @@ impl Supervisor {
             }
         };
         let mut output = session.output;
-        if let Ok(result) = tokio::time::timeout(check.timeout, read_to_end(&mut output)).await {
+        if let Ok(result) = tokio::time::timeout(timeout, read_to_end(&mut output)).await {
             Ok(result)
         } else {
             self.keeper().kill(&request.id, libc::SIGKILL).await?;
             Ok((
                 -1,
-                format!(
-                    "Health check exceeded timeout ({})",
-                    duration_text(check.timeout)
-                ),
+                format!("Health check exceeded timeout ({})", duration_text(timeout)),
             ))
         }
     }
 
     fn note_probe(
-        &self,
-        container: &Container,
+        self: &Arc<Self>,
+        container: &Arc<Container>,
         check: &Check,
         started: Timestamp,
         probe: ProbeRecord,
@@ -200,11 +276,82 @@ impl Supervisor {
         match updated {
             Ok((before, after)) if before != after => {
                 self.publish(container, format!("health_status: {}", after.name()), []);
+                self.treat(container, after);
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(error = error.chain(), "a probe's result is not on disk"),
         }
     }
+}
+
+impl Supervisor {
+    /// Does what is asked for when a container has become unhealthy; forgets the past when it has become well.
+    fn treat(self: &Arc<Self>, container: &Arc<Container>, status: HealthStatus) {
+        let mut rest = container
+            .rest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if status == HealthStatus::Healthy {
+            *rest = None;
+        }
+        let remedy = container.with(|record| remedy(&record.config));
+        let (HealthStatus::Unhealthy, Ok(Some(remedy))) = (status, remedy) else {
+            return;
+        };
+        let pause = next_rest(*rest);
+        if remedy == Remedy::Restart {
+            *rest = Some(pause);
+        }
+        let run = container.with(|record| record.state.started_at);
+        let (engine, container) = (Arc::clone(self), Arc::clone(container));
+        // A task of its own: the end of the container ends the one of its probes.
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            let still = container.with(|record| {
+                let sick = record
+                    .health
+                    .as_ref()
+                    .is_some_and(|health| health.status == HealthStatus::Unhealthy);
+                sick && record.state.started_at == run && record.state.status == Status::Running
+            });
+            if !still {
+                return;
+            }
+            let request = StopRequest::default();
+            let treated = match remedy {
+                Remedy::Restart => engine.restart(&container, &request).await,
+                Remedy::Stop => engine.stop(&container, &request).await,
+            };
+            if let Err(error) = treated {
+                tracing::warn!(
+                    container = container.id(),
+                    error = error.chain(),
+                    "cannot treat an unhealthy container"
+                );
+            }
+        });
+    }
+}
+
+/// Asks a port in the container's network; a thread of its own waits for the answer.
+async fn ask_port(
+    container: &Container,
+    probe: &Probe,
+    timeout: Duration,
+) -> RuntimeResult<(i64, String)> {
+    let entered =
+        HeldProcess::of(container).and_then(|process| process.open("ns/net", OFlags::RDONLY));
+    let namespace = entered.map_err(|errno| {
+        RuntimeError::internal(
+            "cannot enter the container's network",
+            std::io::Error::from(errno),
+        )
+    })?;
+    let probe = probe.clone();
+    let asked = tokio::task::spawn_blocking(move || probe.ask(namespace.as_fd(), timeout)).await;
+    let (well, mut text) = asked.unwrap_or_else(|error| (false, error.to_string()));
+    text.truncate(text.floor_char_boundary(OUTPUT_LENGTH));
+    Ok((i64::from(!well), text))
 }
 
 /// What a probe's result makes of the health.
@@ -275,6 +422,59 @@ mod tests {
             (health.status, health.failing_streak),
             (HealthStatus::Healthy, 0)
         );
+    }
+
+    fn labelled(label: &str, value: &str, test: Option<&[&str]>) -> ContainerConfig {
+        ContainerConfig {
+            labels: Some([(label.to_owned(), value.to_owned())].into()),
+            healthcheck: test.map(|test| HealthConfig {
+                test: Some(test.iter().map(ToString::to_string).collect()),
+                ..HealthConfig::default()
+            }),
+            ..ContainerConfig::default()
+        }
+    }
+
+    #[test]
+    fn a_probe_of_a_label_comes_before_a_command_and_after_none() {
+        let label = ("hoist.health.tcp", "80");
+        for (test, asks) in [
+            (None, true),
+            (Some(&["CMD", "x"][..]), true),
+            (Some(&["NONE"][..]), false),
+        ] {
+            let found = test_of(&labelled(label.0, label.1, test));
+            assert_eq!(matches!(found, Some(Test::Port(_))), asks, "{test:?}");
+        }
+        let command = test_of(&labelled("other", "", Some(&["CMD", "x"])));
+        assert!(matches!(command, Some(Test::Command(command)) if command == ["x"]));
+    }
+
+    #[test]
+    fn labels_that_cannot_be_honoured_are_refused() {
+        for (label, value, good) in [
+            ("hoist.on-unhealthy", "restart", true),
+            ("hoist.on-unhealthy", "stop", true),
+            ("hoist.on-unhealthy", "explode", false),
+            ("hoist.health.http", "none", false),
+        ] {
+            assert_eq!(
+                check_labels(&labelled(label, value, None)).is_ok(),
+                good,
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_container_that_does_not_get_well_is_restarted_less_and_less() {
+        let mut last = None;
+        let mut rests = Vec::new();
+        for _ in 0..12 {
+            last = Some(next_rest(last));
+            rests.push(last.map_or(0, |rest| rest.as_secs()));
+        }
+        assert_eq!(rests, [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
     }
 
     #[test]

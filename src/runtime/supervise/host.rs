@@ -127,7 +127,7 @@ fn plugins() -> Value {
         "Volume": ["local"],
         "Network": ["bridge", "host", "ipvlan", "macvlan", "null", "overlay"],
         "Authorization": null,
-        "Log": ["json-file", "none"],
+        "Log": ["journald", "json-file", "local", "none", "syslog"],
     })
 }
 

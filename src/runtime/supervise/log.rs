@@ -443,10 +443,10 @@ fn seek_to_tail(file: &mut (impl Read + Seek), lines: usize) -> io::Result<usize
 
 /// Changes of a folder's files.
 #[derive(Debug)]
-struct Watch(AsyncFd<OwnedFd>);
+pub(super) struct Watch(AsyncFd<OwnedFd>);
 
 impl Watch {
-    fn new(folder: &Path) -> io::Result<Self> {
+    pub(super) fn new(folder: &Path) -> io::Result<Self> {
         let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
         let descriptor = inotify::init(flags)?;
         let news = inotify::WatchFlags::MODIFY
@@ -461,7 +461,7 @@ impl Watch {
         Ok(Self(registered))
     }
 
-    async fn changed(&self) -> io::Result<()> {
+    pub(super) async fn changed(&self) -> io::Result<()> {
         let mut ready = self.0.readable().await?;
         let mut buffer = [0_u8; 4096];
         // What changed does not matter: the file is read on in any case.

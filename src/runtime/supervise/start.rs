@@ -89,6 +89,7 @@ impl Supervisor {
                 self.publish(container, "start", []);
                 self.presence.nudge();
                 self.watch_health(container);
+                self.watch_forward(container);
                 self.refresh_linked(container);
                 Ok(())
             }
@@ -116,14 +117,20 @@ impl Supervisor {
         let mut record = container.record();
         let request = block_in_place(|| self.prepare(container, &mut record))?;
         let (request, held) = request;
-        let started = self
-            .keeper
-            .start(&request)
-            .await
-            .map_err(|error| LaunchFailure {
-                code: i64::from(error.kind().map_or(128, FailureKind::exit_code)),
-                error: start_error(error),
-            })?;
+        self.check_forward(container).await?;
+        let mut started = self.keeper.start(&request).await;
+        if started
+            .as_ref()
+            .is_err_and(|error| error.kind() == Some(FailureKind::AlreadyRunning))
+        {
+            // What runs there was never noted as started: see `end_stray`.
+            self.end_in_keeper(container.id()).await;
+            started = self.keeper.start(&request).await;
+        }
+        let started = started.map_err(|error| LaunchFailure {
+            code: i64::from(error.kind().map_or(128, FailureKind::exit_code)),
+            error: start_error(error),
+        })?;
         drop(held);
         for warning in &started.warnings {
             tracing::warn!(container = container.id(), "{warning}");
@@ -463,16 +470,22 @@ fn log_file(
         let options = log.and_then(|log| log.config.as_ref())?;
         options.get(name).map(String::as_str)
     };
-    let bounded = driver == "local";
+    // Docker's limits of what it keeps itself beside another driver; and a bound for what Docker does not bound at all.
+    let bounded = driver != "json-file";
     let max_size = match option("max-size") {
         Some("-1") => None,
         Some(text) => Some(
             parse_size(text)
                 .ok_or_else(|| RuntimeError::invalid(format!("invalid size: '{text}'")))?,
         ),
-        None => bounded.then_some(20 << 20),
+        None if bounded => Some(20 << 20),
+        None => Some(100 << 20),
     };
-    let default_files = if bounded { 5 } else { 1 };
+    let default_files = match option("max-size") {
+        _ if bounded => 5,
+        None => 3,
+        Some(_) => 1,
+    };
     let max_file = match option("max-file") {
         Some(text) => text
             .parse()
@@ -481,6 +494,7 @@ fn log_file(
     };
     let compression = match option("compress") {
         Some("true") => Compression::Gzip,
+        None if driver == "local" => Compression::Gzip,
         _ => Compression::Plain,
     };
     Ok(Some(LogFile {

@@ -65,8 +65,11 @@ const LOG_OPTIONS: &[&str] = &[
     "tag",
     "mode",
     "max-buffer-size",
+    "syslog-address",
+    "syslog-facility",
+    "syslog-format",
 ];
-const LOG_DRIVERS: &[&str] = &["json-file", "local", "none"];
+const LOG_DRIVERS: &[&str] = &["json-file", "local", "none", "journald", "syslog"];
 const RUNTIMES: &[&str] = &["hoist", "runc", "io.containerd.runc.v2"];
 
 fn refuse<T>(text: impl Into<String>) -> RuntimeResult<T> {
@@ -101,6 +104,7 @@ pub(super) fn check_config(config: &ContainerConfig) -> RuntimeResult<()> {
     if !signal.is_empty() {
         parse_signal(signal)?;
     }
+    super::health::check_labels(config)?;
     match &config.healthcheck {
         Some(health) => check_health(health),
         None => Ok(()),

@@ -322,6 +322,48 @@ pub fn exit_status_of(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
     Ok(answer[EXIT_CODE].cast_signed())
 }
 
+/// A child that has ended and is not reaped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedChild {
+    /// Its pid.
+    pub pid: i32,
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// The signal that killed it.
+    pub signal: Option<i32>,
+}
+
+/// Waits until any child has ended, and leaves it to be reaped.
+///
+/// # Errors
+/// When there is no child.
+pub fn wait_for_any_child() -> io::Result<EndedChild> {
+    // SAFETY: all-zero bytes are a valid `siginfo_t`, a struct of integers and pointers.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOWAIT;
+    loop {
+        // SAFETY: `info` lives across the call.
+        let waited = check(
+            unsafe { libc::waitid(libc::P_ALL, 0, ptr::from_mut(&mut info), options) }.into(),
+        );
+        match waited {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+            Ok(_) => break,
+        }
+    }
+    // SAFETY: a successful wait for a child has filled in its pid.
+    let pid = unsafe { info.si_pid() };
+    // SAFETY: and its status.
+    let status = unsafe { info.si_status() };
+    let exited = info.si_code == libc::CLD_EXITED;
+    Ok(EndedChild {
+        pid,
+        code: exited.then_some(status),
+        signal: (!exited).then_some(status),
+    })
+}
+
 /// Names the process, as `ps` shows its threads.
 pub fn set_name(name: &CStr) {
     // SAFETY: `name` is a C string that lives across the call.
