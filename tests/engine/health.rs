@@ -122,6 +122,13 @@ fn power_off(env: &TestEnvironment) -> TestResult {
         )];
         rustix::event::poll(&mut wait, None)?;
     }
+    // Namespaces are pinned by mounts, which no machine has when it comes up.
+    for line in fs::read_to_string("/proc/self/mountinfo")?.lines() {
+        let place = line.split(' ').nth(4).unwrap_or_default();
+        if place.starts_with(&run) {
+            rustix::mount::unmount(place, rustix::mount::UnmountFlags::DETACH)?;
+        }
+    }
     Ok(fs::remove_dir_all(env.path("run"))?)
 }
 

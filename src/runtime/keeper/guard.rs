@@ -18,7 +18,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use super::boot;
 use super::protocol::{KeeperPaths, Started};
-use super::record;
+use super::record::RunRecord;
 use crate::runtime::sys::process::{self, EndedChild};
 
 /// A keeper that lived shorter than this is not brought back at once.
@@ -61,7 +61,6 @@ fn outlive(paths: &KeeperPaths, keeper: i32) -> Option<i32> {
     loop {
         let ended = next_end(paths)?;
         if ended.pid == keeper {
-            forget_all_of(paths, keeper);
             return ended.code;
         }
     }
@@ -88,13 +87,24 @@ fn folder(paths: &KeeperPaths) -> PathBuf {
 }
 
 fn note(paths: &KeeperPaths, ended: &EndedChild) -> io::Result<()> {
-    let start = record::start_time(ended.pid).unwrap_or(0);
+    let Some(start) = start_of_container(paths, ended.pid) else {
+        return Ok(());
+    };
     let folder = folder(paths);
     fs::create_dir_all(&folder)?;
     let text = serde_json::to_vec(&(ended.code, ended.signal))?;
     let partial = folder.join(format!("{}.partial", ended.pid));
     fs::write(&partial, text)?;
     fs::rename(partial, folder.join(format!("{}.{start}", ended.pid)))
+}
+
+/// The start time of a container's first process; none when the pid is something else's (a keeper's, a helper's).
+fn start_of_container(paths: &KeeperPaths, pid: i32) -> Option<u64> {
+    let folders = fs::read_dir(paths.containers()).ok()?.flatten();
+    let mut records = folders.filter_map(|entry| RunRecord::load(&entry.path()).ok());
+    records
+        .find(|record| record.started.pid == pid)
+        .map(|record| record.started.start_time)
 }
 
 /// How an orphan ended: exit code and signal.
@@ -108,16 +118,6 @@ pub(super) fn recorded(
     signal
         .map(|signal| (128 + signal, Some(signal)))
         .or(code.map(|code| (code, None)))
-}
-
-/// The keeper's own end is nobody's question.
-fn forget_all_of(paths: &KeeperPaths, pid: i32) {
-    let prefix = format!("{pid}.");
-    for entry in fs::read_dir(folder(paths)).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&prefix) {
-            fs::remove_file(entry.path()).unwrap_or_default();
-        }
-    }
 }
 
 /// Forgets all orphans but those that a keeper has taken over: nobody will ask for them.
