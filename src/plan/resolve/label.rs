@@ -10,6 +10,7 @@ use crate::model::{DependencyCondition, Labels, MountKind, Project, Service};
 
 /// `x-hoist-health` and `x-hoist-on-unhealthy`, which the Docker API cannot say, as the labels that hoist's engine
 /// reads: `x-hoist-health: {http: 8080/healthz}` is `hoist.health.http=8080/healthz`.
+#[must_use]
 pub fn health_labels(service: &Service) -> Vec<(String, String)> {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),

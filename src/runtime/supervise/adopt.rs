@@ -115,9 +115,10 @@ impl Supervisor {
         let (engine, container) = (Arc::clone(self), Arc::clone(container));
         tokio::spawn(async move {
             engine.wait_for_dependencies(&container).await;
-            let started = match container.boots() {
-                true => engine.start(&container).await,
-                false => Ok(()),
+            let started = if container.boots() {
+                engine.start(&container).await
+            } else {
+                Ok(())
             };
             container.set_boots(false);
             if let Err(error) = started {

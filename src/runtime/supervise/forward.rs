@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -265,7 +265,7 @@ impl Forward {
     }
 }
 
-fn unix_datagram(path: &PathBuf) -> io::Result<UnixDatagram> {
+fn unix_datagram(path: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     socket.connect(path)?;
     Ok(socket)
@@ -371,7 +371,7 @@ async fn pass_on(container: &Container, forward: &Forward) -> io::Result<()> {
 }
 
 /// The next lines from a place: in the file that it names, under whatever name that has by now, else in the oldest.
-fn read_on(log: &PathBuf, place: Place) -> io::Result<(Vec<Line>, Place)> {
+fn read_on(log: &Path, place: Place) -> io::Result<(Vec<Line>, Place)> {
     let mut files = log_files(log)?;
     let known = files.iter().position(|(number, _)| *number == place.file);
     let at = known.unwrap_or(0);
@@ -408,14 +408,14 @@ fn read_on(log: &PathBuf, place: Place) -> io::Result<(Vec<Line>, Place)> {
 }
 
 /// The log's files that are not compressed, oldest first, by their inodes.
-fn log_files(log: &PathBuf) -> io::Result<Vec<(u64, File)>> {
+fn log_files(log: &Path) -> io::Result<Vec<(u64, File)>> {
     let mut files = Vec::new();
     let rotated = (1..100).rev().map(|number| {
-        let mut name = log.clone().into_os_string();
+        let mut name = log.as_os_str().to_owned();
         name.push(format!(".{number}"));
         PathBuf::from(name)
     });
-    for path in rotated.chain([log.clone()]) {
+    for path in rotated.chain([log.to_owned()]) {
         match fs::File::open(&path) {
             Ok(file) => files.push((file.metadata()?.ino(), file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -184,7 +184,7 @@ impl Probe {
                 SETTINGS if flags & ACK == 0 => stream.write_all(&frame(SETTINGS, ACK, 0, &[]))?,
                 PING if flags & ACK == 0 => stream.write_all(&frame(PING, ACK, 0, &body))?,
                 DATA => {
-                    let padding = if flags & PADDED == 0 { 0 } else { 1 };
+                    let padding = usize::from(flags & PADDED != 0);
                     message.extend_from_slice(body.get(padding..).unwrap_or_default());
                     if let Some(status) = grpc_status(&message) {
                         return Ok((status == "SERVING", status.to_owned()));
