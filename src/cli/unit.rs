@@ -83,10 +83,12 @@ fn settings() -> Vec<(String, String)> {
 }
 
 fn unit(program: &Path, settings: &[(String, String)], user: bool) -> String {
-    let environment: String = settings
-        .iter()
-        .map(|(name, value)| format!("Environment={}\n", quoted(&format!("{name}={value}"))))
-        .collect();
+    let mut environment = String::new();
+    for (name, value) in settings {
+        environment.push_str("Environment=");
+        environment.push_str(&quoted(&format!("{name}={value}")));
+        environment.push('\n');
+    }
     let network = if user {
         ""
     } else {
