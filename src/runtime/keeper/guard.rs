@@ -53,7 +53,15 @@ pub(super) fn run(paths: &KeeperPaths, report: OwnedFd) -> ! {
         if began.elapsed() < SHORT_LIFE {
             std::thread::sleep(SHORT_LIFE / 4);
         }
+        // Whoever needs a keeper with nothing to keep starts one.
+        if !has_something(paths) {
+            inherit(paths);
+        }
     }
+}
+
+fn has_something(paths: &KeeperPaths) -> bool {
+    fs::read_dir(paths.containers()).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// Waits for the end of a keeper; its exit code, or none when it was killed.
