@@ -6,7 +6,7 @@
 use std::path::Path as FilePath;
 
 use super::{
-    LoadError, LoadRequest, document,
+    LoadError, LoadRequest, SourceKind, document,
     dotenv::{self, Dotenv},
     env::EnvMap,
     interpolate, load as load_files, merge,
@@ -49,7 +49,7 @@ fn inside(node: &Node, text: &str) {
 /// Substitutes the variables of a text.
 pub fn interpolate(text: &str) {
     let mut report = Report::default();
-    let (source, _) = report.add_source("text", text.to_owned());
+    let (source, _) = report.add_source("text", text.to_owned(), SourceKind::Compose);
     let span = super::Span {
         source,
         start: 0,
