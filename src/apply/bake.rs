@@ -61,8 +61,13 @@ pub(super) async fn build(
         .env_clear()
         .envs(&run.options.model.environment)
         .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0");
-    if let Some(address) = &run.options.engine_address {
-        command.env("DOCKER_HOST", address);
+    if let Some(endpoint) = &run.options.engine_address {
+        command.env("DOCKER_HOST", &endpoint.address);
+        if let Some(folder) = endpoint.tls.as_ref().and_then(|tls| tls.ca.parent()) {
+            command
+                .env("DOCKER_TLS_VERIFY", "1")
+                .env("DOCKER_CERT_PATH", folder);
+        }
     }
     command.current_dir(&run.options.model.working_dir);
     command

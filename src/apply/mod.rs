@@ -41,6 +41,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+use crate::engine::endpoint::Endpoint;
 use crate::model::Project;
 use crate::plan::Plan;
 use indexmap::IndexMap;
@@ -77,7 +78,7 @@ pub struct ApplyOptions {
     /// Pulls whose failure is tolerated, because the image can be built.
     pub optional_pulls: Vec<String>,
     /// The engine's address, for programs that talk to it themselves.
-    pub engine_address: Option<String>,
+    pub engine_address: Option<Endpoint>,
     /// The project, for the providers of its services and the environment of its builds.
     pub model: Arc<Project>,
     /// Further settings of builds.

@@ -10,8 +10,9 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use tokio::sync::OnceCell;
 
-use hoist::engine::connect::{self, Choice, InvokedAs};
+use hoist::engine::connect::{self, Choice, InvokedAs, TlsFlags, Wishes};
 use hoist::engine::dry_run::DryRun;
+use hoist::engine::endpoint::Endpoint;
 use hoist::engine::{Engine, EngineError, EngineErrorKind};
 use hoist::load::Origins;
 use hoist::remote::Remote;
@@ -52,7 +53,7 @@ impl Context {
                 .collect(),
             current_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             invoked_as: match name.as_ref() {
-                "docker-compose" => InvokedAs::DockerCompose,
+                "docker-compose" | "docker-hoist" => InvokedAs::DockerCompose,
                 _ => InvokedAs::Hoist,
             },
             engine: OnceCell::new(),
@@ -62,7 +63,16 @@ impl Context {
 
     /// Adds the parsed global flags.
     pub(super) fn with_global(self, global: GlobalArgs) -> Self {
-        Self { global, ..self }
+        let mut environment = self.environment;
+        if let Some(folder) = &global.docker.config {
+            let folder = folder.to_string_lossy().into_owned();
+            environment.insert("DOCKER_CONFIG".to_owned(), folder);
+        }
+        Self {
+            global,
+            environment,
+            ..self
+        }
     }
 
     /// The global flags.
@@ -153,8 +163,20 @@ impl Context {
 
     /// Which engine the user chose.
     pub(crate) fn engine_choice(&self) -> Result<Choice, CommandError> {
-        let flag = self.global.engine.as_deref();
-        Ok(connect::choose(flag, &self.environment, self.invoked_as)?)
+        let docker = &self.global.docker;
+        let tls = TlsFlags {
+            verify: docker.tlsverify || docker.tls,
+            ca: docker.tlscacert.clone(),
+            cert: docker.tlscert.clone(),
+            key: docker.tlskey.clone(),
+        };
+        let wishes = Wishes {
+            engine: self.global.engine.as_deref(),
+            host: self.global.host.as_deref(),
+            context: self.global.context.as_deref(),
+            tls: Some(&tls),
+        };
+        Ok(connect::choose(wishes, &self.environment, self.invoked_as)?)
     }
 
     /// The engine, connected at the first call; with `--dry-run`, one that acts on nothing.
@@ -165,14 +187,14 @@ impl Context {
 
     async fn connect(&self) -> Result<Arc<dyn Engine>, CommandError> {
         let choice = self.engine_choice()?;
-        let address = match &choice {
-            Choice::Address(address) => address.clone(),
-            Choice::BuiltIn => built_in_address().await?,
+        let endpoint = match &choice {
+            Choice::Address(endpoint) => endpoint.clone(),
+            Choice::BuiltIn => built_in_address().await?.into(),
         };
-        let engine = match self.connect_to(&address).await {
+        let engine = match self.connect_to(&endpoint).await {
             // The engine that was found has gone for want of work in the same moment: the next one stays.
             Err(error) if gone(&choice, &error) => {
-                self.connect_to(&built_in_address().await?).await?
+                self.connect_to(&built_in_address().await?.into()).await?
             }
             other => other?,
         };
@@ -184,16 +206,17 @@ impl Context {
     }
 
     /// Connects, and says so when it takes long.
-    async fn connect_to(&self, address: &str) -> Result<Arc<dyn Engine>, EngineError> {
+    async fn connect_to(&self, endpoint: &Endpoint) -> Result<Arc<dyn Engine>, EngineError> {
         let keyring = Arc::new(UserKeys(self.credential_sources()));
-        let mut connecting = std::pin::pin!(connect::connect(address, keyring));
+        let mut connecting = std::pin::pin!(connect::connect(endpoint, keyring));
         tokio::select! {
             connected = &mut connecting => return connected,
             () = tokio::time::sleep(SLOW) => {}
         }
         if let Ok(ui) = Ui::new(&self.ui_settings()) {
             ui.warn(format_args!(
-                "waiting for the engine at {address} to answer"
+                "waiting for the engine at {} to answer",
+                endpoint.address
             ));
         }
         connecting.await

@@ -26,6 +26,14 @@ pub(crate) struct GlobalArgs {
     /// Use this engine: docker, podman, hoist, or an address (unix://, tcp://, http://)
     #[arg(long, value_name = "NAME|URL")]
     pub(crate) engine: Option<String>,
+    /// Use the engine at this address, as the docker command line does
+    #[arg(short = 'H', long, value_name = "URL", conflicts_with = "engine")]
+    pub(crate) host: Option<String>,
+    /// Use the engine of this docker context
+    #[arg(short = 'c', long, value_name = "NAME", conflicts_with = "engine")]
+    pub(crate) context: Option<String>,
+    #[command(flatten)]
+    pub(crate) docker: DockerArgs,
     /// Read an environment file instead of .env
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<String>,
@@ -62,4 +70,33 @@ pub(crate) struct GlobalArgs {
     /// Use a registry without TLS
     #[arg(long, hide = true)]
     pub(crate) insecure_registry: Vec<String>,
+}
+
+/// The docker command line's own flags, which it passes on to its plugins.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct DockerArgs {
+    /// Read the docker command line's settings from this directory
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Show more of what happens
+    #[arg(short = 'D', long, hide = true)]
+    pub(crate) debug: bool,
+    /// Choose how much is told
+    #[arg(short = 'l', long, value_name = "LEVEL", hide = true)]
+    pub(crate) log_level: Option<String>,
+    /// Speak TLS
+    #[arg(long, hide = true)]
+    pub(crate) tls: bool,
+    /// Speak TLS, and verify the engine
+    #[arg(long, hide = true)]
+    pub(crate) tlsverify: bool,
+    /// Trust this authority
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) tlscacert: Option<PathBuf>,
+    /// Show this certificate
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) tlscert: Option<PathBuf>,
+    /// The certificate's key
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) tlskey: Option<PathBuf>,
 }

@@ -35,6 +35,7 @@ mod ls;
 mod network;
 mod pause;
 mod plan;
+mod plugin;
 mod port;
 mod provider;
 mod ps;
@@ -198,6 +199,13 @@ struct Root {
 
 /// Parses the arguments, runs the command and answers the exit code of the process.
 pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
+    if let Some(metadata) = plugin::metadata(&arguments) {
+        return match Ui::plain().print(metadata) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => report(&Ui::plain(), &CommandError::from(error)),
+        };
+    }
+    let arguments = plugin::without_name(arguments);
     let context = Context::from_process(&arguments);
     let root = match parse(arguments) {
         Ok(root) => root,

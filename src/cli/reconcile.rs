@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use hoist::apply::{self, ApplyEvent, ApplyOptions, ApplyReport, BuildSettings, StartWatcher};
 use hoist::engine::connect::Choice;
+use hoist::engine::endpoint::Endpoint;
 use hoist::engine::{Engine, ObserveRequest, ObservedState};
 use hoist::graph::Graph;
 use hoist::model::{Network, Project};
@@ -121,7 +122,10 @@ impl<'a> Session<'a> {
         if self.effect() == Effect::Simulated || self.held().is_some() {
             return Ok(());
         }
-        let engine = self.engine_address().unwrap_or_default();
+        let engine = self
+            .engine_address()
+            .map(|it| it.address)
+            .unwrap_or_default();
         let names = (engine.as_str(), self.project.name.as_str());
         let lock = ProjectLock::take(self.ui, self.context, names).await?;
         *self.held() = Some(lock);
@@ -330,9 +334,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn engine_address(&self) -> Option<String> {
+    fn engine_address(&self) -> Option<Endpoint> {
         match self.context.engine_choice() {
-            Ok(Choice::Address(address)) => Some(address),
+            Ok(Choice::Address(endpoint)) => Some(endpoint),
             Ok(Choice::BuiltIn) | Err(_) => None,
         }
     }

@@ -134,7 +134,7 @@ impl Session<'_> {
     fn may_be_here(&self) -> bool {
         match self.context.engine_choice() {
             Ok(Choice::BuiltIn) => true,
-            Ok(Choice::Address(address)) => address.starts_with("unix://"),
+            Ok(Choice::Address(endpoint)) => endpoint.address.starts_with("unix://"),
             Err(_) => false,
         }
     }

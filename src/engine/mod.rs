@@ -12,6 +12,7 @@
 pub mod connect;
 pub mod docker;
 pub mod dry_run;
+pub mod endpoint;
 pub mod error;
 pub mod fake;
 pub mod keyring;

@@ -13,4 +13,5 @@ mod lock;
 mod plan;
 mod quickstart;
 mod refusal;
+mod remote;
 mod watch;

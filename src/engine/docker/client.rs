@@ -9,7 +9,9 @@ use bollard_stubs::models;
 
 use super::convert::failed;
 use super::file::files_tar;
+use super::dial::Dialer;
 use super::{build, container, event, exec, image, key, network, observe, own, volume};
+use crate::engine::endpoint::TlsFiles;
 use crate::engine::keyring::Keyring;
 use crate::engine::spec::FileSpec;
 use crate::engine::{
@@ -38,8 +40,12 @@ impl DockerEngine {
     ///
     /// # Errors
     /// Where the address is not understood, nothing answers, or what answers is no engine.
-    pub async fn connect(address: &str, keyring: Arc<dyn Keyring>) -> EngineResult<Self> {
-        let mut client = open(address)?.with_request_modifier(key::rewrite);
+    pub async fn connect(
+        address: &str,
+        tls: Option<&TlsFiles>,
+        keyring: Arc<dyn Keyring>,
+    ) -> EngineResult<Self> {
+        let mut client = open(address, tls)?.with_request_modifier(key::rewrite);
         client.set_timeout(HELLO);
         let version = client
             .version()
@@ -55,11 +61,15 @@ impl DockerEngine {
     }
 }
 
-fn open(address: &str) -> EngineResult<Docker> {
+fn open(address: &str, tls: Option<&TlsFiles>) -> EngineResult<Docker> {
     let api = bollard::API_DEFAULT_VERSION;
     let seconds = HELLO.as_secs();
     let opened = match address.split_once("://") {
         Some(("unix", _)) => Docker::connect_with_unix(address, seconds, api),
+        Some(("tcp", rest)) if tls.is_some() => {
+            Dialer::tls(address, rest, &tls.cloned().unwrap_or_default())?.client(address, seconds)
+        }
+        Some(("ssh", rest)) => Dialer::ssh(address, rest)?.client(address, seconds),
         Some(("tcp" | "http", rest)) => {
             let host = format!("http://{}", rest.trim_end_matches('/'));
             Docker::connect_with_http(&host, seconds, api)
@@ -69,7 +79,7 @@ fn open(address: &str) -> EngineResult<Docker> {
                 "connect to engine",
                 address,
                 EngineErrorKind::Unsupported,
-                "only unix://, tcp:// and http:// addresses can be used",
+                "only unix://, tcp://, http:// and ssh:// addresses can be used",
             ));
         }
     };

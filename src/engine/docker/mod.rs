@@ -7,6 +7,7 @@ mod build;
 mod client;
 mod container;
 mod convert;
+mod dial;
 mod event;
 mod exec;
 mod file;
