@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
+use super::build::NO_MEMORY;
 use super::scheduler::Run;
-use super::{ApplyError, ApplyEvent};
+use super::{ApplyError, ApplyEvent, BuildSettings};
 use crate::model::{Build, FileReference, Project, Ulimit};
 use crate::plan::BuildImage;
 
@@ -40,7 +41,14 @@ pub(super) async fn build(
         image: build.image.clone(),
         message,
     };
-    let definition = definition(run, build).to_string();
+    let settings = &run.options.build;
+    if settings.memory.is_some() {
+        run.tell(ApplyEvent::Warning(NO_MEMORY.to_owned()));
+    }
+    let target = target(&run.options.model, settings, build);
+    let definition =
+        json!({ "group": { "default": { "targets": [TARGET] } }, "target": { TARGET: target } });
+    let definition = definition.to_string();
     let mut command = Command::new(plugin);
     command.args([
         "bake",
@@ -51,6 +59,9 @@ pub(super) async fn build(
         "--allow",
         "fs=*",
     ]);
+    if let Some(builder) = &settings.builder {
+        command.args(["--builder", builder]);
+    }
     if build.build.privileged {
         command.args(["--allow", "security.insecure"]);
     }
@@ -72,7 +83,7 @@ pub(super) async fn build(
     command.current_dir(&run.options.model.working_dir);
     command
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     let mut child = command
@@ -84,6 +95,16 @@ pub(super) async fn build(
             .await
             .map_err(|error| fail(error.to_string()))?;
     }
+    // What `--check` finds is on standard output; else nothing is.
+    let mut found = child.stdout.take();
+    let findings = tokio::spawn(async move {
+        let mut text = String::new();
+        if let Some(output) = &mut found {
+            // What cannot be read is not told.
+            drop(output.read_to_string(&mut text).await);
+        }
+        text
+    });
     let mut last = Vec::new();
     if let Some(output) = child.stderr.take() {
         let mut lines = BufReader::new(output).lines();
@@ -98,6 +119,10 @@ pub(super) async fn build(
             }
             last.push(line);
         }
+    }
+    let findings = findings.await.unwrap_or_default();
+    for line in findings.lines().filter(|_| settings.check) {
+        run.tell(ApplyEvent::BuildOutput(line.to_owned()));
     }
     let status = child
         .wait()
@@ -116,8 +141,25 @@ pub(super) async fn build(
     })))
 }
 
-/// The definition that the plugin reads.
-fn definition(run: &Run, build: &BuildImage) -> Value {
+/// What the plugin would be given for several builds at once, for `build --print`.
+#[must_use]
+pub fn bake_definition(
+    project: &Project,
+    settings: &BuildSettings,
+    builds: &[&BuildImage],
+) -> Value {
+    // The plugin's names have no dots (behaviours.md B206).
+    let name = |build: &BuildImage| build.service.replace('.', "_");
+    let names: Vec<_> = builds.iter().map(|build| name(build)).collect();
+    let targets = builds
+        .iter()
+        .map(|build| (name(build), target(project, settings, build)));
+    let targets: Map<String, Value> = targets.collect();
+    json!({ "group": { "default": { "targets": names } }, "target": targets })
+}
+
+/// The definition of one image.
+fn target(project: &Project, settings: &BuildSettings, build: &BuildImage) -> Value {
     let section = &build.build;
     let mut target = Map::new();
     let mut set = |key: &str, value: Value| {
@@ -139,7 +181,7 @@ fn definition(run: &Run, build: &BuildImage) -> Value {
             .cloned(),
     );
     set("context", json!(section.context));
-    set("contexts", contexts(&run.options.model, section));
+    set("contexts", contexts(project, section));
     if section.dockerfile_inline.is_empty() {
         set("dockerfile", json!(dockerfile(section)));
     } else {
@@ -148,21 +190,18 @@ fn definition(run: &Run, build: &BuildImage) -> Value {
             json!(escape(&section.dockerfile_inline)),
         );
     }
-    set("args", arguments(run, section));
+    set("args", arguments(project, settings, section));
     set("labels", json!(build.labels));
     set("tags", json!(tags));
     set("cache-from", json!(section.cache_from));
     set("cache-to", json!(section.cache_to));
     set("target", json!(section.target));
-    set("secret", secrets(&run.options.model, &section.secrets));
+    set("secret", secrets(project, &section.secrets));
     set("ssh", json!(section.ssh));
     set("platforms", platforms(build));
-    set(
-        "no-cache",
-        json!(section.no_cache || run.options.build.no_cache),
-    );
+    set("no-cache", json!(section.no_cache || settings.no_cache));
     set("no-cache-filter", json!(section.no_cache_filter));
-    set("pull", json!(section.pull || run.options.build.pull));
+    set("pull", json!(section.pull || settings.pull));
     set(
         "shm-size",
         json!(section.shm_size.map(|size| size.0.to_string())),
@@ -171,8 +210,26 @@ fn definition(run: &Run, build: &BuildImage) -> Value {
     set("network", json!(section.network));
     set("extra-hosts", extra_hosts(section));
     set("entitlements", json!(section.entitlements));
-    set("output", json!(["type=docker"]));
-    json!({ "group": { "default": { "targets": [TARGET] } }, "target": { TARGET: target } })
+    set("attest", attestations(section));
+    if settings.check {
+        set("call", json!("lint"));
+    } else {
+        set("output", json!(["type=docker"]));
+    }
+    Value::Object(target)
+}
+
+/// What the image says about its own making.
+fn attestations(section: &Build) -> Value {
+    let kinds = [("provenance", &section.provenance), ("sbom", &section.sbom)];
+    let wanted = kinds
+        .into_iter()
+        .filter_map(|(kind, wish)| match wish.as_str() {
+            "" | "false" => None,
+            "true" => Some(format!("type={kind}")),
+            options => Some(format!("type={kind},{options}")),
+        });
+    json!(wanted.collect::<Vec<_>>())
 }
 
 /// The plugin substitutes variables of its own.
@@ -215,12 +272,10 @@ fn contexts(project: &Project, section: &Build) -> Value {
     Value::Object(contexts.collect())
 }
 
-fn arguments(run: &Run, section: &Build) -> Value {
-    let given = section.args.iter().chain(&run.options.build.args);
+fn arguments(project: &Project, settings: &BuildSettings, section: &Build) -> Value {
+    let given = section.args.iter().chain(&settings.args);
     let arguments = given.filter_map(|(name, value)| {
-        let value = value
-            .as_ref()
-            .or_else(|| run.options.model.environment.get(name))?;
+        let value = value.as_ref().or_else(|| project.environment.get(name))?;
         Some((name.clone(), json!(escape(value))))
     });
     Value::Object(arguments.collect())

@@ -13,7 +13,24 @@ pub(super) async fn build(run: &Run, build: &BuildImage) -> Result<(), ApplyErro
     if let Some(plugin) = bake::find_plugin(run) {
         return bake::build(run, &plugin, build).await;
     }
+    let settings = &run.options.build;
+    if settings.check {
+        return Err(ApplyError::Build {
+            image: build.image.clone(),
+            message: "--check needs BuildKit: a Docker engine, and docker's buildx plugin"
+                .to_owned(),
+        });
+    }
+    if settings.builder.is_some() {
+        run.tell(ApplyEvent::Warning(
+            "--builder is for BuildKit, which builds on Docker with docker's buildx plugin"
+                .to_owned(),
+        ));
+    }
     if run.engine.info().product == "hoist" {
+        if settings.memory.is_some() {
+            run.tell(ApplyEvent::Warning(NO_MEMORY.to_owned()));
+        }
         return described::build(run, build).await;
     }
     refuse_unsupported(build)?;
@@ -50,6 +67,9 @@ pub(super) async fn build(run: &Run, build: &BuildImage) -> Result<(), ApplyErro
     Ok(())
 }
 
+/// Said where a builder has no such limit.
+pub(super) const NO_MEMORY: &str = "--memory is only honoured by an engine's classic builder";
+
 /// The classic builder would build another image without a word, so what it cannot do is refused.
 fn refuse_unsupported(build: &BuildImage) -> Result<(), ApplyError> {
     let section = &build.build;
@@ -62,6 +82,8 @@ fn refuse_unsupported(build: &BuildImage) -> Result<(), ApplyError> {
         ),
         (!section.ssh.is_empty(), "SSH keys"),
         (!section.secrets.is_empty(), "secrets"),
+        (wants(&section.provenance), "provenance"),
+        (wants(&section.sbom), "an SBOM"),
     ];
     match wishes.iter().find(|(wished, _)| *wished) {
         None => Ok(()),
@@ -72,6 +94,11 @@ fn refuse_unsupported(build: &BuildImage) -> Result<(), ApplyError> {
             ),
         }),
     }
+}
+
+/// Whether an attestation is asked for.
+fn wants(attestation: &str) -> bool {
+    !matches!(attestation, "" | "false")
 }
 
 /// A quiet build that fails says at least what it printed last.
@@ -141,5 +168,6 @@ async fn request(run: &Run, build: &BuildImage) -> Result<BuildRequest, ApplyErr
         shm_size: section.shm_size.map(|size| size.0),
         no_cache: section.no_cache || run.options.build.no_cache,
         pull: section.pull || run.options.build.pull,
+        memory: run.options.build.memory,
     })
 }

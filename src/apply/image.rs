@@ -45,7 +45,9 @@ async fn fetch(run: &Run, image: &str, platform: &str) -> Result<(), ApplyError>
                 message,
             });
         }
-        if let Some(event) = layer_event(image, &item) {
+        if !run.options.quiet_pulls
+            && let Some(event) = layer_event(image, &item)
+        {
             run.tell(ApplyEvent::Resource(event));
         }
     }

@@ -46,6 +46,7 @@ use crate::model::Project;
 use crate::plan::Plan;
 use indexmap::IndexMap;
 
+pub use bake::bake_definition;
 pub use context::{ContextError, Ignore, context_tar};
 pub use error::ApplyError;
 pub use event::{ApplyEvent, Progress, ResourceEvent, Status};
@@ -83,6 +84,8 @@ pub struct ApplyOptions {
     pub model: Arc<Project>,
     /// Further settings of builds.
     pub build: BuildSettings,
+    /// Pulls are told without the progress of their layers.
+    pub quiet_pulls: bool,
 }
 
 /// Settings of the `build` command.
@@ -96,6 +99,12 @@ pub struct BuildSettings {
     pub pull: bool,
     /// `--quiet`: without the builder's output.
     pub quiet: bool,
+    /// `--check`: the build is looked over, nothing is built.
+    pub check: bool,
+    /// `--builder`: one of buildx's.
+    pub builder: Option<String>,
+    /// `--memory`, in bytes.
+    pub memory: Option<i64>,
 }
 
 /// Runs a plan to its end, to the end of what a failure leaves possible, or to its cancellation.

@@ -3,11 +3,12 @@
 use clap::Args;
 use indexmap::{IndexMap, IndexSet};
 
+use hoist::apply::{BuildSettings, bake_definition};
 use hoist::load::Resources;
-use hoist::model::Project;
-use hoist::plan::{self, Cause, NodeId, Plan};
+use hoist::model::{ByteSize, Project};
+use hoist::plan::{self, Action, Cause, NodeId, Plan};
 
-use crate::cli::reconcile::Session;
+use crate::cli::reconcile::{Session, separator};
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::Ui;
 
@@ -21,6 +22,30 @@ pub(super) struct BuildArgs {
     /// Set a build argument, over those of the files
     #[arg(long, value_name = "KEY[=VALUE]")]
     build_arg: Vec<String>,
+    /// Build with this one of buildx's builders
+    #[arg(long, value_name = "NAME")]
+    builder: Option<String>,
+    /// Look the build over, and build nothing
+    #[arg(long)]
+    check: bool,
+    /// Limit the memory of each step, on an engine's classic builder
+    #[arg(short, long, value_name = "BYTES")]
+    memory: Option<String>,
+    /// Print what buildx would be told, and build nothing
+    #[arg(long)]
+    print: bool,
+    /// Use the global --progress instead
+    #[arg(long, value_name = "STYLE", hide = true)]
+    progress: Option<String>,
+    /// Have the image say how it was made
+    #[arg(long, value_name = "WISH")]
+    provenance: Option<String>,
+    /// Have the image list what is in it
+    #[arg(long, value_name = "WISH")]
+    sbom: Option<String>,
+    /// Lend keys to the build: default, or ID=PATH
+    #[arg(long, value_name = "KEY")]
+    ssh: Vec<String>,
     /// Build without cache
     #[arg(long)]
     no_cache: bool,
@@ -61,20 +86,92 @@ pub(super) async fn cmd_build(ui: &Ui, context: &Context, args: &BuildArgs) -> C
     request.resources = Resources::All;
     let mut project = context.load(ui, request).await?;
     let chosen = choose(&mut project, args)?;
+    ask_more(&mut project, args);
+    if args.progress.is_some() {
+        ui.warn("--progress is a global flag: `hoist --progress STYLE build …`");
+    }
+    let settings = settings(args)?;
+    if args.print {
+        return print(ui, context, &project, &settings, &chosen);
+    }
     let mut session = Session::open(ui, context, project).await?;
-    session.build.args = arguments(&args.build_arg);
-    session.build.no_cache = args.no_cache;
-    session.build.pull = args.pull;
-    session.build.quiet = args.quiet;
+    session.build = settings;
     let plan = plan_builds(&session, &chosen);
     if plan.is_empty() {
         ui.warn("No services to build");
         return Ok(ExitStatus::SUCCESS);
     }
     session.run("build", plan, None).await?;
-    if args.push {
+    if args.push && !args.check {
         super::push::push(&session, &chosen, super::push::OnFailure::Stop).await?;
     }
+    Ok(ExitStatus::SUCCESS)
+}
+
+/// What the flags set for every build.
+fn settings(args: &BuildArgs) -> Result<BuildSettings, CommandError> {
+    let memory = args.memory.as_deref().map(|text| {
+        let size = ByteSize::parse(text).map(|size| size.0);
+        size.ok_or_else(|| CommandError::user(format!("invalid --memory option \"{text}\"")))
+    });
+    Ok(BuildSettings {
+        args: arguments(&args.build_arg),
+        no_cache: args.no_cache,
+        pull: args.pull,
+        quiet: args.quiet || args.progress.as_deref() == Some("quiet"),
+        check: args.check,
+        builder: args.builder.clone(),
+        memory: memory.transpose()?.filter(|bytes| *bytes > 0),
+    })
+}
+
+/// What the flags ask for beside what the files do.
+fn ask_more(project: &mut Project, args: &BuildArgs) {
+    let builds = project
+        .services
+        .values_mut()
+        .filter_map(|service| service.build.as_mut());
+    for build in builds {
+        if let Some(wish) = &args.provenance {
+            build.provenance.clone_from(wish);
+        }
+        if let Some(wish) = &args.sbom {
+            build.sbom.clone_from(wish);
+        }
+        for key in &args.ssh {
+            let key = if key.is_empty() { "default" } else { key };
+            let id = key.split('=').next().unwrap_or(key);
+            build
+                .ssh
+                .retain(|known| known.split('=').next() != Some(id));
+            build.ssh.push(key.to_owned());
+        }
+    }
+}
+
+/// Prints what buildx would be told.
+fn print(
+    ui: &Ui,
+    context: &Context,
+    project: &Project,
+    settings: &BuildSettings,
+    chosen: &[String],
+) -> CommandResult {
+    let separator = separator(context);
+    let services = chosen.iter().filter_map(|name| project.services.get(name));
+    let actions: Vec<_> = services
+        .filter_map(|service| plan::build_action(project, service, separator))
+        .collect();
+    let builds: Vec<_> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::BuildImage(build) => Some(build.as_ref()),
+            _ => None,
+        })
+        .collect();
+    let definition = bake_definition(project, settings, &builds);
+    let text = serde_json::to_string_pretty(&definition).map_err(CommandError::system)?;
+    ui.print(format_args!("{text}\n"))?;
     Ok(ExitStatus::SUCCESS)
 }
 

@@ -162,7 +162,8 @@ pub(super) fn orphan_policy(
 pub(super) async fn cmd_create(ui: &Ui, context: &Context, args: &CreateArgs) -> CommandResult {
     let mut project = load(ui, context, &args.services, Dependencies::Include).await?;
     scale(&mut project, &args.scale)?;
-    let session = Session::open_for_containers(ui, context, project).await?;
+    let mut session = Session::open_for_containers(ui, context, project).await?;
+    session.quiet_pulls = args.images.quiet_pull;
     let session = super::provider::provide(session, "up").await?;
     let observed = session
         .prepare_images(&args.images.options(&session)?)

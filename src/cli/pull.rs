@@ -56,6 +56,8 @@ pub(super) async fn cmd_pull(ui: &Ui, context: &Context, args: &PullArgs) -> Com
         Dependencies::Ignore
     };
     let project = load(ui, context, &args.services, dependencies).await?;
+    let quiet = ui.quieted();
+    let ui = if args.quiet { &quiet } else { ui };
     let mut session = Session::open(ui, context, project).await?;
     session.pulls = Pulls::Required;
     let observed = session.observe().await?;

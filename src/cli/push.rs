@@ -46,6 +46,8 @@ pub(super) async fn cmd_push(ui: &Ui, context: &Context, args: &PushArgs) -> Com
         Dependencies::Ignore
     };
     let project = load(ui, context, &args.services, dependencies).await?;
+    let quiet = ui.quieted();
+    let ui = if args.quiet { &quiet } else { ui };
     let session = Session::open(ui, context, project).await?;
     let services: Vec<String> = session.project.services.keys().cloned().collect();
     let on_failure = if args.ignore_push_failures {

@@ -40,6 +40,8 @@ pub(crate) struct Session<'a> {
     pub(crate) cancel: CancellationToken,
     pub(crate) build: BuildSettings,
     pub(crate) pulls: Pulls,
+    /// Pulls are told without the progress of their layers.
+    pub(crate) quiet_pulls: bool,
     /// Takes the lines of hooks, (source, line); where there is none, they are news.
     pub(crate) hook_lines: Option<mpsc::UnboundedSender<(String, String)>>,
     /// Held while the project is changed.
@@ -72,6 +74,7 @@ impl<'a> Session<'a> {
             cancel: CancellationToken::new(),
             build: BuildSettings::default(),
             pulls: Pulls::OptionalWhereBuilt,
+            quiet_pulls: false,
             hook_lines: None,
             lock: Mutex::default(),
             project,
@@ -90,6 +93,7 @@ impl<'a> Session<'a> {
             cancel: CancellationToken::new(),
             build: self.build.clone(),
             pulls: self.pulls,
+            quiet_pulls: self.quiet_pulls,
             hook_lines: None,
             lock: Mutex::default(),
         }
@@ -293,6 +297,7 @@ impl<'a> Session<'a> {
             engine_address: self.engine_address(),
             model: Arc::new(self.project.clone()),
             build: self.build.clone(),
+            quiet_pulls: self.quiet_pulls,
         };
         let (sender, mut news) = mpsc::unbounded_channel();
         let mut running = tokio::spawn(apply::apply(

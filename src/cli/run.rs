@@ -108,8 +108,11 @@ pub(super) async fn cmd_run(ui: &Ui, context: &Context, args: &RunArgs) -> Comma
         Dependencies::Include
     };
     let project = load(ui, context, std::slice::from_ref(name), dependencies).await?;
+    let quiet = ui.quieted();
+    let ui = if args.quiet { &quiet } else { ui };
     let mut session = Session::open_for_containers(ui, context, project).await?;
-    session.build.quiet = args.quiet_build;
+    session.build.quiet = args.quiet_build || args.quiet;
+    session.quiet_pulls = args.images.quiet_pull;
     let session = provider::provide(session, "up").await?;
     let observed = session
         .prepare_images(&args.images.options(&session)?)

@@ -308,4 +308,6 @@ pub struct BuildRequest {
     pub no_cache: bool,
     /// Pulls base images afresh.
     pub pull: bool,
+    /// Bytes that a step may use.
+    pub memory: Option<i64>,
 }

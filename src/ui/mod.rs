@@ -142,6 +142,14 @@ impl Ui {
         }
     }
 
+    /// One that shows no progress; results, warnings and errors are shown as ever.
+    pub(crate) fn quieted(&self) -> Self {
+        Self {
+            progress: Progress::Quiet,
+            ..self.clone()
+        }
+    }
+
     /// How progress is to be shown.
     pub(crate) fn progress(&self) -> Progress {
         self.progress

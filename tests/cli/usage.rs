@@ -82,3 +82,32 @@ fn a_project_without_files_is_refused() -> io::Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn build_print_says_what_buildx_would_be_told() -> Result<(), Box<dyn std::error::Error>> {
+    let env = TestEnvironment::new()?;
+    std::fs::write(
+        env.path("compose.yaml"),
+        "name: p\nservices: { a.b: { build: { context: . } } }\n",
+    )?;
+    let flags = ["--print", "--provenance", "mode=max", "--sbom", "true"];
+    let printed = env.run(["build"].iter().chain(&flags))?.success();
+    let definition: serde_json::Value = serde_json::from_str(&printed.stdout)?;
+    assert_eq!(definition["group"]["default"]["targets"][0], "a_b");
+    let target = &definition["target"]["a_b"];
+    assert_eq!(target["tags"][0], "p-a.b");
+    assert_eq!(
+        target["attest"],
+        serde_json::json!(["type=provenance,mode=max", "type=sbom"])
+    );
+    let checked = env
+        .run(["build", "--print", "--check", "--ssh", ""])?
+        .success();
+    let definition: serde_json::Value = serde_json::from_str(&checked.stdout)?;
+    let target = &definition["target"]["a_b"];
+    assert_eq!(target["call"], "lint");
+    assert_eq!(target["ssh"][0], "default");
+    let refused = env.run(["build", "--print", "--memory", "much"])?;
+    assert_eq!(refused.status, 1, "{refused}");
+    Ok(())
+}

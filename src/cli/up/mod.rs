@@ -166,6 +166,7 @@ async fn open<'a>(
     }
     let mut session = Session::open_for_containers(ui, context, project).await?;
     session.build.quiet = args.quiet_build;
+    session.quiet_pulls = args.images.quiet_pull;
     let session = provider::provide(session, "up").await?;
     Ok(session)
 }

@@ -45,6 +45,9 @@ fn to_options(request: &BuildRequest) -> query::BuildImageOptions {
         nocache: request.no_cache,
         cachefrom: Some(request.cache_from.clone()).filter(|sources| !sources.is_empty()),
         pull: request.pull.then(|| "true".to_owned()),
+        memory: request
+            .memory
+            .map(|bytes| i32::try_from(bytes).unwrap_or(i32::MAX)),
         rm: true,
         forcerm: true,
         buildargs: Some(

@@ -26,6 +26,9 @@ const HELLO: Duration = Duration::from_secs(20);
 /// No limit: pulls, waits and streams take as long as they take.
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
+/// From this version of the API on a container is created with all of its networks.
+const MANY_NETWORKS: (u32, u32) = (1, 44);
+
 /// An engine behind the Docker Engine API.
 #[derive(Debug)]
 pub struct DockerEngine {
@@ -137,7 +140,10 @@ impl Engine for DockerEngine {
     }
 
     async fn create_container(&self, spec: &ContainerSpec) -> EngineResult<(String, Vec<String>)> {
-        container::create(&self.client, spec).await
+        if self.info.api >= MANY_NETWORKS {
+            return container::create(&self.client, spec).await;
+        }
+        container::create_then_connect(&self.client, spec).await
     }
 
     async fn start_container(&self, id: &str) -> EngineResult<()> {

@@ -1,5 +1,7 @@
 //! Containers.
 
+use std::collections::{BTreeMap, HashMap};
+
 use bollard::Docker;
 use bollard::errors::Error;
 use bollard::query_parameters as query;
@@ -7,6 +9,7 @@ use bollard_stubs::models;
 use futures_util::StreamExt;
 
 use super::convert::{already, failed, label_filter, split_reference, stream};
+use super::network;
 use crate::engine::{
     CommitOptions, ContainerFilter, ContainerSpec, EngineError, EngineErrorKind, EngineResult,
     RawStream, RemoveContainer,
@@ -50,6 +53,54 @@ pub(super) async fn create(
         .await
         .map_err(failed("create container", &spec.name))?;
     Ok((created.id, created.warnings))
+}
+
+/// As [`create`], for engines that take one network at creation: the others are connected before the start, and a
+/// container that cannot have them is removed again (behaviours.md B158).
+pub(super) async fn create_then_connect(
+    client: &Docker,
+    spec: &ContainerSpec,
+) -> EngineResult<(String, Vec<String>)> {
+    let mut spec = spec.clone();
+    let later = other_networks(&mut spec.body);
+    let (id, warnings) = create(client, &spec).await?;
+    for (name, endpoint) in later {
+        if let Err(error) = network::connect(client, &name, &id, endpoint).await {
+            let how = RemoveContainer {
+                force: true,
+                volumes: true,
+            };
+            // The first failure is the one to tell.
+            let _removed = remove(client, &id, how).await;
+            return Err(error);
+        }
+    }
+    Ok((id, warnings))
+}
+
+/// Takes all networks but the first one, which the container's network mode names, out of a body; sorted by name.
+fn other_networks(
+    body: &mut models::ContainerCreateBody,
+) -> BTreeMap<String, models::EndpointSettings> {
+    let mode = body
+        .host_config
+        .as_ref()
+        .and_then(|host| host.network_mode.clone());
+    let endpoints = body
+        .networking_config
+        .as_mut()
+        .and_then(|config| config.endpoints_config.as_mut());
+    let (Some(mode), Some(endpoints)) = (mode, endpoints) else {
+        return BTreeMap::new();
+    };
+    if endpoints.len() < 2 {
+        return BTreeMap::new();
+    }
+    let all = std::mem::take(endpoints);
+    let (first, others): (HashMap<_, _>, HashMap<_, _>) =
+        all.into_iter().partition(|(name, _)| *name == mode);
+    *endpoints = first;
+    others.into_iter().collect()
 }
 
 pub(super) async fn start(client: &Docker, id: &str) -> EngineResult<()> {
@@ -284,4 +335,30 @@ pub(super) async fn resize(client: &Docker, id: &str, columns: u16, rows: u16) -
         .resize_container_tty(id, options)
         .await
         .map_err(failed("resize terminal of container", id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{models, other_networks};
+
+    #[test]
+    fn an_old_engine_gets_the_first_network_only() {
+        let endpoint = || models::EndpointSettings::default();
+        let networks = ["back", "front", "other"].map(|name| (name.to_owned(), endpoint()));
+        let mut body = models::ContainerCreateBody {
+            host_config: Some(models::HostConfig {
+                network_mode: Some("front".to_owned()),
+                ..models::HostConfig::default()
+            }),
+            networking_config: Some(models::NetworkingConfig {
+                endpoints_config: Some(networks.into()),
+            }),
+            ..models::ContainerCreateBody::default()
+        };
+        let later: Vec<_> = other_networks(&mut body).into_keys().collect();
+        assert_eq!(later, ["back", "other"]);
+        let kept = body.networking_config.and_then(|it| it.endpoints_config);
+        let kept: Vec<_> = kept.into_iter().flatten().map(|(name, _)| name).collect();
+        assert_eq!(kept, ["front"]);
+    }
 }
