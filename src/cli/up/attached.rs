@@ -239,6 +239,16 @@ fn stamp(bytes: &[u8]) -> Vec<u8> {
         .collect()
 }
 
+/// Whether a container whose end counts runs: what the watch has just started may not have been told yet.
+async fn any_runs(session: &Session<'_>, follower: &Follower) -> Result<bool, CommandError> {
+    let observed = session.observe().await?;
+    let mut running = observed
+        .containers
+        .iter()
+        .filter(|container| container.is_running() && !container.is_one_off());
+    Ok(running.any(|container| follower.watches(container.service())))
+}
+
 /// What is known while containers are followed.
 struct Following {
     abort: Abort,
@@ -275,7 +285,11 @@ impl Following {
         let mut started = false;
         let mut interrupted = std::pin::pin!(interrupt::interrupted());
         loop {
-            if started && follower.running() == 0 && !beside.is_busy() {
+            if started
+                && follower.running() == 0
+                && !beside.is_busy()
+                && !(beside.watches() && any_runs(session, follower).await?)
+            {
                 return Ok(Ended::AllExited);
             }
             tokio::select! {

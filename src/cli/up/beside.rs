@@ -105,6 +105,11 @@ impl<'a> Beside<'a> {
         Ok(())
     }
 
+    /// Whether a watch runs.
+    pub(super) fn watches(&self) -> bool {
+        self.watching.is_some()
+    }
+
     /// Whether containers may be gone only for a moment.
     pub(super) fn is_busy(&self) -> bool {
         self.watching

@@ -8,8 +8,8 @@ use bollard::Docker;
 use bollard_stubs::models;
 
 use super::convert::failed;
-use super::file::files_tar;
 use super::dial::Dialer;
+use super::file::files_tar;
 use super::{build, container, event, exec, image, key, network, observe, own, volume};
 use crate::engine::endpoint::TlsFiles;
 use crate::engine::keyring::Keyring;
