@@ -95,16 +95,7 @@ pub(super) async fn build(
             .await
             .map_err(|error| fail(error.to_string()))?;
     }
-    // What `--check` finds is on standard output; else nothing is.
-    let mut found = child.stdout.take();
-    let findings = tokio::spawn(async move {
-        let mut text = String::new();
-        if let Some(output) = &mut found {
-            // What cannot be read is not told.
-            drop(output.read_to_string(&mut text).await);
-        }
-        text
-    });
+    let findings = tokio::spawn(findings(child.stdout.take()));
     let mut last = Vec::new();
     if let Some(output) = child.stderr.take() {
         let mut lines = BufReader::new(output).lines();
@@ -139,6 +130,16 @@ pub(super) async fn build(
     Err(fail(error.unwrap_or_else(|| {
         last.split_off(last.len().saturating_sub(5)).join("\n")
     })))
+}
+
+/// What `--check` found is on standard output; of a build nothing is.
+async fn findings(output: Option<tokio::process::ChildStdout>) -> String {
+    let mut text = String::new();
+    if let Some(mut output) = output {
+        // What cannot be read is not told.
+        drop(output.read_to_string(&mut text).await);
+    }
+    text
 }
 
 /// What the plugin would be given for several builds at once, for `build --print`.

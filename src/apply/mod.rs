@@ -90,6 +90,10 @@ pub struct ApplyOptions {
 
 /// Settings of the `build` command.
 #[derive(Debug, Clone, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent command line switches"
+)]
 pub struct BuildSettings {
     /// `--build-arg`, over those of the file.
     pub args: IndexMap<String, Option<String>>,
