@@ -2,9 +2,10 @@
 
 use std::error::Error;
 use std::fs::OpenOptions;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{FileType, Mode};
@@ -194,6 +195,55 @@ fn a_killed_engine_comes_back_by_itself_and_restarts_what_ends() -> TestResult {
     engine.wake()?;
     let (_, inspected) = engine.ask("GET", &format!("/containers/{id}/json"), None)?;
     assert_eq!(inspected["RestartCount"], 1);
+    engine.ask("DELETE", &format!("/containers/{id}?force=1"), None)?;
+    engine.stop()
+}
+
+#[test]
+fn a_start_that_a_killed_engine_did_not_finish_is_undone() -> TestResult {
+    if !has_root("builtin engine") {
+        return Ok(());
+    }
+    let env = TestEnvironment::new()?;
+    let engine = OwnEngine {
+        socket: env.path("run/engine.sock"),
+        env,
+    };
+    // In the foreground: the keeper does not bring it back before the record is changed.
+    let mut process = engine
+        .env
+        .command(["engine"])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut ready = String::new();
+    BufReader::new(process.stdout.take().ok_or("no output")?).read_line(&mut ready)?;
+    let id = engine.create("exec sleep 600")?;
+    let start = format!("/containers/{id}/start");
+    assert_eq!(engine.ask("POST", &start, None)?.0, 204);
+    let first = i32::try_from(engine.state(&id)?["Pid"].as_i64().ok_or("no pid")?)?;
+    let first =
+        rustix::process::pidfd_open(Pid::from_raw(first).ok_or("no pid")?, PidfdFlags::empty())?;
+    process.kill()?;
+    process.wait()?;
+    // As it lies when the engine is killed between the keeper's start and its own note of it.
+    let record = engine.env.path(format!("root/containers/{id}/config.json"));
+    let mut text: Value = serde_json::from_slice(&std::fs::read(&record)?)?;
+    text["state"]["status"] = json!("Created");
+    text["state"]["pid"] = json!(0);
+    std::fs::write(&record, text.to_string())?;
+    engine.wake()?;
+    let mut ended = [PollFd::new(&first, PollFlags::IN)];
+    let now = rustix::time::Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    assert_eq!(
+        rustix::event::poll(&mut ended, Some(&now))?,
+        1,
+        "it runs on"
+    );
+    assert_eq!(engine.ask("POST", &start, None)?.0, 204);
+    assert_eq!(engine.state(&id)?["Status"], "running");
     engine.ask("DELETE", &format!("/containers/{id}?force=1"), None)?;
     engine.stop()
 }

@@ -372,6 +372,11 @@ mod tests {
         let (source, root) = (source(folder.path(), "")?, Root::open(target.path())?);
         let changes = Changes {
             exclude: Ignore::from_patterns(["sub"].into_iter()),
+            // An ordinary user can give files to itself only.
+            owner: Some(Owner {
+                uid: rustix::process::geteuid().as_raw(),
+                gid: rustix::process::getegid().as_raw(),
+            }),
             ..Changes::default()
         };
         let copier = Copier {
