@@ -76,8 +76,11 @@ pub(super) async fn cmd_down(ui: &Ui, context: &Context, args: &DownArgs) -> Com
             session.project.name
         ));
     }
+    let removes = !plan.is_empty();
     session.run("down", plan, None).await?;
-    release_engine(context)?;
+    if removes {
+        release_engine(context)?;
+    }
     Ok(ExitStatus::SUCCESS)
 }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use hoist::apply::preflight::{self as looking, Host};
 use hoist::apply::{ApplyError, ApplyReport, Failure};
+use hoist::engine::EngineErrorKind;
 use hoist::engine::connect::Choice;
 use hoist::load::{Code, Diagnostic};
 use hoist::plan::preflight::{HostPort, Need, Refusal, directory_images};
@@ -49,6 +50,10 @@ impl Host for ThisMachine {
             owner.unwrap_or_else(|| "a process that cannot be seen from here".to_owned())
         })
     }
+}
+
+fn is_gone(failure: &Failure) -> bool {
+    matches!(&failure.error, ApplyError::Engine(error) if error.kind == EngineErrorKind::Unreachable)
 }
 
 impl Session<'_> {
@@ -172,6 +177,15 @@ impl Session<'_> {
         let mut diagnostics: Vec<Diagnostic> = Vec::new();
         for failure in &report.failures {
             let mut diagnostic = Diagnostic::error(Code::Unmet, failure.error.chain());
+            if is_gone(failure) {
+                // No line of the file is to blame.
+                diagnostic.hints.push(
+                    "the engine went away: the same command goes on where this one ended"
+                        .to_owned(),
+                );
+                diagnostics.push(diagnostic);
+                continue;
+            }
             let path = failure.path.as_deref().unwrap_or_default();
             diagnostic.labels.extend(origins.label(path, ""));
             diagnostic.hints.extend(self.way_out(failure));

@@ -70,12 +70,32 @@ fn kind_of(error: &Error) -> EngineErrorKind {
 
 fn is_connection(error: &Error) -> bool {
     if let Error::HyperLegacyError { err } = error {
-        return err.is_connect();
+        return err.is_connect() || broke_off(err);
     }
     matches!(
         error,
         Error::RequestTimeoutError | Error::SocketNotFoundError(_)
     )
+}
+
+/// Whether the engine went while it was asked.
+fn broke_off(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind;
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    sources.into_iter().any(|error| {
+        let io = error
+            .downcast_ref::<std::io::Error>()
+            .map(std::io::Error::kind);
+        let gone = [
+            ErrorKind::ConnectionReset,
+            ErrorKind::BrokenPipe,
+            ErrorKind::UnexpectedEof,
+        ];
+        io.is_some_and(|kind| gone.contains(&kind))
+            || error
+                .downcast_ref::<hyper::Error>()
+                .is_some_and(hyper::Error::is_incomplete_message)
+    })
 }
 
 /// Calls with the status of "already so" are successes: 304 always, and what the caller names.
