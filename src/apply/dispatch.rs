@@ -2,7 +2,10 @@
 
 use super::scheduler::Run;
 use super::{ApplyError, Status, build, hook, image, provider, rolling, wait};
-use crate::engine::{ContainerSpec, EngineErrorKind, EngineResult, RemoveContainer};
+use bollard_stubs::models::IpamConfig;
+
+use crate::engine::spec::Subnet;
+use crate::engine::{ContainerSpec, EngineErrorKind, EngineResult, NetworkSpec, RemoveContainer};
 use crate::plan::{Action, ContainerRef, CreateContainer, NodeId};
 
 /// Whether an action has told its end by itself.
@@ -22,9 +25,7 @@ pub(super) async fn dispatch(run: &Run, id: NodeId, action: &Action) -> Result<T
         } => return image::pull(run, image, platform).await,
         Action::BuildImage(request) => build::build(run, request).await?,
         Action::RemoveImage { image } => return remove_image(run, image).await,
-        Action::CreateNetwork(spec) => {
-            tolerate_conflict(engine.create_network(spec).await)?;
-        }
+        Action::CreateNetwork(spec) => create_network(run, spec).await?,
         Action::RemoveNetwork { id, name, .. } => return remove_network(run, id, name).await,
         Action::ConnectNetwork {
             network,
@@ -91,6 +92,33 @@ pub(super) async fn dispatch(run: &Run, id: NodeId, action: &Action) -> Result<T
         Action::Provide { service, verb } => provide(run, service, verb).await?,
     }
     Ok(Told::No)
+}
+
+async fn create_network(run: &Run, spec: &NetworkSpec) -> Result<(), ApplyError> {
+    let made = tolerate_conflict(run.engine.create_network(spec).await)?;
+    let (Some(id), Subnet::Settled) = (made, spec.subnet) else {
+        return Ok(());
+    };
+    let chosen = run.engine.inspect_network(&id).await?.ipam;
+    let pools = chosen.and_then(|ipam| ipam.config).unwrap_or_default();
+    let mut settled = spec.clone();
+    let ipam = settled.body.ipam.get_or_insert_default();
+    ipam.config = Some(
+        pools
+            .into_iter()
+            .map(|pool| IpamConfig {
+                subnet: pool.subnet,
+                gateway: pool.gateway,
+                ..IpamConfig::default()
+            })
+            .collect(),
+    );
+    run.engine.remove_network(&id).await?;
+    // Where someone else took the subnet meanwhile, any other will do.
+    if run.engine.create_network(&settled).await.is_err() {
+        tolerate_conflict(run.engine.create_network(spec).await)?;
+    }
+    Ok(())
 }
 
 /// Someone else was faster: what was wanted is there (behaviours.md B152).

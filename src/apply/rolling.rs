@@ -1,7 +1,7 @@
 //! A rolling update: groups of replicas, each of which must prove itself before the next one's turn comes.
 //!
 //! ```text
-//! start-first   create new, nameless ─ start ─ prove ─ give it the names ─ old leaves its networks ─ old stops
+//! start-first   create new, nameless ─ start ─ prove ─ give it the names ─ old loses them ─ old finishes ─ old stops
 //! stop-first    create new ─ old stops ─ start ─ prove ─ names change
 //! failed proof  new goes, old comes back ──> pause | rollback (all come back) | continue (new stays)
 //! ```
@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use bollard_stubs::models::EndpointSettings;
+use bollard_stubs::models::{EndpointIpamConfig, EndpointSettings};
 use futures_util::future::join_all;
 
 use super::scheduler::Run;
@@ -26,7 +26,22 @@ struct Replaced<'a> {
     step: &'a RollingStep,
     old: String,
     new: String,
-    networks: Vec<(String, EndpointSettings)>,
+    networks: Vec<Withdrawn>,
+}
+
+/// A network in which an old container has lost the service's names.
+struct Withdrawn {
+    network: String,
+    /// How it was attached.
+    before: EndpointSettings,
+    /// Whether those who know its address still reach it.
+    reachable: Reachable,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reachable {
+    Yes,
+    No,
 }
 
 /// A replica whose new container did not prove itself.
@@ -194,7 +209,7 @@ async fn try_replace(
     start_and_prove(run, update, &new, &step.create.display).await?;
     show(run, &new, hidden).await?;
     if update.update.order == UpdateOrder::StartFirst {
-        replaced.networks = leave_networks(run, &replaced.old).await?;
+        replaced.networks = withdraw(run, update, &replaced.old).await?;
         run.engine
             .stop_container(&replaced.old, update.timeout)
             .await?;
@@ -276,23 +291,27 @@ async fn show(
     Ok(())
 }
 
-/// Takes a container off its networks, so that no name leads to it any more when it stops.
-async fn leave_networks(
+/// Takes the service's names from an old container, so that nobody is sent to it any more, and lets it finish.
+///
+/// An engine changes no names of an endpoint that is there, so it is made again, with the same address: connections
+/// outlive that. Where the engine does not let it have its address, the container stays off the network.
+async fn withdraw(
     run: &Run,
+    update: &RollingUpdate,
     id: &str,
-) -> Result<Vec<(String, EndpointSettings)>, ApplyError> {
+) -> Result<Vec<Withdrawn>, ApplyError> {
     let container = run.engine.inspect_container(id).await?;
     let networks = container
         .network_settings
         .and_then(|settings| settings.networks)
         .unwrap_or_default();
-    let mut left = Vec::new();
+    let mut withdrawn = Vec::new();
     for (network, endpoint) in networks {
         if matches!(network.as_str(), "host" | "none" | "bridge") {
             continue;
         }
         run.engine.disconnect_network(&network, id).await?;
-        let wanted = EndpointSettings {
+        let before = EndpointSettings {
             ipam_config: endpoint.ipam_config,
             links: endpoint.links,
             aliases: endpoint.aliases,
@@ -300,9 +319,33 @@ async fn leave_networks(
             gw_priority: endpoint.gw_priority,
             ..EndpointSettings::default()
         };
-        left.push((network, wanted));
+        let text = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let nameless = EndpointSettings {
+            aliases: None,
+            mac_address: text(endpoint.mac_address),
+            ipam_config: Some(EndpointIpamConfig {
+                ipv4_address: text(endpoint.ip_address),
+                ipv6_address: text(endpoint.global_ipv6_address),
+                link_local_ips: None,
+            }),
+            ..before.clone()
+        };
+        let back = run.engine.connect_network(&network, id, nameless).await;
+        let reachable = if back.is_ok() {
+            Reachable::Yes
+        } else {
+            Reachable::No
+        };
+        withdrawn.push(Withdrawn {
+            network,
+            before,
+            reachable,
+        });
     }
-    Ok(left)
+    if withdrawn.iter().any(|it| it.reachable == Reachable::Yes) {
+        tokio::time::sleep(Duration::from_millis(update.finish_millis)).await;
+    }
+    Ok(withdrawn)
 }
 
 /// Gives a replica its old container back.
@@ -311,9 +354,15 @@ async fn restore(
     update: &RollingUpdate,
     replaced: &Replaced<'_>,
 ) -> Result<(), ApplyError> {
-    for (network, endpoint) in &replaced.networks {
+    for withdrawn in &replaced.networks {
+        let network = &withdrawn.network;
+        if withdrawn.reachable == Reachable::Yes {
+            run.engine
+                .disconnect_network(network, &replaced.old)
+                .await?;
+        }
         run.engine
-            .connect_network(network, &replaced.old, endpoint.clone())
+            .connect_network(network, &replaced.old, withdrawn.before.clone())
             .await?;
     }
     if update.rollback.order == UpdateOrder::StartFirst {

@@ -49,6 +49,20 @@ impl std::fmt::Debug for FileSpec {
 pub struct NetworkSpec {
     /// The body of the API's create call, name included.
     pub body: models::NetworkCreateRequest,
+    /// Whether its containers may ask for addresses.
+    pub subnet: Subnet,
+}
+
+/// Where a network's subnet comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subnet {
+    /// From the file, or from the engine.
+    #[default]
+    Any,
+    /// From the engine, and then asked for as if it were the file's: only in such a network does every engine let a
+    /// container keep its address.
+    Settled,
 }
 
 /// A volume to create.

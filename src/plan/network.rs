@@ -4,8 +4,9 @@ use bollard_stubs::models::{EndpointSettings, Ipam, IpamConfig, NetworkCreateReq
 
 use super::resolve::{self, Aliases, Request, Role, network_labels};
 use super::{Action, Cause, ContainerRef, PlanError, Planner, Shown, hash};
+use crate::engine::spec::Subnet;
 use crate::engine::{NetworkSpec, ObservedContainer, ObservedNetwork, label};
-use crate::model::{self, Network, Project};
+use crate::model::{self, Network, Project, Service};
 
 /// The driver name by which docker compose marks networks of Swarm.
 const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
@@ -65,6 +66,25 @@ pub(super) fn network_spec(project: &Project, key: &str, network: &Network) -> N
             labels: Some(labels),
             ..NetworkCreateRequest::default()
         },
+        subnet: subnet(project, key, network),
+    }
+}
+
+/// Where a service is replaced without a pause, its old containers keep their addresses while they finish.
+fn subnet(project: &Project, key: &str, network: &Network) -> Subnet {
+    let rolls = |service: &Service| {
+        let update = service
+            .deploy
+            .as_ref()
+            .and_then(|deploy| deploy.update_config.as_ref());
+        update.is_some_and(|update| update.order == "start-first")
+            && resolve::networks_by_priority(project, service).contains(&key)
+    };
+    let bridge = network.driver.is_empty() || network.driver == "bridge";
+    if bridge && network.ipam.config.is_empty() && project.services.values().any(rolls) {
+        Subnet::Settled
+    } else {
+        Subnet::Any
     }
 }
 

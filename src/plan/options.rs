@@ -102,6 +102,8 @@ pub struct PlanOptions {
     pub delivery: Delivery,
     /// The service that `run` makes a one-off of: what it depends on is brought up and waited for, it itself is not.
     pub run_for: Option<String>,
+    /// Milliseconds in which a replaced container finishes what it was asked; `None` takes the usual ones.
+    pub finish_millis: Option<u64>,
 }
 
 /// Which images `down` removes.

@@ -106,7 +106,12 @@ pub struct RollingUpdate {
     pub files: Vec<FileSpec>,
     /// Commands in each new container after its start.
     pub hooks: Vec<Hook>,
+    /// Milliseconds in which an old container, nameless already, finishes what it was asked.
+    pub finish_millis: u64,
 }
+
+/// Longer than the second after which a client sends the first packet of a connection again.
+pub(super) const FINISH_MILLIS: u64 = 1500;
 
 /// The rules of a service's updates: those of the update, and those of its rollback.
 #[must_use]

@@ -215,6 +215,10 @@ fn rolling_update(
         timeout: planner.options.timeout,
         files: resolve::file_specs(planner.project, service, planner.options.delivery)?,
         hooks: service.post_start.clone(),
+        finish_millis: planner
+            .options
+            .finish_millis
+            .unwrap_or(rolling::FINISH_MILLIS),
     }));
     let node = planner.plan.add(action, cause, &[after, &before].concat());
     let replicas = planner.services.entry(service.name.clone()).or_default();

@@ -291,6 +291,7 @@ impl World {
         let mut options = PlanOptions {
             orphans: OrphanPolicy::Remove,
             api: (1, 51),
+            finish_millis: Some(0),
             ..PlanOptions::default()
         };
         if force {

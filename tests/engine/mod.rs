@@ -14,4 +14,5 @@ mod plan;
 mod quickstart;
 mod refusal;
 mod remote;
+mod rolling;
 mod watch;
