@@ -18,11 +18,11 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::super::bridge::received;
-use super::super::call::Call;
-use super::super::reply::{RouteResult, stream};
 use super::narrator::Narrator;
 use super::{QUEUE, credentials, extra_hosts, network};
+use crate::api::bridge::received;
+use crate::api::call::Call;
+use crate::api::reply::{RouteResult, stream};
 use crate::runtime::build::{
     BuildError, BuildRequest, CacheMode, CachePlace, CacheTarget, CacheUse, DockerfileSource,
     Entitlement, Entitlements, NamedContext, PullPolicy,
