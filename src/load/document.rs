@@ -145,7 +145,7 @@ impl<'input> Reader<'input> {
 
     fn syntax(&self, error: &ScanError) -> Failure {
         let start = self.bytes.of(error.marker().index());
-        let next = self.bytes.text[start as usize..].chars().next();
+        let next = self.bytes.text_from(start).chars().next();
         let length = next.filter(|next| *next != '\n').map_or(0, char::len_utf8);
         let span = Span {
             source: self.source,
@@ -166,7 +166,7 @@ impl<'input> Reader<'input> {
     }
 
     fn opened(&self, failure: Failure, place: Span) -> Failure {
-        let first = self.bytes.text.as_bytes().get(place.start as usize);
+        let first = self.bytes.text_from(place.start).bytes().next();
         if failure.code() != Code::YamlSyntax
             || failure.count_places() > 1
             || !matches!(first, Some(b'[' | b'{'))
@@ -484,6 +484,12 @@ impl<'input> ByteIndex<'input> {
             }
         }
         Self { text, start, wide }
+    }
+
+    /// Returns the text from a place of the source on.
+    fn text_from(&self, place: u32) -> &'input str {
+        let at = (place as usize).checked_sub(self.start);
+        at.and_then(|at| self.text.get(at..)).unwrap_or_default()
     }
 
     fn of(&self, character: usize) -> u32 {

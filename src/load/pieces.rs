@@ -43,6 +43,11 @@ pub(super) fn parse(text: &str, source: u32) -> Option<Node> {
 
 /// Parses a text in this many pieces.
 pub(super) fn parse_in(text: &str, source: u32, count: usize) -> Option<Node> {
+    // A text over lines ends otherwise at the end of a piece than before the next service; anchors and tabs let a line
+    // that stands further left belong to what stands before.
+    if text.contains(['|', '>', '&', '\t']) {
+        return None;
+    }
     let cuts = cut(text, count)?;
     thread::scope(|scope| {
         let others: Vec<_> = cuts
@@ -128,8 +133,7 @@ fn cut(text: &str, count: usize) -> Option<Cuts> {
         _ => 0..0,
     });
     let middle = middle.collect();
-    let marked = text[end..].starts_with("---") || text[end..].starts_with("...");
-    (!marked).then_some(Cuts {
+    (end == text.len() || is_key(&text[end..])).then_some(Cuts {
         head: 0..first + indent,
         middle,
         tail: end..text.len(),
@@ -182,8 +186,8 @@ mod tests {
         document::read_piece(text, 0..text.len(), 0, 0)
     }
 
-    const PLAIN: &str = "# a comment\nname: x\nservices:   # all of them\n\n  a:\n    image: \u{e4}\n    command: |\n      \
-        x: y\n\n      z\n  b:\n    # why\n    image: b\n  c: {image: c}\n\n  # of d\n  d:\n    ports:\n    - 80\n  e:\n    \
+    const PLAIN: &str = "# a comment\nname: x\nservices:   # all of them\n\n  a:\n    image: \u{e4}\n    command: [x,\n      \
+        y,\n\n      z]\n  b:\n    # why\n    image: b\n  c: {image: c}\n\n  # of d\n  d:\n    ports:\n    - 80\n  e:\n    \
         image: e\n# the end\nnetworks: {n: {}}\n";
 
     #[test]
@@ -217,6 +221,11 @@ mod tests {
             "services:\n  a:\n    image: x\n  b:\n    image: x\n y: z\n",
             "services:\n  a:\n    image: x\n  b:\n    image: {\n",
             "services:\n",
+            "services:\n  a:\n    image: x\n  b:\n    image: x\nnetworks: [\n",
+            "services:\n  a:\n    image: x\n  b:\n    image: x\nnetworks:\n  c: {}\n }\n",
+            "services:\n  a:\n    command: |\n      x\n\n  b:\n    image: x\n",
+            "services:\n  a:\n    image: x\n  b:\n    image: x\n&a\n  c: {}\n",
+            "services:\n  a:\n    image: x\n  b:\n    image: x\n\t  c: {}\n",
             "services: {a: {image: x}}\n",
             "networks: {}\n",
             "",
