@@ -99,11 +99,11 @@ fn power_off(env: &TestEnvironment) -> TestResult {
             ours.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
-    // The guard first, or it would bring the keeper back.
-    ours.sort_by_key(|pid| {
-        fs::read_to_string(format!("/proc/{pid}/comm"))
-            .map_or(1, |comm| i32::from(!comm.starts_with("hoist-guard")))
-    });
+    // Each brings back another that goes: so none may act while they go.
+    for pid in &ours {
+        let pid = rustix::process::Pid::from_raw(pid.parse()?).ok_or("no pid")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP)?;
+    }
     let containers: Vec<String> = fs::read_dir(env.path("run/containers"))?
         .flatten()
         .filter_map(|entry| {
@@ -148,8 +148,8 @@ services:
     depends_on: {back: {condition: service_healthy}, job: {condition: service_completed_successfully}}
   back:
     <<: *all
-    command: [sh, -c, "sleep 0.3; echo back >> /order/log; touch /ready; exec sleep 1000"]
-    healthcheck: {test: "test -e /ready", interval: 50ms, retries: 1000}
+    command: [sh, -c, "sleep 0.3; echo back >> /order/log; touch /dev/shm/ready; exec sleep 1000"]
+    healthcheck: {test: "test -e /dev/shm/ready", interval: 50ms, retries: 1000} # gone with each end, as /ready would not be
     depends_on: [store]
   store:
     <<: *all
