@@ -57,15 +57,15 @@ pub(super) fn container_names(project: &Project, tree: &Map) -> Result<(), Failu
         }
         if let Some(other) = names.insert(&service.container_name, name) {
             let place = |name: &str| locate(tree, &["services", name, "container_name"]);
-            let value = find(tree, &["services", name, "container_name"]);
-            let value = value.map_or(Span::NOWHERE, |node| node.span);
+            // Also where a variable gave it: the name of a container is no secret, every list shows it.
+            let taken = &service.container_name;
             failures.0.push(
                 Failure::new(
                     Code::Conflict,
-                    format!("services.{name}: container name \""),
+                    format!(
+                        "services.{name}: container name \"{taken}\" is already in use by service {other}"
+                    ),
                 )
-                .value(value, &service.container_name)
-                .say(format!("\" is already in use by service {other}"))
                 .at(place(name), "")
                 .at(place(other), "used here first"),
             );
