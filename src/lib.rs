@@ -1,5 +1,5 @@
-//! hoist: one static binary that takes a Compose file and makes it true on a container engine: Docker, Podman, Docker
-//! Swarm, or the engine built into it.
+//! hoist: one static binary that takes a Compose file and makes it true on a container engine: Docker, Podman
+//! or the engine built into it.
 //!
 //! # The layers
 //!

@@ -416,7 +416,7 @@ fn variables_text(
         Some("yaml") => variables_yaml(rows),
         _ => {
             let mut table = Table::new(
-                MinimumWidth::Ten,
+                MinimumWidth::Twenty,
                 ["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"],
             );
             for variable in &tree.variables {
