@@ -1,7 +1,7 @@
 //! Files of a project on a network, brought to this machine: repositories of git, and artifacts of a registry
 //! (behaviours.md B018).
 //!
-//! Called by the loader through [`load::Fetch`]. What comes is untrusted: git runs without hooks, submodules and helper
+//! Called by the loader through [`crate::load::Fetch`]. What comes is untrusted: git runs without hooks, submodules and helper
 //! transports, nothing of a reference can become an option of it, and only files inside of what was fetched are read.
 //!
 //! ```text
