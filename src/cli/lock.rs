@@ -1,12 +1,13 @@
 //! One change of a project at a time: the second hoist waits for the first, and says who that is.
 //!
 //! The lock is an advisory lock (`flock`) on a file of the user's runtime directory, one for each engine and project, so
-//! the kernel lets go of it when its holder ends, however it ends. It is held from the snapshot to the end of the run,
+//! the kernel lets go of it when its holder ends, however it ends. The holder removes the file in the end. It is held from the snapshot to the end of the run,
 //! not while output is followed. Commands that only look, and `--dry-run`, take none; `kill` takes none either, since it
 //! is a way out. Called by `reconcile::Session`.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,7 +23,23 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct ProjectLock {
     /// Absent where another process, whose child this one is, holds the lock for both.
-    _file: Option<File>,
+    held: Option<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    path: PathBuf,
+    /// Closed after the path is gone: whoever gets the lock of a file that has no name any more looks for the new one.
+    _file: File,
+}
+
+impl Drop for ProjectLock {
+    fn drop(&mut self) {
+        let Some(held) = &self.held else { return };
+        // A file or folder that stays is a lock that nobody holds; a folder may have other locks in it.
+        let _gone = std::fs::remove_file(&held.path);
+        let _empty = held.path.parent().map(std::fs::remove_dir);
+    }
 }
 
 impl ProjectLock {
@@ -40,13 +57,17 @@ impl ProjectLock {
         let mut told = None;
         loop {
             match file.try_lock() {
-                Ok(()) => break,
+                Ok(()) if is_named(&file, &path) => break,
+                Ok(()) => {
+                    file = open(&path).map_err(failed)?;
+                    continue;
+                }
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
                 Err(TryLockError::WouldBlock) => {}
             }
             let holder = Holder::read(&mut file).map_err(failed)?;
             if holder.as_ref().is_some_and(Holder::is_ancestor) {
-                return Ok(Self { _file: None });
+                return Ok(Self { held: None });
             }
             if holder.is_some() && told != holder {
                 ui.status(format_args!("{}", waiting(project, holder.as_ref())));
@@ -58,7 +79,8 @@ impl ProjectLock {
             }
         }
         Holder::this().write(&mut file).map_err(failed)?;
-        Ok(Self { _file: Some(file) })
+        let held = Held { path, _file: file };
+        Ok(Self { held: Some(held) })
     }
 }
 
@@ -136,15 +158,32 @@ fn parent_of(pid: u32) -> Option<u32> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+    let mut attempts = 0;
+    loop {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path);
+        attempts += 1;
+        match opened {
+            // The last holder takes the empty folder away.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < 100 => {}
+            opened => return opened,
+        }
     }
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
+}
+
+/// Whether the file is still the one of that path.
+fn is_named(file: &File, path: &Path) -> bool {
+    let (Ok(ours), Ok(named)) = (file.metadata(), std::fs::metadata(path)) else {
+        return false;
+    };
+    (ours.dev(), ours.ino()) == (named.dev(), named.ino())
 }
 
 /// A project is another one on another engine.

@@ -82,13 +82,13 @@ impl TestEnvironment {
         output(&mut self.command(args))
     }
 
-    /// What is left below the run directory, engine log and locks aside.
+    /// What is left below the run directory, engine log and the engine's locks aside.
     pub(crate) fn left_in_run_folder(&self) -> io::Result<Vec<PathBuf>> {
         let mut left = Vec::new();
         files_below(&self.path("run"), &mut left)?;
         left.retain(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            !name.ends_with(".log") && !name.ends_with("lock")
+            !name.ends_with(".log") && !name.ends_with("keeper.lock")
         });
         Ok(left)
     }
