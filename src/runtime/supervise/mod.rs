@@ -68,7 +68,7 @@ pub use wait::WaitCondition;
 use super::container::cgroup::CgroupHost;
 use super::error::{RuntimeError, RuntimeResult};
 use super::image::{ImageStore, ImageUse, UseState};
-use super::keeper::{KeeperClient, KeeperPaths, Revival};
+use super::keeper::{FailureKind, KeeperClient, KeeperPaths, Revival};
 use super::layout::Layout;
 use super::network::{NetworkPaths, NetworkService};
 use super::registry::{Registries, RegistrySettings};
@@ -97,6 +97,9 @@ pub enum Left {
     /// Containers, with their keeper.
     Containers,
 }
+
+/// How long the keeper may take to see the last processes go.
+const LAST_PROCESSES: Duration = Duration::from_secs(5);
 
 /// The containers by id, and their names.
 #[derive(Debug, Default)]
@@ -387,11 +390,27 @@ impl Supervisor {
             return Ok(Left::Containers);
         }
         self.networks.shut_down()?;
-        self.keeper.stop().await?;
+        self.stop_keeper().await?;
         if let Ok(host) = CgroupHost::probe() {
             host.remove_parent(&self.cgroup_parent());
         }
         Ok(Left::Nothing)
+    }
+
+    /// The keeper stays while the last processes of an exec or the cgroup of a container that has ended are going.
+    async fn stop_keeper(&self) -> RuntimeResult<()> {
+        let end = tokio::time::Instant::now() + LAST_PROCESSES;
+        loop {
+            match self.keeper.stop().await {
+                Err(error)
+                    if error.kind() == Some(FailureKind::AlreadyRunning)
+                        && tokio::time::Instant::now() < end =>
+                {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                stopped => return Ok(stopped?),
+            }
+        }
     }
 
     fn insert(&self, container: Arc<Container>) {
