@@ -48,7 +48,7 @@ pub(super) fn said(output: &str) -> String {
 }
 
 #[test]
-#[ignore = "runs inside the containers of the other tests"]
+#[ignore = "needs HOIST_ACT: the escape tests run it inside their containers, in CI too"]
 fn acts() -> TestResult {
     let text = match std::env::var("HOIST_ACT")?.as_str() {
         "describe the session keyring" => describe_session_keyring(),
