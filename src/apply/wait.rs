@@ -135,7 +135,8 @@ async fn reached(run: &Run, wait: &Wait, id: &str, name: &str) -> Result<bool, A
         Look::Reached => {
             let text = match wait.until {
                 WaitUntil::Completed => "Exited",
-                WaitUntil::Healthy | WaitUntil::RunningOrHealthy => "Healthy",
+                WaitUntil::Settled if has_ended(&state) => "Exited",
+                WaitUntil::Healthy | WaitUntil::RunningOrHealthy | WaitUntil::Settled => "Healthy",
             };
             run.tell_resource(&resource, Status::Done, text, "");
             Ok(true)
@@ -166,14 +167,19 @@ async fn reached(run: &Run, wait: &Wait, id: &str, name: &str) -> Result<bool, A
     }
 }
 
+fn has_ended(container: &ContainerInspectResponse) -> bool {
+    let status = container.state.as_ref().and_then(|state| state.status);
+    matches!(
+        status,
+        Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD)
+    )
+}
+
 /// Judges a container's state (behaviours.md B175-B181).
 pub(super) fn look(container: &ContainerInspectResponse, until: WaitUntil) -> Look {
     let state = container.state.clone().unwrap_or_default();
     let code = state.exit_code.unwrap_or(0);
-    let ended = matches!(
-        state.status,
-        Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD)
-    );
+    let ended = has_ended(container);
     if until == WaitUntil::Completed {
         return match (ended, code) {
             (false, _) => Look::NotYet,
@@ -181,10 +187,14 @@ pub(super) fn look(container: &ContainerInspectResponse, until: WaitUntil) -> Lo
             (true, code) => Look::Exited(code),
         };
     }
+    if ended && until == WaitUntil::Settled && code == 0 {
+        return Look::Reached;
+    }
     if ended {
         return Look::Failed(format!("exited ({code})"));
     }
-    if until == WaitUntil::RunningOrHealthy && container.restart_count.unwrap_or(0) >= RESTARTS {
+    let must_run = matches!(until, WaitUntil::RunningOrHealthy | WaitUntil::Settled);
+    if must_run && container.restart_count.unwrap_or(0) >= RESTARTS {
         return Look::Failed(format!("keeps restarting, exited ({code})"));
     }
     let running = state.status == Some(ContainerStateStatusEnum::RUNNING);
@@ -193,9 +203,40 @@ pub(super) fn look(container: &ContainerInspectResponse, until: WaitUntil) -> Lo
         Some(HealthStatusEnum::UNHEALTHY) => Look::Failed("is unhealthy".to_owned()),
         Some(HealthStatusEnum::STARTING) => Look::NotYet,
         Some(HealthStatusEnum::NONE | HealthStatusEnum::EMPTY) | None => match until {
-            WaitUntil::RunningOrHealthy if running => Look::Reached,
-            WaitUntil::RunningOrHealthy => Look::NotYet,
+            WaitUntil::RunningOrHealthy | WaitUntil::Settled if running => Look::Reached,
+            WaitUntil::RunningOrHealthy | WaitUntil::Settled => Look::NotYet,
             WaitUntil::Healthy | WaitUntil::Completed => Look::Failed(NO_PROBE.to_owned()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard_stubs::models::{
+        ContainerInspectResponse, ContainerState, ContainerStateStatusEnum,
+    };
+
+    use super::{Look, look};
+    use crate::plan::WaitUntil;
+
+    fn ended(code: i64) -> ContainerInspectResponse {
+        ContainerInspectResponse {
+            state: Some(ContainerState {
+                status: Some(ContainerStateStatusEnum::EXITED),
+                exit_code: Some(code),
+                ..ContainerState::default()
+            }),
+            ..ContainerInspectResponse::default()
+        }
+    }
+
+    #[test]
+    fn a_job_that_is_done_settles_and_a_broken_one_does_not() {
+        assert_eq!(look(&ended(0), WaitUntil::Settled), Look::Reached);
+        let broken = Look::Failed("exited (3)".to_owned());
+        assert_eq!(look(&ended(3), WaitUntil::Settled), broken);
+        // Of a new version of a service an end is no proof.
+        let stopped = Look::Failed("exited (0)".to_owned());
+        assert_eq!(look(&ended(0), WaitUntil::RunningOrHealthy), stopped);
     }
 }

@@ -5,11 +5,12 @@ use std::io::IsTerminal;
 
 use clap::Args;
 
-use hoist::engine::{AttachOptions, ContainerSpec, ObservedState};
+use hoist::apply::ApplyError;
+use hoist::engine::{AttachOptions, ContainerSpec, EngineErrorKind, ObservedState};
 use hoist::load::Dependencies;
 use hoist::model::{Mount, MountKind, Port, Project, Service};
 use hoist::plan::resolve::Aliases;
-use hoist::plan::{self, AnonymousVolumes, Goal, OneOff, PlanOptions, preflight};
+use hoist::plan::{self, AnonymousVolumes, Goal, OneOff, Plan, PlanOptions, preflight};
 
 use crate::cli::create::{ImageArgs, load, orphan_policy};
 use crate::cli::reconcile::{Answers, Session};
@@ -130,6 +131,11 @@ pub(super) async fn cmd_run(ui: &Ui, context: &Context, args: &RunArgs) -> Comma
         .cloned()
         .ok_or_else(|| CommandError::user(format!("no such service: {name}")))?;
     let service = customise(&session.project, service, command, args, tty)?;
+    let hooked = Service {
+        name: service.name.clone(),
+        post_start: service.post_start.clone(),
+        ..Service::default()
+    };
     let mut spec = specify(&session, &observed, service, args)?;
     spec.body.tty = Some(tty == Tty::Yes);
     let needs = session.project.services.get(name);
@@ -141,10 +147,13 @@ pub(super) async fn cmd_run(ui: &Ui, context: &Context, args: &RunArgs) -> Comma
     session.release();
     if args.detach {
         session.engine.start_container(&id).await?;
+        let hooks = plan::post_start(&hooked, &id, &spec.name);
+        run_hooks(&session, hooks).await?;
         ui.print(format_args!("{id}\n"))?;
         return Ok(ExitStatus::SUCCESS);
     }
-    attached(&session, &id, args, tty).await
+    let hooks = plan::post_start(&hooked, &id, &spec.name);
+    attached(&session, &id, args, (tty, hooks)).await
 }
 
 /// Whether the container gets a terminal (behaviours.md B248).
@@ -403,7 +412,12 @@ async fn create(session: &Session<'_>, spec: &ContainerSpec) -> Result<String, C
 }
 
 /// Attaches, starts, and ends with the container's exit code.
-async fn attached(session: &Session<'_>, id: &str, args: &RunArgs, tty: Tty) -> CommandResult {
+async fn attached(
+    session: &Session<'_>,
+    id: &str,
+    args: &RunArgs,
+    (tty, hooks): (Tty, Plan),
+) -> CommandResult {
     let input = if args.interactive == Some(false) {
         Input::Keep
     } else {
@@ -422,15 +436,47 @@ async fn attached(session: &Session<'_>, id: &str, args: &RunArgs, tty: Tty) -> 
     session.engine.start_container(id).await?;
     let code = tokio::spawn(async move { engine.wait_container(&waited).await });
     let target = Joined::Container(id.to_owned());
-    join(
+    let joining = join(
         session.ui,
         std::sync::Arc::clone(&session.engine),
         joined,
         &target,
         input,
         tty,
-    )
-    .await?;
+    );
+    let mut joining = std::pin::pin!(joining);
+    // A command that ends before its hooks takes them with it.
+    tokio::select! {
+        biased;
+        ended = &mut joining => ended?,
+        hooked = run_hooks(session, hooks) => {
+            hooked?;
+            joining.await?;
+        }
+    }
     let code = code.await.map_err(CommandError::system)??;
     Ok(ExitStatus::of_container(code))
+}
+
+/// Runs hooks in a container that has started. One that is over already is no failure of its hooks.
+async fn run_hooks(session: &Session<'_>, hooks: Plan) -> Result<(), CommandError> {
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    let report = session.run_to_report("run", hooks, None).await;
+    let over = report.failures.iter().all(|failure| {
+        matches!(&failure.error, ApplyError::Engine(error)
+            if error.is_not_found() || error.kind == EngineErrorKind::Conflict)
+    });
+    if over {
+        for failure in &report.failures {
+            session.ui.warn(format_args!(
+                "{}: {}",
+                failure.action,
+                failure.error.chain()
+            ));
+        }
+        return Ok(());
+    }
+    session.conclude(report).map(drop)
 }

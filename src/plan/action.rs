@@ -109,8 +109,10 @@ pub enum WaitUntil {
     Healthy,
     /// Exited with 0.
     Completed,
-    /// Healthy, or running where there is no probe (`up --wait`).
+    /// Healthy, or running where there is no probe.
     RunningOrHealthy,
+    /// The same, or ended with 0: a job that is done (`up --wait`).
+    Settled,
 }
 
 impl WaitUntil {
@@ -487,7 +489,7 @@ impl fmt::Display for Action {
                 let until = match wait.until {
                     WaitUntil::Healthy => "healthy",
                     WaitUntil::Completed => "completed",
-                    WaitUntil::RunningOrHealthy => "running or healthy",
+                    WaitUntil::RunningOrHealthy | WaitUntil::Settled => "running or healthy",
                 };
                 write!(f, "wait until {} is {until}", wait.service)
             }

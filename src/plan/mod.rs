@@ -49,7 +49,7 @@ pub use down::down;
 pub use hash::{network_hash, volume_hash};
 pub use image::{BuildRule, ImageOptions, PullPolicy, build_action, image_references, plan_images};
 pub use lifecycle::{remove, restart, start_existing, stop};
-pub use one_off::{OneOff, one_off};
+pub use one_off::{OneOff, one_off, post_start};
 pub use options::{
     AnonymousVolumes, DownOptions, Goal, OrphanPolicy, PlanOptions, Recreate, RemoveImages,
     RemoveVolumes, Separator,

@@ -1,7 +1,7 @@
 //! The container of `run` (behaviours.md B245-B251).
 
 use super::resolve::{self, Aliases, Request, Role};
-use super::{PlanError, PlanOptions, hash};
+use super::{Action, Cause, ContainerRef, HookKind, NodeId, Plan, PlanError, PlanOptions, hash};
 use crate::engine::{ContainerSpec, ObservedState, label};
 use crate::model::{Project, Service};
 
@@ -95,4 +95,24 @@ fn share(service: &mut Service, observed: &ObservedState) -> Result<(), PlanErro
         found.map(|container| container.id.clone())
     });
     missing.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// The hooks that a one-off runs after its start, one after the other (behaviours.md B189).
+#[must_use]
+pub fn post_start(service: &Service, id: &str, name: &str) -> Plan {
+    let mut plan = Plan::default();
+    let mut after: Vec<NodeId> = Vec::new();
+    for hook in &service.post_start {
+        let run = Action::RunHook {
+            service: service.name.clone(),
+            container: ContainerRef::Existing {
+                id: id.to_owned(),
+                name: name.to_owned(),
+            },
+            kind: HookKind::PostStart,
+            hook: Box::new(hook.clone()),
+        };
+        after = vec![plan.add(run, Cause::Hook, &after)];
+    }
+    plan
 }

@@ -101,7 +101,7 @@ fn wait(
     let key = match until {
         WaitUntil::Healthy => "healthy",
         WaitUntil::Completed => "completed",
-        WaitUntil::RunningOrHealthy => "running",
+        WaitUntil::RunningOrHealthy | WaitUntil::Settled => "running",
     };
     let key = (name.to_owned(), key, required);
     if let Some(node) = pass.waits.get(&key) {
@@ -372,7 +372,8 @@ fn pre_start_spec(
     Ok(spec)
 }
 
-/// The waits of `up --wait` (behaviours.md B181).
+/// The waits of `up --wait` (behaviours.md B181); other than with docker compose a container that ended with 0 is a job
+/// that is done.
 fn wait_for_all(planner: &mut Planner<'_>, pass: &Pass, order: &[String]) {
     for name in order {
         let Some(service) = planner.project.services.get(name) else {
@@ -390,7 +391,7 @@ fn wait_for_all(planner: &mut Planner<'_>, pass: &Pass, order: &[String]) {
             until: if is_job {
                 WaitUntil::Completed
             } else {
-                WaitUntil::RunningOrHealthy
+                WaitUntil::Settled
             },
             containers: containers(planner, name),
             required: true,

@@ -9,6 +9,7 @@ mod delivery;
 mod docker;
 mod dockerfile;
 mod health;
+mod hooks;
 mod lock;
 mod plan;
 mod quickstart;
