@@ -1,12 +1,12 @@
 //! From an action to its engine call.
 
 use super::scheduler::Run;
-use super::{ApplyError, Status, build, hook, image, provider, rolling, wait};
+use super::{ApplyError, Status, build, copy, hook, image, provider, rolling, wait};
 use bollard_stubs::models::IpamConfig;
 
 use crate::engine::spec::Subnet;
 use crate::engine::{ContainerSpec, EngineErrorKind, EngineResult, NetworkSpec, RemoveContainer};
-use crate::plan::{Action, ContainerRef, CreateContainer, NodeId};
+use crate::plan::{Action, ContainerRef, CreateContainer, NodeId, Shown};
 
 /// Whether an action has told its end by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,13 @@ pub(super) async fn dispatch(run: &Run, id: NodeId, action: &Action) -> Result<T
             )?;
         }
         Action::CreateVolume(spec) => engine.create_volume(spec).await?,
-        Action::RemoveVolume { name, .. } => return remove_volume(run, name).await,
+        Action::RemoveVolume {
+            name,
+            shown: Shown::Yes,
+        } => return remove_volume(run, name).await,
+        // A step of something larger, which must not go on with the volume still there.
+        Action::RemoveVolume { name, .. } => tolerate_missing(engine.remove_volume(name).await)?,
+        Action::CopyVolume(request) => copy::copy(run, request).await?,
         Action::CreateContainer(create) => create_container(run, id, create).await?,
         Action::RenameContainer { container, name } => {
             engine.rename_container(&run.id(container)?, name).await?;

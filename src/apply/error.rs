@@ -54,6 +54,18 @@ pub enum ApplyError {
         /// `: ` and the end of its output, or nothing.
         tail: String,
     },
+    /// The container that copies a volume ended badly.
+    #[error("copy volume `{from}` to `{to}`: `cp` exited with code {code}{tail}")]
+    CopyVolume {
+        /// Volume that is read.
+        from: String,
+        /// Volume that is written.
+        to: String,
+        /// Exit code.
+        code: i64,
+        /// `: ` and the end of its output, or nothing.
+        tail: String,
+    },
     /// The engine could not fetch an image.
     #[error("pull image `{image}`: {message}")]
     Pull {

@@ -57,7 +57,11 @@ pub(super) async fn run_in_container(
 }
 
 /// Passes output on line by line, and returns its end as `: text`.
-async fn pass_on(run: &Run, source: &str, mut output: LogStream) -> Result<String, ApplyError> {
+pub(super) async fn pass_on(
+    run: &Run,
+    source: &str,
+    mut output: LogStream,
+) -> Result<String, ApplyError> {
     let mut all = String::new();
     let mut partial = String::new();
     while let Some(piece) = output.next().await {

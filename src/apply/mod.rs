@@ -17,6 +17,7 @@ mod bake;
 mod build;
 mod build_lines;
 mod context;
+mod copy;
 mod described;
 mod dispatch;
 mod error;

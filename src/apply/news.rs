@@ -38,6 +38,7 @@ pub(super) fn words(action: &Action) -> Option<Words> {
             name,
             shown: Shown::Yes,
         } => both(format!("Volume {name}"), "Removing", "Removed"),
+        Action::CopyVolume(copy) => both(format!("Volume {}", copy.from), "Copying", "Copied"),
         Action::CreateContainer(create) => match &create.replaces {
             Some(_) => Some(Words {
                 id: container(&create.display),

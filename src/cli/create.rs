@@ -6,7 +6,9 @@ use clap::Args;
 
 use hoist::load::Dependencies;
 use hoist::model::Project;
-use hoist::plan::{BuildRule, Goal, ImageOptions, OrphanPolicy, PlanOptions, Recreate};
+use hoist::plan::{
+    BuildRule, Goal, ImageOptions, OrphanPolicy, PlanOptions, Recreate, VolumeChange,
+};
 
 use crate::cli::context::is_true;
 use crate::cli::reconcile::{Answers, Session};
@@ -25,6 +27,9 @@ pub(super) struct CreateArgs {
     /// Recreate containers even if nothing changed
     #[arg(long, conflicts_with = "no_recreate")]
     force_recreate: bool,
+    /// Take the data of volumes whose configuration changed along, instead of asking whether it may go
+    #[arg(long)]
+    migrate_volumes: bool,
     /// Leave containers that exist as they are
     #[arg(long)]
     no_recreate: bool,
@@ -110,6 +115,15 @@ pub(super) async fn load(
     context.load(ui, request).await
 }
 
+/// Reads `--migrate-volumes`.
+pub(super) fn volume_change(migrate: bool) -> VolumeChange {
+    if migrate {
+        VolumeChange::Migrate
+    } else {
+        VolumeChange::Ask
+    }
+}
+
 /// Puts `--scale` into the model (behaviours.md B223).
 pub(super) fn scale(project: &mut Project, wishes: &[String]) -> Result<(), CommandError> {
     for wish in wishes {
@@ -184,6 +198,7 @@ pub(super) async fn cmd_create(ui: &Ui, context: &Context, args: &CreateArgs) ->
         recreate_option: "--force-recreate",
         orphans: orphan_policy(&session, args.remove_orphans)?,
         goal: Goal::Created,
+        volume_change: volume_change(args.migrate_volumes),
         ..session.plan_options()
     };
     let plan = session

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use hoist::load::Dependencies;
 use hoist::plan::{self, Action, Cause, Decision, ImageOptions, Node, Plan, PlanOptions, Shown};
 
-use crate::cli::create::{ImageArgs, load, orphan_policy, scale};
+use crate::cli::create::{ImageArgs, load, orphan_policy, scale, volume_change};
 use crate::cli::reconcile::Session;
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::{Colour, Ui};
@@ -31,6 +31,9 @@ pub(super) struct PlanArgs {
     format: Format,
     #[command(flatten)]
     images: ImageArgs,
+    /// Take the data of volumes whose configuration changed along, instead of asking whether it may go
+    #[arg(long)]
+    migrate_volumes: bool,
     /// Count containers of services that are not in the files as to be removed
     #[arg(long)]
     remove_orphans: bool,
@@ -52,6 +55,7 @@ pub(super) async fn cmd_plan(ui: &Ui, context: &Context, args: &PlanArgs) -> Com
     let mut images = plan::plan_images(&session.project, &observed, &image_options);
     let options = PlanOptions {
         named: args.services.clone(),
+        volume_change: volume_change(args.migrate_volumes),
         orphans: orphan_policy(&session, args.remove_orphans)?,
         ..session.plan_options()
     };
@@ -87,6 +91,7 @@ fn sign(action: &Action) -> char {
         | Action::DisconnectNetwork { .. }
         | Action::RenameContainer { .. }
         | Action::RollingUpdate(_)
+        | Action::CopyVolume(_)
         | Action::RestartContainer { .. } => '~',
         Action::PreStart(_)
         | Action::StartContainer { .. }
@@ -133,7 +138,9 @@ fn question(decision: &Decision) -> String {
     let cause = Cause::ConfigChanged {
         changes: changes.clone(),
     };
-    format!("? recreate volume {volume}  # {cause}; its data would be lost, so `up` asks first")
+    format!(
+        "? recreate volume {volume}  # {cause}; its data would be lost, so `up` asks first (or takes it along with `--migrate-volumes`)"
+    )
 }
 
 fn print_text(ui: &Ui, images: &Plan, main: &Plan) -> Result<(), CommandError> {

@@ -161,6 +161,10 @@ impl Engine for DryRun {
         Ok(())
     }
 
+    async fn upload_stream(&self, _: &str, _: &str, _: RawStream) -> EngineResult<()> {
+        Ok(())
+    }
+
     async fn put_files(&self, _: &str, _: &[FileSpec]) -> EngineResult<()> {
         Ok(())
     }

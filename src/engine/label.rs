@@ -34,5 +34,7 @@ pub const NETWORK: &str = "com.docker.compose.network";
 pub const VOLUME: &str = "com.docker.compose.volume";
 /// Hook that a container runs.
 pub const HOOK: &str = "com.docker.compose.hook";
+/// Name of the volume whose data waits in this one while it is made again.
+pub const MIGRATION: &str = "hoist.migration";
 /// The version hoist is compatible with, as written into [`VERSION`].
 pub const COMPOSE_VERSION: &str = "5.5.0";

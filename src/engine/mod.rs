@@ -115,6 +115,8 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     async fn download(&self, id: &str, path: &str) -> EngineResult<RawStream>;
     /// Unpacks a tar below a path of a container.
     async fn upload(&self, id: &str, path: &str, tar: Vec<u8>) -> EngineResult<()>;
+    /// Unpacks a tar that comes over time below a path of a container.
+    async fn upload_stream(&self, id: &str, path: &str, tar: RawStream) -> EngineResult<()>;
     /// Puts secrets and configs into a container before its start: into its root, or on hoist's own engine into memory.
     async fn put_files(&self, id: &str, files: &[FileSpec]) -> EngineResult<()>;
     /// The kind and link target of a path in a container, as the API's JSON; `None` where it does not exist.

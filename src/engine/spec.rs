@@ -44,6 +44,54 @@ impl std::fmt::Debug for FileSpec {
     }
 }
 
+/// Where a [`copier`] has the volume that it reads.
+pub const COPY_FROM: &str = "/.hoist-copy/from";
+/// Where a [`copier`] has the volume that it writes.
+pub const COPY_TO: &str = "/.hoist-copy/to";
+
+/// A container that copies everything from one volume into another and ends; where its image has no `cp`, it is there
+/// for the archive calls of the API.
+#[must_use]
+pub fn copier(image: &str, from: &str, to: &str) -> ContainerSpec {
+    let mount = |source: &str, target: &str, read_only: bool| models::Mount {
+        typ: Some(models::MountType::VOLUME),
+        source: Some(source.to_owned()),
+        target: Some(target.to_owned()),
+        read_only: read_only.then_some(true),
+        volume_options: Some(models::MountVolumeOptions {
+            no_copy: Some(true),
+            ..models::MountVolumeOptions::default()
+        }),
+        ..models::Mount::default()
+    };
+    let script = format!("cp -a {COPY_FROM}/. {COPY_TO}/");
+    let body = models::ContainerCreateBody {
+        image: Some(image.to_owned()),
+        user: Some("0:0".to_owned()),
+        working_dir: Some("/".to_owned()),
+        entrypoint: Some(vec!["sh".to_owned(), "-c".to_owned(), script]),
+        cmd: Some(Vec::new()),
+        healthcheck: Some(models::HealthConfig {
+            test: Some(vec!["NONE".to_owned()]),
+            ..models::HealthConfig::default()
+        }),
+        host_config: Some(models::HostConfig {
+            network_mode: Some("none".to_owned()),
+            mounts: Some(vec![
+                mount(from, COPY_FROM, true),
+                mount(to, COPY_TO, false),
+            ]),
+            ..models::HostConfig::default()
+        }),
+        ..models::ContainerCreateBody::default()
+    };
+    ContainerSpec {
+        name: format!("{from}-to-{to}"),
+        body,
+        ..ContainerSpec::default()
+    }
+}
+
 /// A network to create.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct NetworkSpec {

@@ -193,6 +193,8 @@ pub enum Action {
         /// Whether it is reported.
         shown: Shown,
     },
+    /// Copies everything from one volume into another.
+    CopyVolume(Box<CopyVolume>),
     /// Makes a container.
     CreateContainer(Box<CreateContainer>),
     /// Gives a new container its final name.
@@ -281,6 +283,19 @@ pub struct BuildImage {
     pub labels: IndexMap<String, String>,
 }
 
+/// A copy from one volume into another, made by a container that has both.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CopyVolume {
+    /// Service whose image the container has.
+    pub service: String,
+    /// Volume that is read.
+    pub from: String,
+    /// Volume that is written.
+    pub to: String,
+    /// The container.
+    pub helper: ContainerSpec,
+}
+
 /// A `pre_start` hook: a container of its own.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PreStart {
@@ -342,6 +357,16 @@ pub enum Cause {
     },
     /// A volume it uses is recreated.
     VolumeRecreated {
+        /// Volume's name.
+        volume: String,
+    },
+    /// The data of a volume moves into its new configuration.
+    VolumeMigrated {
+        /// Volume's name.
+        volume: String,
+    },
+    /// The migration of a volume was cut short.
+    MigrationCutShort {
         /// Volume's name.
         volume: String,
     },
@@ -410,6 +435,12 @@ impl fmt::Display for Cause {
             Self::DependencyRestarted { service } => write!(f, "`{service}` is restarted"),
             Self::NetworkRecreated { network } => write!(f, "network `{network}` is recreated"),
             Self::VolumeRecreated { volume } => write!(f, "volume `{volume}` is recreated"),
+            Self::VolumeMigrated { volume } => {
+                write!(f, "the data of volume `{volume}` is taken along")
+            }
+            Self::MigrationCutShort { volume } => {
+                write!(f, "the migration of volume `{volume}` was cut short")
+            }
             Self::Requested { option } => write!(f, "asked for by `{option}`"),
             Self::ScaleUp { wanted } | Self::ScaleDown { wanted } => write!(f, "{wanted} wanted"),
             Self::Orphan => f.write_str("no service of the file owns it"),
@@ -457,6 +488,7 @@ impl fmt::Display for Action {
                 )
             }
             Self::RemoveVolume { name, .. } => write!(f, "remove volume {name}"),
+            Self::CopyVolume(copy) => write!(f, "copy volume {} to {}", copy.from, copy.to),
             Self::CreateContainer(create) => write!(f, "create container {}", create.spec.name),
             Self::RenameContainer { name, .. } => write!(f, "rename container to {name}"),
             Self::RollingUpdate(update) => {
@@ -532,6 +564,7 @@ impl Action {
             | Self::DisconnectNetwork { .. }
             | Self::CreateVolume(_)
             | Self::RemoveVolume { .. }
+            | Self::CopyVolume(_)
             | Self::RenameContainer { .. }
             | Self::StopContainer { .. }
             | Self::RestartContainer { .. }

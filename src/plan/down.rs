@@ -154,12 +154,11 @@ fn remove_networks(plan: &mut Plan, project: &Project, observed: &ObservedState,
 
 fn remove_volumes(plan: &mut Plan, project: &Project, observed: &ObservedState, after: &[NodeId]) {
     for volume in project.volumes.values().filter(|volume| !volume.external) {
-        if observed.volumes.contains_key(&volume.name) {
-            let action = Action::RemoveVolume {
-                name: volume.name.clone(),
-                shown: Shown::Yes,
-            };
-            plan.add(action, CAUSE, after);
+        let aside = super::migrate::aside_name(&volume.name);
+        let found = [volume.name.clone(), aside].into_iter();
+        for name in found.filter(|name| observed.volumes.contains_key(name)) {
+            let shown = Shown::Yes;
+            plan.add(Action::RemoveVolume { name, shown }, CAUSE, after);
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod explain;
 mod hash;
 mod image;
 mod lifecycle;
+mod migrate;
 mod network;
 mod one_off;
 mod options;
@@ -39,8 +40,8 @@ use crate::graph::Graph;
 use crate::model::{Project, Service};
 
 pub use action::{
-    Action, BuildImage, Cause, ContainerRef, CreateContainer, HookKind, LateBinding, PreStart,
-    Shown, Wait, WaitUntil,
+    Action, BuildImage, Cause, ContainerRef, CopyVolume, CreateContainer, HookKind, LateBinding,
+    PreStart, Shown, Wait, WaitUntil,
 };
 pub use change::{Change, ChangeKind};
 pub use dag::{Decision, Node, NodeId, Notice, Plan, Unchanged};
@@ -52,7 +53,7 @@ pub use lifecycle::{remove, restart, start_existing, stop};
 pub use one_off::{OneOff, one_off, post_start};
 pub use options::{
     AnonymousVolumes, DownOptions, Goal, OrphanPolicy, PlanOptions, Recreate, RemoveImages,
-    RemoveVolumes, Separator,
+    RemoveVolumes, Separator, VolumeChange,
 };
 pub use orphan::orphans;
 pub use resolve::{Delivery, ResolveError};

@@ -26,6 +26,16 @@ pub enum AnonymousVolumes {
     Renew,
 }
 
+/// What becomes of a volume that differs from the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VolumeChange {
+    /// The user is asked whether it is made again without its data.
+    #[default]
+    Ask,
+    /// It is made again with its data.
+    Migrate,
+}
+
 /// What becomes of containers that no service owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OrphanPolicy {
@@ -92,6 +102,8 @@ pub struct PlanOptions {
     pub timeout: Option<i64>,
     /// Limit of each wait in milliseconds.
     pub wait_timeout_millis: Option<u64>,
+    /// What becomes of a volume that differs from the file.
+    pub volume_change: VolumeChange,
     /// Names of volumes that the user allowed to recreate.
     pub volumes_to_recreate: IndexSet<String>,
     /// Character between the parts of a container's name.

@@ -1,15 +1,20 @@
-//! Volumes: missing ones are made; changed ones only with the user's consent (behaviours.md B147-B151).
+//! Volumes: missing ones are made; changed ones only with the user's consent (behaviours.md B147-B151),
+//! or with their data taken along.
 
 use bollard_stubs::models::VolumeCreateRequest;
 
+use super::migrate::{self, Rest};
 use super::resolve::volume_labels;
-use super::{Action, Cause, ContainerRef, Decision, NodeId, PlanError, Planner, Shown, hash};
+use super::{
+    Action, Cause, ContainerRef, Decision, NodeId, PlanError, Planner, Shown, VolumeChange, hash,
+};
 use crate::engine::{ObservedVolume, VolumeSpec, label};
 use crate::model::{Project, Volume};
 
 pub(super) fn plan_volumes(planner: &mut Planner<'_>) -> Result<(), PlanError> {
     let project = planner.project;
     for (key, volume) in &project.volumes {
+        let rest = migrate::rest(planner, volume);
         match planner.observed.volumes.get(&volume.name) {
             None if volume.external => {
                 return Err(PlanError::ExternalVolumeMissing {
@@ -17,14 +22,20 @@ pub(super) fn plan_volumes(planner: &mut Planner<'_>) -> Result<(), PlanError> {
                 });
             }
             Some(_) if volume.external => {}
+            None if matches!(rest, Rest::Whole) => migrate::resume(planner, key, volume),
             None => create(planner, key, volume, Cause::Missing, &[]),
-            Some(observed) => compare(planner, key, volume, observed),
+            Some(observed) => compare(planner, (key, volume), observed, &rest),
         }
     }
     Ok(())
 }
 
-fn compare(planner: &mut Planner<'_>, key: &str, volume: &Volume, observed: &ObservedVolume) {
+fn compare(
+    planner: &mut Planner<'_>,
+    (key, volume): (&str, &Volume),
+    observed: &ObservedVolume,
+    rest: &Rest,
+) {
     let find = |name: &str| observed.labels.get(name).map_or("", String::as_str);
     let owner = find(label::PROJECT);
     if owner != planner.project.name {
@@ -41,11 +52,17 @@ fn compare(planner: &mut Planner<'_>, key: &str, volume: &Volume, observed: &Obs
         };
         return planner.notice(text);
     }
+    if matches!(rest, Rest::Whole) {
+        return migrate::resume(planner, key, volume);
+    }
+    let discarded = matches!(rest, Rest::Part).then(|| migrate::discard(planner, volume));
     let seen = find(label::CONFIG_HASH);
     if seen.is_empty() || seen == hash::volume_hash(volume) {
         return;
     }
-    if planner.options.volumes_to_recreate.contains(&volume.name) {
+    if planner.options.volume_change == VolumeChange::Migrate {
+        migrate::migrate(planner, key, volume, discarded);
+    } else if planner.options.volumes_to_recreate.contains(&volume.name) {
         recreate(planner, key, volume);
     } else {
         planner.plan.decisions.push(Decision::RecreateVolume {

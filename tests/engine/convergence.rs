@@ -13,7 +13,7 @@ use hoist::model::{
 };
 use hoist::plan::{
     Action, Cause, ContainerRef, Decision, DownOptions, Node, OrphanPolicy, Plan, PlanOptions,
-    Recreate, RemoveVolumes, Separator, down, plan, wanted_replicas,
+    Recreate, RemoveVolumes, Separator, VolumeChange, down, plan, wanted_replicas,
 };
 use indexmap::IndexMap;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
@@ -247,6 +247,8 @@ enum Step {
 struct World {
     engine: FakeEngine,
     file: File,
+    /// `up --migrate-volumes`.
+    migrates: bool,
 }
 
 impl World {
@@ -262,6 +264,7 @@ impl World {
                 web_replicas: 1,
                 ..File::default()
             },
+            migrates: false,
         }
     }
 
@@ -297,6 +300,9 @@ impl World {
         if force {
             options.recreate = Recreate::Force;
             options.recreate_option = "--force-recreate";
+        }
+        if self.migrates {
+            options.volume_change = VolumeChange::Migrate;
         }
         let first = plan(&project, &graph, &observed, &options).map_err(failure)?;
         for Decision::RecreateVolume { volume, .. } in &first.decisions {
@@ -603,6 +609,69 @@ async fn survive_faults_of_down(history: &[Step]) -> Result<(), TestCaseError> {
         }
     }
     Ok(())
+}
+
+/// A volume's data is somewhere at any time, and where it belongs at the end, whichever call of its migration fails.
+#[test]
+fn a_migration_loses_nothing_whichever_call_fails() -> Result<(), TestCaseError> {
+    for (moment, kind) in [
+        (Moment::Before, EngineErrorKind::Failed),
+        (Moment::After, EngineErrorKind::Unreachable),
+    ] {
+        let mut struck = true;
+        for call in 0.. {
+            if !struck {
+                break;
+            }
+            let fault = Fault { call, moment, kind };
+            struck = block_on(migrate_with_fault(fault)).map_err(failure)??;
+        }
+    }
+    Ok(())
+}
+
+/// Answers whether there was a call to fail.
+async fn migrate_with_fault(fault: Fault) -> Result<bool, TestCaseError> {
+    let mut world = World::new();
+    world.step(&Step::Edit(Edit::DbVolume(true))).await?;
+    world.step(&Step::Up { force: false }).await?;
+    world.engine.write_volume("p_data", "precious");
+    world.step(&Step::Edit(Edit::VolumeLabel(1))).await?;
+    world.migrates = true;
+    drop(world.engine.take_calls());
+    world.engine.set_fault(Some(fault));
+    let report = world.up(false).await?;
+    let calls = world.engine.take_calls();
+    world.engine.set_fault(None);
+    let place = calls.get(fault.call).map_or("", String::as_str);
+    let volumes = ["p_data", "p_data_migration"];
+    if !volumes
+        .iter()
+        .any(|name| world.engine.read_volume(name).is_some())
+    {
+        return Err(fail(format!(
+            "the data is lost after `{place}`: {calls:#?}"
+        )));
+    }
+    let context = |error: TestCaseError| fail(format!("{fault:?} `{place}`: {error}\n{calls:#?}"));
+    world
+        .step(&Step::Up { force: false })
+        .await
+        .map_err(context)?;
+    let at_the_end = volumes.map(|name| world.engine.read_volume(name));
+    if at_the_end != [Some("precious".to_owned()), None] {
+        return Err(context(fail(format!("{at_the_end:?}"))));
+    }
+    let left = world.observe(&world.file.project()).await?;
+    if left.volumes.len() != 1
+        || left
+            .containers
+            .iter()
+            .any(|it| it.labels.contains_key(label::HOOK))
+    {
+        return Err(context(fail(format!("left: {left:#?}"))));
+    }
+    Ok(calls.len() > fault.call || !report.is_complete())
 }
 
 /// `PROPTEST_CASES` makes a longer run of it.

@@ -11,6 +11,7 @@ mod dockerfile;
 mod health;
 mod hooks;
 mod lock;
+mod migrate;
 mod plan;
 mod quickstart;
 mod refusal;

@@ -12,7 +12,7 @@ use hoist::engine::ObservedState;
 use hoist::load::Dependencies;
 use hoist::plan::{AnonymousVolumes, Goal, Plan, PlanOptions, Recreate};
 
-use crate::cli::create::{ImageArgs, load, orphan_policy, scale};
+use crate::cli::create::{ImageArgs, load, orphan_policy, scale, volume_change};
 use crate::cli::reconcile::{Answers, Session};
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus, provider};
 use crate::ui::Ui;
@@ -65,6 +65,9 @@ pub(crate) struct UpArgs {
     /// Print logs without names
     #[arg(long)]
     no_log_prefix: bool,
+    /// Take the data of volumes whose configuration changed along, instead of asking whether it may go
+    #[arg(long)]
+    migrate_volumes: bool,
     /// Leave containers that exist as they are
     #[arg(long, conflicts_with = "renew_anon_volumes")]
     no_recreate: bool,
@@ -247,6 +250,7 @@ fn plan_options(
         } else {
             AnonymousVolumes::Inherit
         },
+        volume_change: volume_change(args.migrate_volumes),
         orphans: orphan_policy(session, args.remove_orphans)?,
         goal,
         timeout: args.timeout,

@@ -203,14 +203,19 @@ impl Engine for DockerEngine {
     }
 
     async fn upload(&self, id: &str, path: &str, tar: Vec<u8>) -> EngineResult<()> {
-        container::upload(&self.client, id, path, tar).await
+        container::upload(&self.client, id, path, bollard::body_full(tar.into())).await
+    }
+
+    async fn upload_stream(&self, id: &str, path: &str, tar: RawStream) -> EngineResult<()> {
+        container::upload(&self.client, id, path, image::body(tar)).await
     }
 
     async fn put_files(&self, id: &str, files: &[FileSpec]) -> EngineResult<()> {
         if self.info.is_own() {
             own::put_files(&self.address, id, files).await
         } else {
-            container::upload(&self.client, id, "/", files_tar(files)).await
+            let tar = bollard::body_full(files_tar(files).into());
+            container::upload(&self.client, id, "/", tar).await
         }
     }
 

@@ -9,6 +9,7 @@ use bollard_stubs::models;
 use futures_util::StreamExt;
 
 use super::convert::{already, failed, label_filter, split_reference, stream};
+use super::image::BodyType;
 use super::network;
 use crate::engine::{
     CommitOptions, ContainerFilter, ContainerSpec, EngineError, EngineErrorKind, EngineResult,
@@ -291,14 +292,14 @@ pub(super) async fn upload(
     client: &Docker,
     id: &str,
     path: &str,
-    tar: Vec<u8>,
+    tar: BodyType,
 ) -> EngineResult<()> {
     let options = query::UploadToContainerOptions {
         path: path.to_owned(),
         ..query::UploadToContainerOptions::default()
     };
     client
-        .upload_to_container(id, Some(options), bollard::body_full(tar.into()))
+        .upload_to_container(id, Some(options), tar)
         .await
         .map_err(failed("copy to container", id))
 }

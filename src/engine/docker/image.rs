@@ -168,11 +168,11 @@ pub(super) async fn import(
 }
 
 /// The body of a request that is a stream of ours.
-fn body(tar: RawStream) -> BodyType {
+pub(super) fn body(tar: RawStream) -> BodyType {
     bollard::body_try_stream(tar.map(|part| part.map_err(std::io::Error::other)))
 }
 
-type BodyType = http_body_util::Either<
+pub(super) type BodyType = http_body_util::Either<
     http_body_util::Full<bytes::Bytes>,
     http_body_util::StreamBody<
         std::pin::Pin<

@@ -160,6 +160,10 @@ impl Engine for FakeEngine {
         })
     }
 
+    async fn upload_stream(&self, id: &str, path: &str, _: RawStream) -> EngineResult<()> {
+        self.upload(id, path, Vec::new()).await
+    }
+
     async fn put_files(&self, id: &str, _: &[FileSpec]) -> EngineResult<()> {
         self.upload(id, "/", Vec::new()).await
     }

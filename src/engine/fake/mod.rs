@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A started container runs until it is stopped, unless its image is scripted to end; one with a probe is healthy at
-//! once, unless scripted otherwise. Nothing here waits for time to pass.
+//! once, unless scripted otherwise; one that copies volumes does so. Nothing here waits for time to pass.
 
 mod calls;
 mod state;
@@ -123,6 +123,17 @@ impl FakeEngine {
     pub fn end_container(&self, name: &str, code: i64) {
         let events = self.state().end(name, code);
         self.send(events);
+    }
+
+    /// Puts something into a volume.
+    pub fn write_volume(&self, name: &str, text: &str) {
+        self.state().write_volume(name, text);
+    }
+
+    /// What is in a volume.
+    #[must_use]
+    pub fn read_volume(&self, name: &str) -> Option<String> {
+        self.state().read_volume(name)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -6,6 +6,7 @@ use bollard_stubs::models;
 use indexmap::IndexMap;
 
 use super::{Refusal, Script};
+use crate::engine::spec::{COPY_FROM, COPY_TO};
 use crate::engine::{
     ContainerFilter, ContainerSpec, NetworkSpec, ObserveRequest, ObservedContainer, ObservedImage,
     ObservedNetwork, ObservedState, ObservedVolume, RemoveContainer, VolumeSpec, label,
@@ -22,6 +23,8 @@ pub(super) struct State {
     volumes: BTreeMap<String, ObservedVolume>,
     images: BTreeMap<String, ObservedImage>,
     made: u64,
+    /// What is in each volume that has something in it.
+    data: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -184,6 +187,9 @@ impl State {
             .as_ref()
             .and_then(|probe| probe.test.as_ref())
             .is_some_and(|test| test.first().is_some_and(|word| word != "NONE"));
+        if let Some((from, to)) = copies(&container.observed) {
+            return self.copy(id, (&from, &to));
+        }
         "running".clone_into(&mut container.observed.state);
         let mut events = vec![event(&container.observed, "start")];
         match script {
@@ -204,6 +210,26 @@ impl State {
             Script::Run | Script::Unhealthy => {}
         }
         Ok(((), events))
+    }
+
+    /// What a [`copier`](crate::engine::spec::copier) does.
+    fn copy(&mut self, id: &str, (from, to): (&str, &str)) -> Outcome<()> {
+        if let Some(text) = self.data.get(from).cloned() {
+            self.data.insert(to.to_owned(), text);
+        }
+        let container = self.find(id)?;
+        let mut events = vec![event(&container.observed, "start")];
+        "exited".clone_into(&mut container.observed.state);
+        events.push(die(&container.observed));
+        Ok(((), events))
+    }
+
+    pub(super) fn write_volume(&mut self, name: &str, text: &str) {
+        self.data.insert(name.to_owned(), text.to_owned());
+    }
+
+    pub(super) fn read_volume(&self, name: &str) -> Option<String> {
+        self.data.get(name).cloned()
     }
 
     pub(super) fn end(&mut self, id: &str, code: i64) -> Events {
@@ -361,6 +387,7 @@ impl State {
             return Err(Refusal::conflict(message));
         }
         self.volumes.remove(name);
+        self.data.remove(name);
         Ok(((), Vec::new()))
     }
 
@@ -544,6 +571,16 @@ fn mounts_of(body: &models::ContainerCreateBody) -> Vec<models::MountPoint> {
         }
     });
     from_mounts.chain(from_binds).collect()
+}
+
+/// The volumes that a container copies from and to, where it is a copier.
+fn copies(container: &ObservedContainer) -> Option<(String, String)> {
+    let source = |target: &str| {
+        let mut mounts = container.mounts.iter();
+        let mount = mounts.find(|mount| mount.destination.as_deref() == Some(target))?;
+        mount.source.clone()
+    };
+    Some((source(COPY_FROM)?, source(COPY_TO)?))
 }
 
 fn end(container: &mut ObservedContainer, code: i64) -> Events {

@@ -90,6 +90,8 @@ impl<'a> Places<'a> {
             Cause::ConfigChanged { .. }
             | Cause::NetworkRecreated { .. }
             | Cause::VolumeRecreated { .. }
+            | Cause::VolumeMigrated { .. }
+            | Cause::MigrationCutShort { .. }
             | Cause::Requested { .. }
             | Cause::ScaleDown { .. }
             | Cause::Orphan
