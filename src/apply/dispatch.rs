@@ -69,6 +69,18 @@ pub(super) async fn dispatch(run: &Run, id: NodeId, action: &Action) -> Result<T
         } => {
             tolerate_missing(engine.stop_container(&run.id(container)?, *timeout).await)?;
         }
+        Action::SignalContainer {
+            container,
+            files,
+            signal,
+            ..
+        } => {
+            let id = run.id(container)?;
+            if !files.is_empty() {
+                engine.put_files(&id, files).await?;
+            }
+            engine.kill_container(&id, signal).await?;
+        }
         Action::RestartContainer { container, timeout } => {
             engine
                 .restart_container(&run.id(container)?, *timeout)

@@ -60,6 +60,9 @@ pub(super) fn words(action: &Action) -> Option<Words> {
             shown: Shown::Yes,
             ..
         } => both(container(it.name()), "Stopping", "Stopped"),
+        Action::SignalContainer { container: it, .. } => {
+            both(container(it.name()), "Signalling", "Signalled")
+        }
         Action::RestartContainer { container: it, .. } => {
             both(container(it.name()), "Restarting", "Started")
         }

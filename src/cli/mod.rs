@@ -12,6 +12,7 @@ mod attach;
 mod build;
 mod commit;
 mod config;
+mod content;
 mod context;
 mod cp;
 mod create;

@@ -92,6 +92,7 @@ fn sign(action: &Action) -> char {
         | Action::RenameContainer { .. }
         | Action::RollingUpdate(_)
         | Action::CopyVolume(_)
+        | Action::SignalContainer { .. }
         | Action::RestartContainer { .. } => '~',
         Action::PreStart(_)
         | Action::StartContainer { .. }

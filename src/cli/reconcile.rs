@@ -18,9 +18,11 @@ use hoist::engine::{Engine, ObserveRequest, ObservedState};
 use hoist::graph::Graph;
 use hoist::model::{Network, Project};
 use hoist::plan::{
-    self, Decision, Delivery, ImageOptions, Plan, PlanOptions, Separator, preflight,
+    self, Decision, Delivery, ImageOptions, Plan, PlanOptions, Separator, content::Settled,
+    preflight,
 };
 
+use crate::cli::content::{self, Brought};
 use crate::cli::context::is_true;
 use crate::cli::delivery;
 use crate::cli::lock::ProjectLock;
@@ -46,6 +48,8 @@ pub(crate) struct Session<'a> {
     pub(crate) hook_lines: Option<mpsc::UnboundedSender<(String, String)>>,
     /// Held while the project is changed.
     lock: Mutex<Option<ProjectLock>>,
+    /// What the plan that runs next settles, and the containers that were there when it was made.
+    settles: Mutex<Option<(Settled, Vec<String>)>>,
 }
 
 /// What a failed pull means.
@@ -77,6 +81,7 @@ impl<'a> Session<'a> {
             quiet_pulls: false,
             hook_lines: None,
             lock: Mutex::default(),
+            settles: Mutex::default(),
             project,
         })
     }
@@ -96,6 +101,7 @@ impl<'a> Session<'a> {
             quiet_pulls: self.quiet_pulls,
             hook_lines: None,
             lock: Mutex::default(),
+            settles: Mutex::default(),
         }
     }
 
@@ -160,20 +166,21 @@ impl<'a> Session<'a> {
     /// The content of secrets and configs, for an engine that takes it.
     pub(crate) fn fill_in(&mut self) -> Result<(), CommandError> {
         if self.engine.info().is_own() {
-            return delivery::fill_in(self.context, &mut self.project);
+            delivery::fill_in(self.context, &mut self.project)?;
+        } else {
+            delivery::warn_of_ignored(self.ui, &self.project);
         }
-        delivery::warn_of_ignored(self.ui, &self.project);
-        Ok(())
+        content::mark(self.context, &mut self.project)
     }
 
     /// Takes a snapshot of what exists.
     pub(crate) async fn observe(&self) -> Result<ObservedState, CommandError> {
         let mut images = plan::image_references(&self.project, self.separator);
         images.sort_unstable();
-        Ok(self
-            .engine
-            .observe(&observe_request(&self.project, images))
-            .await?)
+        let request = observe_request(&self.project, images);
+        let mut observed = self.engine.observe(&request).await?;
+        self.brought().put_into(&mut observed);
+        Ok(observed)
     }
 
     /// Fetches and builds what is missing; answers a snapshot in which the images are.
@@ -200,6 +207,10 @@ impl<'a> Session<'a> {
         answers: Answers,
     ) -> Result<Plan, CommandError> {
         let plan = self.plan_and_ask(observed, options, answers)?;
+        let settled = plan::content::settled(&self.project, observed, &plan);
+        let existing = observed.containers.iter().map(|it| it.id.clone());
+        *self.settles.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((settled, existing.collect()));
         let needs = preflight::needs(&self.project, &plan);
         self.refuse_unmet(&needs, &preflight::released(&plan))
             .await?;
@@ -320,7 +331,34 @@ impl<'a> Session<'a> {
             }
         };
         shown.finish();
-        report.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        let report = report.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        self.remember_contents(&report);
+        report
+    }
+
+    fn brought(&self) -> Brought {
+        let engine = self.engine_address().map(|it| it.address);
+        Brought::new(&engine.unwrap_or_default(), &self.project.name)
+    }
+
+    /// After a plan that was made here ran as a whole.
+    fn remember_contents(&self, report: &ApplyReport) {
+        let settles = self
+            .settles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some((settled, existing)) = settles else {
+            return;
+        };
+        if self.effect() == Effect::Real
+            && report.is_complete()
+            && let Err(error) = self.brought().add(settled, &existing)
+        {
+            self.ui.warn(format_args!(
+                "services will be told once more of changed secrets and configs, cannot keep what they have: {error}"
+            ));
+        }
     }
 
     fn show(&self, shown: &mut dyn Renderer, event: ApplyEvent) {

@@ -24,6 +24,9 @@ pub struct FileObject {
     /// The content that was read for an engine that takes it, never printed.
     #[serde(skip)]
     pub delivered: Vec<u8>,
+    /// What its content is told by, where a service wants to hear of changes; never printed.
+    #[serde(skip)]
+    pub mark: Option<super::ContentMark>,
     /// Made outside of this project.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub external: bool,

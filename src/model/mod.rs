@@ -15,6 +15,7 @@ mod healthcheck;
 mod hook;
 mod mount;
 mod network;
+mod on_change;
 mod port;
 mod project;
 mod service;
@@ -33,6 +34,7 @@ pub use healthcheck::Healthcheck;
 pub use hook::{Develop, Hook, WatchExec, WatchRule};
 pub use mount::{BindOptions, ImageMountOptions, Mount, MountKind, TmpfsOptions, VolumeOptions};
 pub use network::{AttachedNetwork, Ipam, IpamPool, Network};
+pub use on_change::{ContentMark, ON_CHANGE, OnChange};
 pub use port::Port;
 pub use project::Project;
 pub use service::{

@@ -227,6 +227,17 @@ pub enum Action {
         /// Whether it is reported.
         shown: Shown,
     },
+    /// Puts changed files into a container that runs, then sends it a signal.
+    SignalContainer {
+        /// Service it belongs to.
+        service: String,
+        /// Container.
+        container: ContainerRef,
+        /// Files to put into it first.
+        files: Vec<FileSpec>,
+        /// Name of the signal.
+        signal: String,
+    },
     /// Stops and starts a container.
     RestartContainer {
         /// Container.
@@ -322,6 +333,11 @@ pub enum Cause {
         /// The changed fields, where they are known.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         changes: Vec<Change>,
+    },
+    /// Secrets and configs have another content, which the service wants to hear of.
+    ContentChanged {
+        /// Which, and where they come from.
+        contents: Vec<String>,
     },
     /// The image is another one now.
     ImageChanged {
@@ -425,6 +441,9 @@ impl fmt::Display for Cause {
                 let texts: Vec<_> = changes.iter().map(Change::to_string).collect();
                 f.write_str(&texts.join("; "))
             }
+            Self::ContentChanged { contents } => {
+                write!(f, "content of {} changed", contents.join(" and "))
+            }
             Self::ImageChanged { image } => write!(f, "image `{image}` changed"),
             Self::ImageVolumeChanged => f.write_str("an image mounted as a volume changed"),
             Self::NotAttached { network } => write!(f, "not attached to network `{network}`"),
@@ -502,6 +521,11 @@ impl fmt::Display for Action {
             Self::StopContainer { container, .. } => {
                 write!(f, "stop container {}", container.name())
             }
+            Self::SignalContainer {
+                container, signal, ..
+            } => {
+                write!(f, "send {signal} to container {}", container.name())
+            }
             Self::RestartContainer { container, .. } => {
                 write!(f, "restart container {}", container.name())
             }
@@ -550,6 +574,7 @@ impl Action {
         match self {
             Self::PullImage { service, .. }
             | Self::StartContainer { service, .. }
+            | Self::SignalContainer { service, .. }
             | Self::RunHook { service, .. }
             | Self::Provide { service, .. } => Some(service),
             Self::CreateContainer(create) => Some(&create.service),

@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 
+use super::content;
 use super::resolve::{self, Request, ResolveError, Role};
 use super::{
     Action, AnonymousVolumes, Cause, ContainerRef, CreateContainer, Goal, LateBinding, NodeId,
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::engine::{ContainerSpec, ObservedContainer, label};
 use crate::graph::Origin;
-use crate::model::{MountKind, Project, Service};
+use crate::model::{MountKind, OnChange, Project, Service};
 
 /// Two services must not want one container name (behaviours.md B101).
 pub(super) fn check_names(project: &Project) -> Result<(), PlanError> {
@@ -93,7 +94,7 @@ fn plan_service(planner: &mut Planner<'_>, service: &Service) -> Result<(), Plan
                 let replica = recreate(planner, &bound, container, cause.clone(), &stopped)?;
                 replicas.containers.push(replica);
             }
-            None => replicas.containers.push(keep(planner, service, container)),
+            None => replicas.containers.push(keep(planner, service, container)?),
         }
     }
     for number in (next + 1..).take(wanted.saturating_sub(existing.len())) {
@@ -308,12 +309,7 @@ fn divergence(
     bound: &Bound,
     container: &ObservedContainer,
 ) -> Option<Cause> {
-    let rule = if planner.is_named(&bound.service.name) {
-        planner.options.recreate
-    } else {
-        planner.options.recreate_dependencies
-    };
-    match rule {
+    match rule(planner, &bound.service) {
         Recreate::Never => return None,
         Recreate::Force => {
             return Some(Cause::Requested {
@@ -327,6 +323,19 @@ fn divergence(
         .or_else(|| image(planner, &bound.service, container))
         .or_else(|| network(planner, &bound.service, container))
         .or_else(|| volume(planner, &bound.service, container))
+        .or_else(|| {
+            let change = content::change(planner.project, &bound.service, container)?;
+            (change.0 == OnChange::Recreate).then_some(change.1)
+        })
+}
+
+/// What the command says about recreation.
+fn rule(planner: &Planner<'_>, service: &Service) -> Recreate {
+    if planner.is_named(&service.name) {
+        planner.options.recreate
+    } else {
+        planner.options.recreate_dependencies
+    }
 }
 
 /// A container it shares with is new, so its id is not the one that this container was made with.
@@ -407,7 +416,11 @@ fn volume(
 }
 
 /// Leaves a container as it is, to be started where it does not run.
-fn keep(planner: &mut Planner<'_>, service: &Service, container: &ObservedContainer) -> Replica {
+fn keep(
+    planner: &mut Planner<'_>,
+    service: &Service,
+    container: &ObservedContainer,
+) -> Result<Replica, PlanError> {
     let mut ready = Vec::new();
     let mut start = (!container.is_running()).then(|| Cause::NotRunning {
         state: container.state.clone(),
@@ -430,18 +443,84 @@ fn keep(planner: &mut Planner<'_>, service: &Service, container: &ObservedContai
     if !container.is_running() {
         ready.extend(attach(planner, service, container));
     }
-    if start.is_none() {
+    let mut told = Told::Nothing;
+    if start.is_none()
+        && let Some((change, cause)) = renewal(planner, service, container)
+    {
+        match change {
+            OnChange::Signal(signal) => {
+                signal_to(planner, service, container, (signal, cause))?;
+                told = Told::News;
+            }
+            OnChange::Restart | OnChange::Recreate => {
+                ready.push(stop_to_renew(planner, service, container, &cause));
+                start = Some(cause);
+            }
+        }
+    }
+    if start.is_none() && told == Told::Nothing {
         planner.plan.unchanged.push(Unchanged {
             service: service.name.clone(),
             container: container.name.clone(),
             state: container.state.clone(),
         });
     }
-    Replica {
+    Ok(Replica {
         container: ContainerRef::from(container),
         ready,
         start,
-    }
+    })
+}
+
+/// Whether something is done to a container that runs on.
+#[derive(PartialEq, Eq)]
+enum Told {
+    Nothing,
+    News,
+}
+
+/// What changed contents ask of a container that is kept and runs.
+fn renewal(
+    planner: &Planner<'_>,
+    service: &Service,
+    container: &ObservedContainer,
+) -> Option<(OnChange, Cause)> {
+    let asked = container.is_running() && rule(planner, service) != Recreate::Never;
+    let starts = planner.options.goal != Goal::Created;
+    (asked && starts).then(|| content::change(planner.project, service, container))?
+}
+
+fn signal_to(
+    planner: &mut Planner<'_>,
+    service: &Service,
+    container: &ObservedContainer,
+    (signal, cause): (String, Cause),
+) -> Result<(), PlanError> {
+    let action = Action::SignalContainer {
+        service: service.name.clone(),
+        container: ContainerRef::from(container),
+        files: resolve::file_specs(planner.project, service, planner.options.delivery)?,
+        signal,
+    };
+    planner.plan.add(action, cause, &[]);
+    Ok(())
+}
+
+/// Stops a container that starts again with other contents.
+fn stop_to_renew(
+    planner: &mut Planner<'_>,
+    service: &Service,
+    container: &ObservedContainer,
+    cause: &Cause,
+) -> NodeId {
+    let stopped = stop_dependents(planner, service);
+    let after = super::down::pre_stop(&mut planner.plan, container, Some(service), &stopped);
+    let stop = Action::StopContainer {
+        container: ContainerRef::from(container),
+        timeout: planner.options.timeout,
+        shown: Shown::Yes,
+    };
+    planner.plan.add(stop, cause.clone(), &after)
 }
 
 /// Attaches a container that does not run to what it lost when the recreation of a network was cut short.

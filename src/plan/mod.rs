@@ -15,6 +15,7 @@
 mod action;
 mod change;
 mod container;
+pub mod content;
 mod dag;
 mod derive;
 mod down;

@@ -15,6 +15,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use thiserror::Error;
 
@@ -25,6 +26,8 @@ const SIZE_MAX: usize = 1 << 20;
 const NAME_MAX: usize = 64;
 const VERSION: u8 = 1;
 const KEY_LEN: usize = 32;
+/// Digits of a digest: 128 bits.
+const DIGEST_SHOWN: usize = 32;
 
 /// Why the store cannot do what was asked.
 #[derive(Debug, Error)]
@@ -161,6 +164,28 @@ impl SecretStore {
             }
             removed => removed.map_err(failed("remove", &path)),
         }
+    }
+
+    /// What a content is told by: a keyed digest under a name, with the beginning of the key's own, so that a digest of
+    /// another key is told from one of another content. Without the key nothing follows from it.
+    ///
+    /// # Errors
+    /// When there is no key, and none can be made.
+    pub fn digest(&self, name: &str, content: &[u8]) -> Result<String, SecretError> {
+        self.key_or_new()?;
+        let bytes = fs::read(&self.key).map_err(failed("read the key", &self.key))?;
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
+        // A key of its own: what is encrypted and what is digested have nothing in common.
+        let derived = hmac::sign(&key, b"digests of contents");
+        let key = hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref());
+        let id = hmac::sign(&key, b"");
+        let mut digest = hmac::Context::with_key(&key);
+        digest.update(name.as_bytes());
+        digest.update(&[0]);
+        digest.update(content);
+        let digest = hex::encode(digest.sign());
+        let id = hex::encode(&id.as_ref()[..4]);
+        Ok(format!("{id}:{}", &digest[..DIGEST_SHOWN]))
     }
 
     fn read_key(&self) -> Result<LessSafeKey, SecretError> {

@@ -12,6 +12,7 @@ mod health;
 mod hooks;
 mod lock;
 mod migrate;
+mod on_change;
 mod plan;
 mod quickstart;
 mod refusal;

@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
-use super::{Check, locate};
+use super::{Check, find, locate};
 use crate::load::{
     Code,
     map::Key,
     message::Message,
-    node::{Map, Node},
+    node::{Map, Node, Span},
     report::Failure,
     schema,
 };
-use crate::model::{MountKind, Service};
+use crate::model::{MountKind, ON_CHANGE, OnChange, Service};
 
 impl Check<'_> {
     pub(super) fn service(&mut self, service: &Service) {
@@ -41,6 +41,7 @@ impl Check<'_> {
         self.amounts(service);
         self.watch(service);
         self.targets(service);
+        self.on_change(service);
     }
 
     /// Says whether a service may have an image that could not be read: its key may be misspelled, or be elsewhere.
@@ -249,6 +250,42 @@ impl Check<'_> {
                 self.not_declared(words, model, span, "models");
             }
         }
+    }
+
+    /// Checks `x-hoist-on-change` of the service and of what it refers to.
+    fn on_change(&mut self, service: &Service) {
+        let name = service.name.as_str();
+        let wrong = |value: Option<&serde_json::Value>| {
+            value.is_some_and(|value| OnChange::read(value).is_none())
+        };
+        if wrong(service.extensions.get(ON_CHANGE)) {
+            let path = ["services", name, ON_CHANGE];
+            self.wrong_on_change(&path[..2], self.value(&path));
+        }
+        for (section, references) in [("configs", &service.configs), ("secrets", &service.secrets)]
+        {
+            for reference in references {
+                if wrong(reference.extensions.get(ON_CHANGE)) {
+                    let path = ["services", name, section];
+                    let elements = find(self.tree, &path).and_then(Node::as_list);
+                    let place = elements.unwrap_or_default().iter().find_map(|element| {
+                        let source = element.find("source")?.as_text();
+                        (source == Some(&reference.source)).then_some(element.find(ON_CHANGE)?.span)
+                    });
+                    let place = place.unwrap_or_else(|| locate(self.tree, &path));
+                    self.wrong_on_change(&path, place);
+                }
+            }
+        }
+    }
+
+    fn wrong_on_change(&mut self, path: &[&str], place: Span) {
+        let message = format!(
+            "{}: `{ON_CHANGE}` is `recreate`, `restart` or a signal, `{{signal: SIGHUP}}`",
+            path.join(".")
+        );
+        let failure = Failure::new(Code::InvalidValue, message).at(place, "");
+        self.push(path, failure);
     }
 
     fn amounts(&mut self, service: &Service) {

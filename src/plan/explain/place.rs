@@ -87,6 +87,7 @@ impl<'a> Places<'a> {
                 &["network_mode", "ipc", "pid", "volumes_from", "links", ""],
             ),
             Cause::Hook => self.first(service, &["pre_start", "post_start", "pre_stop"]),
+            Cause::ContentChanged { .. } => self.first(service, &["x-hoist-on-change", ""]),
             Cause::ConfigChanged { .. }
             | Cause::NetworkRecreated { .. }
             | Cause::VolumeRecreated { .. }

@@ -34,6 +34,7 @@ pub(super) fn container_labels(request: &Request<'_>) -> HashMap<String, String>
     let (project, service) = (request.project, request.service);
     let mut labels = owned(&service.labels);
     labels.extend(health_labels(service));
+    labels.extend(crate::plan::content::labels(project, service));
     let mut set = |key: &str, value: String| labels.insert(key.to_owned(), value);
     set(label::PROJECT, project.name.clone());
     set(label::SERVICE, service.name.clone());
