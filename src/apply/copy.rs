@@ -4,17 +4,20 @@
 use super::scheduler::Run;
 use super::{ApplyError, hook};
 use crate::engine::spec::{COPY_FROM, COPY_TO};
-use crate::engine::{EngineErrorKind, EngineResult, LogOptions, RemoveContainer};
+use crate::engine::{ContainerSpec, EngineErrorKind, EngineResult, LogOptions, RemoveContainer};
 use crate::plan::CopyVolume;
 
 /// Exit codes of a shell that found no `cp`, or none that it can run.
 const NO_PROGRAM: [i64; 2] = [126, 127];
 
 pub(super) async fn copy(run: &Run, request: &CopyVolume) -> Result<(), ApplyError> {
-    let id = create(run, request).await?;
+    let id = create(run, &request.helper).await?;
     let outcome = tokio::select! {
         outcome = fill(run, request, &id) => outcome,
-        () = run.options.cancel.cancelled() => Err(ApplyError::Cancelled),
+        () = run.options.cancel.cancelled() => {
+            remove(run, &writer_name(request)).await?;
+            Err(ApplyError::Cancelled)
+        }
     };
     let removed = remove(run, &id).await;
     outcome?;
@@ -22,12 +25,12 @@ pub(super) async fn copy(run: &Run, request: &CopyVolume) -> Result<(), ApplyErr
 }
 
 /// Makes the container; one of that name was left by a copy that was cut short.
-async fn create(run: &Run, request: &CopyVolume) -> EngineResult<String> {
-    match run.engine.create_container(&request.helper).await {
+async fn create(run: &Run, helper: &ContainerSpec) -> EngineResult<String> {
+    match run.engine.create_container(helper).await {
         Ok((id, _)) => Ok(id),
         Err(error) if error.kind == EngineErrorKind::Conflict => {
-            remove(run, &request.helper.name).await?;
-            let (id, _) = run.engine.create_container(&request.helper).await?;
+            remove(run, &helper.name).await?;
+            let (id, _) = run.engine.create_container(helper).await?;
             Ok(id)
         }
         Err(error) => Err(error),
@@ -61,9 +64,26 @@ async fn fill(run: &Run, request: &CopyVolume, id: &str) -> Result<(), ApplyErro
             });
         }
     }
-    let data = run.engine.download(id, &format!("{COPY_FROM}/.")).await?;
-    run.engine.upload_stream(id, COPY_TO, data).await?;
-    Ok(())
+    Ok(through_archive(run, request, id).await?)
+}
+
+fn writer_name(request: &CopyVolume) -> String {
+    format!("{}-archive", request.helper.name)
+}
+
+/// Reads from one container and writes to another: an engine that gives out an archive of a container holds it until
+/// the last byte is taken.
+async fn through_archive(run: &Run, request: &CopyVolume, reader: &str) -> EngineResult<()> {
+    let mut helper = request.helper.clone();
+    helper.name = writer_name(request);
+    let writer = create(run, &helper).await?;
+    let data = run.engine.download(reader, &format!("{COPY_FROM}/.")).await;
+    let written = match data {
+        Ok(data) => run.engine.upload_stream(&writer, COPY_TO, data).await,
+        Err(error) => Err(error),
+    };
+    remove(run, &writer).await?;
+    written
 }
 
 /// The end of what the container said.
