@@ -14,7 +14,7 @@ use bollard_stubs::models::{EndpointIpamConfig, EndpointSettings};
 use futures_util::future::join_all;
 
 use super::scheduler::Run;
-use super::{ApplyError, Status, dispatch, hook, wait};
+use super::{ApplyError, ApplyEvent, Status, dispatch, hook, wait};
 use crate::engine::{ContainerSpec, RemoveContainer};
 use crate::plan::{
     ContainerRef, FailureAction, HookKind, NodeId, RollingStep, RollingUpdate, UpdateOrder, Wait,
@@ -124,13 +124,44 @@ async fn roll_back(
     update: &RollingUpdate,
     done: &[Replaced<'_>],
 ) -> Result<(), ApplyError> {
-    for group in done.chunks(update.rollback.parallelism) {
-        for outcome in join_all(group.iter().map(|replaced| restore(run, update, replaced))).await {
-            outcome?;
+    let rules = &update.rollback;
+    let total = f64::from(u32::try_from(done.len()).unwrap_or(u32::MAX));
+    let mut failures = 0_u32;
+    for (number, group) in done.chunks(rules.parallelism).enumerate() {
+        if number > 0 {
+            pause(run, rules.delay_millis).await?;
         }
-        pause(run, update.rollback.delay_millis).await?;
+        let outcomes = join_all(
+            group
+                .iter()
+                .map(|replaced| bring_back(run, update, replaced)),
+        );
+        for outcome in outcomes.await {
+            let Err(error) = outcome else { continue };
+            failures += 1;
+            let tolerated = f64::from(failures) / total <= rules.max_failure_ratio;
+            if !tolerated && rules.failure_action != FailureAction::Continue {
+                return Err(error);
+            }
+            run.tell(ApplyEvent::Warning(error.chain()));
+        }
     }
     Ok(())
+}
+
+/// Gives a replica its old container back, and watches it for as long as the rules of the rollback say.
+async fn bring_back(
+    run: &Run,
+    update: &RollingUpdate,
+    replaced: &Replaced<'_>,
+) -> Result<(), ApplyError> {
+    restore(run, update, replaced).await?;
+    let container = ContainerRef::Existing {
+        id: replaced.old.clone(),
+        name: replaced.step.create.display.clone(),
+    };
+    let wish = proof(update, container);
+    monitor(run, &wish, update.rollback.monitor_millis).await
 }
 
 async fn put_away_all(run: &Run, done: &[Replaced<'_>]) -> Result<(), ApplyError> {
@@ -243,19 +274,32 @@ async fn start_and_prove(
         )
         .await?;
     }
-    let wish = Wait {
+    let wish = proof(update, container);
+    wait::wait(run, &wish).await?;
+    monitor(run, &wish, update.update.monitor_millis).await
+}
+
+/// What a container must reach to have proved itself.
+fn proof(update: &RollingUpdate, container: ContainerRef) -> Wait {
+    Wait {
         service: update.service.clone(),
         until: WaitUntil::RunningOrHealthy,
         containers: vec![container],
         required: true,
         timeout_millis: None,
-    };
-    wait::wait(run, &wish).await?;
-    if update.update.monitor_millis > 0 {
-        pause(run, update.update.monitor_millis).await?;
-        wait::wait(run, &wish).await?;
     }
-    Ok(())
+}
+
+/// Watches a container that is all right for as long as the rules say; it fails as soon as the container does.
+async fn monitor(run: &Run, wish: &Wait, millis: u64) -> Result<(), ApplyError> {
+    if millis == 0 {
+        return Ok(());
+    }
+    tokio::select! {
+        over = pause(run, millis) => over?,
+        error = wait::broken(run, wish) => return Err(error),
+    }
+    wait::wait(run, wish).await
 }
 
 /// Takes the service's names from a container that has not proved itself yet, so that no client is sent to it; answers

@@ -105,6 +105,34 @@ async fn wait_for_all(run: &Run, wait: &Wait) -> Result<(), ApplyError> {
     }
 }
 
+/// Ends as soon as one of the containers is not what is waited for any more, and says why.
+pub(super) async fn broken(run: &Run, wait: &Wait) -> ApplyError {
+    let mut heard = run.hub().await.listen();
+    let mut ids = Vec::new();
+    for container in &wait.containers {
+        match run.id(container) {
+            Ok(id) => ids.push((id, container.name().to_owned())),
+            Err(error) => return error,
+        }
+    }
+    loop {
+        for (id, name) in &ids {
+            match run.engine.inspect_container(id).await {
+                Ok(state) => {
+                    if let Look::Failed(reason) = look(&state, wait.until) {
+                        return ApplyError::Unhealthy {
+                            container: name.clone(),
+                            reason,
+                        };
+                    }
+                }
+                Err(error) => return error.into(),
+            }
+        }
+        next(&mut heard, &ids).await;
+    }
+}
+
 /// The container of ours that something happened to; `None` when all must be looked at.
 async fn next(
     heard: &mut tokio::sync::broadcast::Receiver<Heard>,

@@ -18,4 +18,5 @@ mod quickstart;
 mod refusal;
 mod remote;
 mod rolling;
+mod update;
 mod watch;
