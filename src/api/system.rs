@@ -110,6 +110,12 @@ fn info(engine: &Arc<Supervisor>) -> Value {
     info["ContainersStopped"] = json!(counts.stopped);
     let images = super::image::parents(engine).len();
     info["Images"] = json!(images);
+    if let (true, Some(options)) = (
+        engine.remaps_users(),
+        info["SecurityOptions"].as_array_mut(),
+    ) {
+        options.push(json!("name=userns"));
+    }
     info["ServerVersion"] = json!(env!("CARGO_PKG_VERSION"));
     info
 }

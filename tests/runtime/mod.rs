@@ -12,3 +12,4 @@ mod limit;
 mod network;
 mod registry;
 mod terminal;
+mod userns;

@@ -35,6 +35,8 @@ pub struct PackOptions {
     pub leave_out: HashSet<PathBuf>,
     /// What is mounted on the tree.
     pub mounts: Mounts,
+    /// User and group that the tree shows for 0: what comes before them belongs to nobody in the archive.
+    pub root: (u32, u32),
 }
 
 /// What happens at a mount point within the tree.
@@ -130,20 +132,27 @@ impl<W: Write> Packer<'_, '_, W> {
                     .map_err(|errno| file_error("read link", path, errno))?;
                 self.writer.header(&Entry {
                     link: target.into_bytes(),
-                    ..entry_of(as_name, EntryKind::Symlink, &stat)
+                    ..entry_of(as_name, EntryKind::Symlink, &stat, self.options.root)
                 })
             }
-            FileType::CharacterDevice => {
-                self.writer
-                    .header(&entry_of(as_name, EntryKind::CharDevice, &stat))
-            }
-            FileType::BlockDevice => {
-                self.writer
-                    .header(&entry_of(as_name, EntryKind::BlockDevice, &stat))
-            }
-            FileType::Fifo => self
-                .writer
-                .header(&entry_of(as_name, EntryKind::Fifo, &stat)),
+            FileType::CharacterDevice => self.writer.header(&entry_of(
+                as_name,
+                EntryKind::CharDevice,
+                &stat,
+                self.options.root,
+            )),
+            FileType::BlockDevice => self.writer.header(&entry_of(
+                as_name,
+                EntryKind::BlockDevice,
+                &stat,
+                self.options.root,
+            )),
+            FileType::Fifo => self.writer.header(&entry_of(
+                as_name,
+                EntryKind::Fifo,
+                &stat,
+                self.options.root,
+            )),
             // An archive cannot hold sockets; they are of no use without their process.
             FileType::Socket | FileType::Unknown => Ok(()),
         }
@@ -156,7 +165,7 @@ impl<W: Write> Packer<'_, '_, W> {
         self.writer.header(&Entry {
             mode: 0o600,
             device: (0, 0),
-            ..entry_of(&name, EntryKind::File, stat)
+            ..entry_of(&name, EntryKind::File, stat, self.options.root)
         })
     }
 
@@ -168,7 +177,7 @@ impl<W: Write> Packer<'_, '_, W> {
         as_name: &Path,
     ) -> Result<(), ArchiveError> {
         if !as_name.as_os_str().is_empty() {
-            let mut entry = entry_of(as_name, EntryKind::Directory, stat);
+            let mut entry = entry_of(as_name, EntryKind::Directory, stat, self.options.root);
             entry.xattrs = attributes_of(directory.as_fd(), path)?;
             self.writer.header(&entry)?;
         }
@@ -178,7 +187,12 @@ impl<W: Write> Packer<'_, '_, W> {
         if self.options.whiteouts == TreeWhiteouts::Overlay && is_opaque(directory.as_fd()) {
             self.writer.header(&Entry {
                 mode: 0o600,
-                ..entry_of(&as_name.join(".wh..wh..opq"), EntryKind::File, stat)
+                ..entry_of(
+                    &as_name.join(".wh..wh..opq"),
+                    EntryKind::File,
+                    stat,
+                    self.options.root,
+                )
             })?;
         }
         for name in names_in(directory).map_err(|errno| file_error("list", path, errno))? {
@@ -200,7 +214,7 @@ impl<W: Write> Packer<'_, '_, W> {
         path: &Path,
         as_name: &Path,
     ) -> Result<(), ArchiveError> {
-        let mut entry = entry_of(as_name, EntryKind::File, stat);
+        let mut entry = entry_of(as_name, EntryKind::File, stat, self.options.root);
         if stat.st_nlink > 1
             && let Some(first) = self
                 .seen
@@ -241,7 +255,8 @@ impl<W: Write> Packer<'_, '_, W> {
     }
 }
 
-fn entry_of(name: &Path, kind: EntryKind, stat: &Stat) -> Entry {
+fn entry_of(name: &Path, kind: EntryKind, stat: &Stat, root: (u32, u32)) -> Entry {
+    const NOBODY: u32 = 65_534;
     let mut name = name.as_os_str().as_bytes().to_vec();
     if kind == EntryKind::Directory {
         name.push(b'/');
@@ -250,8 +265,8 @@ fn entry_of(name: &Path, kind: EntryKind, stat: &Stat) -> Entry {
         name,
         kind,
         mode: stat.st_mode & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
+        uid: stat.st_uid.checked_sub(root.0).unwrap_or(NOBODY),
+        gid: stat.st_gid.checked_sub(root.1).unwrap_or(NOBODY),
         mtime: (stat.st_mtime, 0),
         size: 0,
         link: Vec::new(),

@@ -70,6 +70,8 @@ pub struct UnpackOptions {
     pub whiteouts: ArchiveWhiteouts,
     /// Owner of the files.
     pub owner: Owner,
+    /// User and group that 0 becomes, and all others after it.
+    pub root: (u32, u32),
     /// What may replace what.
     pub overwrite: Overwrite,
     /// Device nodes.
@@ -88,6 +90,7 @@ impl Default for UnpackOptions {
         Self {
             whiteouts: ArchiveWhiteouts::Ordinary,
             owner: Owner::Archive,
+            root: (0, 0),
             overwrite: Overwrite::Any,
             devices: Devices::Make,
             limits: Limits::default(),
@@ -513,7 +516,11 @@ impl Unpacker<'_> {
             Owner::Archive => (entry.uid, entry.gid),
             Owner::Fixed(uid, gid) => (uid, gid),
         };
-        (Uid::from_raw(uid), Gid::from_raw(gid))
+        let (root, group) = self.options.root;
+        (
+            Uid::from_raw(uid.saturating_add(root)),
+            Gid::from_raw(gid.saturating_add(group)),
+        )
     }
 
     /// Owner first: changing it clears setuid and capabilities.

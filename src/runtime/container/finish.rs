@@ -18,11 +18,18 @@ use super::rootfs;
 use super::user::{self, Identity};
 use crate::runtime::sys::process;
 
-/// Becomes the program; returns only what went wrong. The root must be the container's already.
+/// What the host's root alone may do: before a user namespace is joined.
+pub(super) fn with_privileges(wanted: &Process, proc: BorrowedFd<'_>) -> Result<(), Failure> {
+    set_limits(&wanted.rlimits)?;
+    write_labels(wanted, proc)
+}
+
+/// Becomes the program; returns only what went wrong. The root must be the container's already. Without `proc` what
+/// needs the privileges of the host's root was done before.
 pub(super) fn finish(
     wanted: &Process,
     stdio: [OwnedFd; 3],
-    proc: BorrowedFd<'_>,
+    proc: Option<BorrowedFd<'_>>,
     sender: &Sender,
 ) -> Failure {
     match prepare(wanted, &stdio, proc, sender) {
@@ -34,14 +41,15 @@ pub(super) fn finish(
 fn prepare(
     wanted: &Process,
     stdio: &[OwnedFd; 3],
-    proc: BorrowedFd<'_>,
+    proc: Option<BorrowedFd<'_>>,
     sender: &Sender,
 ) -> Result<Vec<String>, Failure> {
     let identity = identify(wanted)?;
     own_streams(stdio, &identity)?;
     change_directory(&wanted.cwd)?;
-    set_limits(&wanted.rlimits)?;
-    write_labels(wanted, proc)?;
+    if let Some(proc) = proc {
+        with_privileges(wanted, proc)?;
+    }
     sender
         .executing()
         .map_err(|error| Failure::step("cannot talk to the keeper", error))?;

@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::finish;
 use super::membership::Membership;
 use super::operation::{Performer, mount_proc, own_keyring, terminal};
+use super::remap;
 use super::request::{ContainerRequest, ExecRequest};
 use super::setup::SetupOp;
 use crate::runtime::sys::process;
@@ -27,6 +28,15 @@ pub(crate) struct Given {
     pub membership: Membership,
 }
 
+/// What an exec joins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Joined {
+    /// The namespaces, but for that of processes.
+    pub namespaces: i32,
+    /// User and group outside of the root of the container's own user namespace.
+    pub root: Option<(u32, u32)>,
+}
+
 /// Runs a container's first process.
 pub(crate) fn run(request: &ContainerRequest, steps: &[SetupOp], given: Given) -> ! {
     harden();
@@ -35,12 +45,14 @@ pub(crate) fn run(request: &ContainerRequest, steps: &[SetupOp], given: Given) -
         stdio,
         membership,
     } = given;
-    let mut performer = Performer::new(&request.id, &sender, membership);
-    let failure = match performer.perform_all(steps) {
+    let mut performer = Performer::new(request, &stdio, &sender, membership);
+    let performed = performer.perform_all(steps);
+    let terminal = performer.take_terminal();
+    let failure = match performed {
         Err(failure) => failure,
         Ok(proc) => {
-            let stdio = performer.take_terminal().unwrap_or(stdio);
-            finish::finish(&request.process, stdio, proc.as_fd(), &sender)
+            let proc = proc.as_ref().map(AsFd::as_fd);
+            finish::finish(&request.process, terminal.unwrap_or(stdio), proc, &sender)
         }
     };
     give_up(&sender, &failure)
@@ -50,50 +62,53 @@ pub(crate) fn run(request: &ContainerRequest, steps: &[SetupOp], given: Given) -
 pub(crate) fn run_exec(
     request: &ExecRequest,
     container: &OwnedFd,
-    namespaces: i32,
+    joined: Joined,
     given: Given,
 ) -> ! {
     harden();
-    let Given {
-        sender,
-        stdio,
-        membership,
-    } = given;
-    let failure = match enter(request, container, namespaces, &membership, &sender) {
+    let failure = match enter(request, container, joined, &given) {
         Err(failure) => failure,
         Ok((proc, tty)) => {
-            let stdio = tty.unwrap_or(stdio);
-            finish::finish(&request.process, stdio, proc.as_fd(), &sender)
+            let stdio = tty.unwrap_or(given.stdio);
+            let proc = proc.as_ref().map(AsFd::as_fd);
+            finish::finish(&request.process, stdio, proc, &given.sender)
         }
     };
-    give_up(&sender, &failure)
+    give_up(&given.sender, &failure)
 }
 
-type Entered = (OwnedFd, Option<[OwnedFd; 3]>);
+type Entered = (Option<OwnedFd>, Option<[OwnedFd; 3]>);
 
 fn enter(
     request: &ExecRequest,
     container: &OwnedFd,
-    namespaces: i32,
-    membership: &Membership,
-    sender: &Sender,
+    joined: Joined,
+    given: &Given,
 ) -> Result<Entered, Failure> {
-    membership.settle()?;
-    process::join_namespaces(container.as_fd(), namespaces)
-        .map_err(|error| Failure::step("cannot join the container's namespaces", error))?;
-    rustix::process::setsid().map_err(|error| Failure::step("cannot start a session", error))?;
-    // By its name: the one that the container's first process made.
-    own_keyring(&request.container)
-        .map_err(|error| Failure::step("cannot join the session keyring", error))?;
+    given.membership.settle()?;
+    // Of the container's processes already: a child is born in their namespace.
     let proc = mount_proc().map_err(|error| Failure::step("cannot mount `proc`", error))?;
     let score = request.process.oom_score_adj.unwrap_or(0).to_string();
     finish::write_below(proc.as_fd(), "self/oom_score_adj", score.as_bytes())
         .map_err(|error| Failure::step("cannot set the out-of-memory score", error))?;
+    let joining = |error| Failure::step("cannot join the container's namespaces", error);
+    if let Some(root) = joined.root {
+        finish::with_privileges(&request.process, proc.as_fd())?;
+        remap::give_streams(&given.stdio, root).map_err(joining)?;
+    }
+    process::join_namespaces(container.as_fd(), joined.namespaces).map_err(joining)?;
+    if joined.root.is_some() {
+        remap::become_root().map_err(joining)?;
+    }
+    rustix::process::setsid().map_err(|error| Failure::step("cannot start a session", error))?;
+    // By its name: the one that the container's first process made.
+    own_keyring(&request.container)
+        .map_err(|error| Failure::step("cannot join the session keyring", error))?;
     let tty = match request.process.terminal {
-        Some(size) => Some(terminal(size, sender)?),
+        Some(size) => Some(terminal(size, &given.sender)?),
         None => None,
     };
-    Ok((proc, tty))
+    Ok((Some(proc).filter(|_| joined.root.is_none()), tty))
 }
 
 /// Until the exec nobody in the container may look into this process: it is a copy of the keeper.

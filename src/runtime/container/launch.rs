@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::cgroup::{CgroupHandle, CgroupHost};
 use super::channel::{Receiver, channel};
 use super::failure::Failure;
-use super::init::{self, Given};
+use super::init::{self, Given, Joined};
 use super::membership::{self, Membership};
 use super::request::{ContainerRequest, ExecRequest, Namespace};
 use super::setup;
@@ -163,7 +163,7 @@ pub(crate) fn exec(
     let open = |error| Failure::step("cannot open the cgroup", error);
     let cgroups = group.open_v1_members().map_err(open)?;
     let v2 = group.open_v2().map_err(open)?;
-    let namespaces = namespaces_to_join(pid);
+    let joined = what_to_join(pid);
     let forked = in_pid_namespace(container, || {
         process::fork_with(0, v2.as_ref().map(AsFd::as_fd))
     });
@@ -171,7 +171,7 @@ pub(crate) fn exec(
         Forked::Child => init::run_exec(
             request,
             container,
-            namespaces,
+            joined,
             Given {
                 sender,
                 stdio,
@@ -189,17 +189,27 @@ pub(crate) fn exec(
 }
 
 /// All kinds but pid; the user namespace only where it is another, for one cannot join one's own.
-fn namespaces_to_join(pid: i32) -> i32 {
+fn what_to_join(pid: i32) -> Joined {
     let own = std::fs::read_link("/proc/self/ns/user");
     let other = std::fs::read_link(format!("/proc/{pid}/ns/user"));
-    let user = match (own, other) {
-        (Ok(own), Ok(other)) if own != other => libc::CLONE_NEWUSER,
-        _ => 0,
+    let is_other = matches!((own, other), (Ok(own), Ok(other)) if own != other);
+    let root = |file: &str| {
+        let map = std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+        map.lines().find_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            (words.next()? == "0").then(|| words.next()?.parse().ok())?
+        })
     };
-    libc::CLONE_NEWNS
+    let namespaces = libc::CLONE_NEWNS
         | libc::CLONE_NEWUTS
         | libc::CLONE_NEWIPC
         | libc::CLONE_NEWNET
-        | libc::CLONE_NEWCGROUP
-        | user
+        | libc::CLONE_NEWCGROUP;
+    let user = if is_other { libc::CLONE_NEWUSER } else { 0 };
+    Joined {
+        namespaces: namespaces | user,
+        root: is_other
+            .then(|| Some((root("uid_map")?, root("gid_map")?)))
+            .flatten(),
+    }
 }

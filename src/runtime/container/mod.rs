@@ -17,6 +17,7 @@ pub(crate) mod launch;
 mod membership;
 mod operation;
 mod reaper;
+mod remap;
 pub mod request;
 pub mod resolve;
 mod rootfs;
@@ -25,4 +26,4 @@ pub(crate) mod setup;
 mod user;
 
 pub use request::{ContainerRequest, ExecRequest};
-pub use resolve::{ResolveError, ResolveInput, limits, resolve, resolve_exec};
+pub use resolve::{IdMaps, ResolveError, ResolveInput, limits, resolve, resolve_exec};

@@ -15,19 +15,24 @@ use super::channel::Sender;
 use super::failure::Failure;
 use super::finish;
 use super::membership::Membership;
-use super::request::{Access, Device, DeviceKind, Propagation, Recursion, TerminalSize};
+use super::remap;
+use super::request::{
+    Access, ContainerRequest, Device, DeviceKind, Propagation, Recursion, TerminalSize,
+};
 use super::rootfs;
-use super::setup::{Place, SetupOp};
+use super::setup::{Owners, Place, SetupOp};
 use crate::runtime::sys::mount::{Reach, mount_overlay_by_text, set_attributes};
 use crate::runtime::sys::process;
 
 /// What the steps leave for each other.
 #[derive(Debug)]
 pub(super) struct Performer<'a> {
-    id: &'a str,
+    request: &'a ContainerRequest,
+    stdio: &'a [OwnedFd; 3],
     sender: &'a Sender,
     membership: Membership,
     sources: Vec<OwnedFd>,
+    user: Option<OwnedFd>,
     root: Option<OwnedFd>,
     proc: Option<OwnedFd>,
     empty: Option<OwnedFd>,
@@ -45,9 +50,16 @@ fn named<T>(
 }
 
 impl<'a> Performer<'a> {
-    pub(super) fn new(id: &'a str, sender: &'a Sender, membership: Membership) -> Self {
+    pub(super) fn new(
+        request: &'a ContainerRequest,
+        stdio: &'a [OwnedFd; 3],
+        sender: &'a Sender,
+        membership: Membership,
+    ) -> Self {
         Self {
-            id,
+            request,
+            stdio,
+            user: None,
             sender,
             membership,
             sources: Vec::new(),
@@ -58,14 +70,34 @@ impl<'a> Performer<'a> {
         }
     }
 
-    /// Performs all steps and returns the descriptor of the container's own `/proc`.
-    pub(super) fn perform_all(&mut self, steps: &[SetupOp]) -> Result<OwnedFd, Failure> {
+    /// Performs all steps and returns the descriptor of the container's own `/proc`, unless all that needs it and its
+    /// privileges is done.
+    pub(super) fn perform_all(&mut self, steps: &[SetupOp]) -> Result<Option<OwnedFd>, Failure> {
         for step in steps {
             self.perform(step)?;
         }
-        self.proc
-            .take()
-            .ok_or_else(|| Failure::step("cannot use `/proc`", "it was not mounted"))
+        if self.request.namespaces.root_outside().is_some() {
+            return Ok(None);
+        }
+        self.own_proc()?;
+        Ok(self.proc.take())
+    }
+
+    fn own_proc(&self) -> Result<BorrowedFd<'_>, Failure> {
+        let proc = self.proc.as_ref().map(AsFd::as_fd);
+        proc.ok_or_else(|| Failure::step("cannot use `/proc`", "it was not mounted"))
+    }
+
+    fn join_user(&self, uid: u32, gid: u32) -> Result<(), Failure> {
+        let process = &self.request.process;
+        finish::with_privileges(process, self.own_proc()?)?;
+        let namespace = self
+            .user
+            .as_ref()
+            .ok_or_else(|| Failure::step("cannot join the user namespace", "it was not opened"))?;
+        remap::give_streams(self.stdio, (uid, gid))
+            .and_then(|()| remap::join(namespace.as_fd()))
+            .map_err(|error| Failure::step("cannot join the user namespace", error))
     }
 
     /// The standard streams on the container's terminal.
@@ -78,6 +110,7 @@ impl<'a> Performer<'a> {
             SetupOp::JoinCgroups => self.membership.settle(),
             SetupOp::OpenTerminal(size) => self.open_terminal(*size),
             SetupOp::Sysctl { name, value } => self.sysctl(name, value),
+            SetupOp::JoinUser { uid, gid } => self.join_user(*uid, *gid),
             _ => self.perform_plain(step).map_err(|(what, error)| {
                 Failure::step(format!("cannot {what}"), finish::plain(&error))
             }),
@@ -93,7 +126,9 @@ impl<'a> Performer<'a> {
             SetupOp::OwnCgroupNamespace => named(process::unshare(libc::CLONE_NEWCGROUP), || {
                 "make a cgroup namespace".into()
             }),
-            SetupOp::OwnKeyring => named(own_keyring(self.id), || "make a session keyring".into()),
+            SetupOp::OwnKeyring => named(own_keyring(&self.request.id), || {
+                "make a session keyring".into()
+            }),
             SetupOp::Hostname(name) => named(rustix::system::sethostname(name.as_bytes()), || {
                 format!("set the host name `{name}`")
             }),
@@ -105,15 +140,34 @@ impl<'a> Performer<'a> {
             SetupOp::OomScore(score) => set_oom_score(*score),
             SetupOp::OpenPeerSource { mounts, path, .. } => self.open_peer_source(mounts, path),
             SetupOp::OpenSource {
-                path, recursion, ..
-            } => self.open_source(path, *recursion),
+                path,
+                recursion,
+                owners,
+                ..
+            } => self.open_source(path, *recursion, *owners),
+            SetupOp::OpenUser(path) => self.open_user(path),
             SetupOp::OwnMounts => own_mounts(),
             SetupOp::MountRoot {
                 lower,
                 upper,
                 work,
                 at,
-            } => mount_root(lower, upper, work, at),
+            } => named(mount_root(lower, upper, work, at), || {
+                "mount the root".into()
+            }),
+            SetupOp::MountMappedRoot {
+                lower,
+                upper,
+                work,
+                at,
+                uid,
+                gid,
+            } => {
+                let mounted = self.user().and_then(|user| {
+                    remap::mount_mapped_root(lower, (upper, work), at, user, (*uid, *gid))
+                });
+                named(mounted, || "mount the root".into())
+            }
             SetupOp::EnterRoot { at } => self.enter_root(at),
             SetupOp::MountKernel {
                 place,
@@ -149,6 +203,13 @@ impl<'a> Performer<'a> {
                 let result = self.attach_source(*slot, target, *access, *recursion, *propagation);
                 named(result, || format!("mount on `{target}`"))
             }
+            _ => self.perform_late(step),
+        }
+    }
+
+    /// The steps that come when everything is mounted.
+    fn perform_late(&mut self, step: &SetupOp) -> Step {
+        match step {
             SetupOp::AttachCgroup {
                 slot,
                 target,
@@ -167,7 +228,7 @@ impl<'a> Performer<'a> {
             SetupOp::ReadOnlyMount(path) => named(self.read_only_mount(path), || {
                 format!("make `{path}` read-only")
             }),
-            SetupOp::JoinCgroups | SetupOp::OpenTerminal(_) | SetupOp::Sysctl { .. } => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -175,7 +236,20 @@ impl<'a> Performer<'a> {
         self.root.as_ref().map_or(CWD, AsFd::as_fd)
     }
 
-    fn open_source(&mut self, path: &Path, recursion: Recursion) -> Step {
+    fn open_user(&mut self, path: &Path) -> Step {
+        let owner = named(remap::open_owner(path), || {
+            format!("open the user namespace of `{}`", path.display())
+        })?;
+        self.user = Some(owner);
+        Ok(())
+    }
+
+    fn user(&self) -> io::Result<BorrowedFd<'_>> {
+        let user = self.user.as_ref().map(AsFd::as_fd);
+        user.ok_or_else(|| io::Error::other("the user namespace was not opened"))
+    }
+
+    fn open_source(&mut self, path: &Path, recursion: Recursion, owners: Owners) -> Step {
         let recursive = match recursion {
             Recursion::Single => OpenTreeFlags::empty(),
             Recursion::Recursive | Recursion::RecursiveTopReadOnly => OpenTreeFlags::AT_RECURSIVE,
@@ -184,6 +258,12 @@ impl<'a> Performer<'a> {
         let source = named(rustix::mount::open_tree(CWD, path, flags), || {
             format!("open the source `{}`", path.display())
         })?;
+        if owners == Owners::Mapped {
+            let mapped = self
+                .user()
+                .and_then(|user| remap::map_source(source.as_fd(), user));
+            named(mapped, || format!("map the owners in `{}`", path.display()))?;
+        }
         self.sources.push(source);
         Ok(())
     }
@@ -204,7 +284,7 @@ impl<'a> Performer<'a> {
             process::join_namespaces(peer.as_fd(), libc::CLONE_NEWNS),
             what,
         )?;
-        let opened = self.open_source(path, Recursion::Single);
+        let opened = self.open_source(path, Recursion::Single, Owners::Plain);
         named(
             process::join_namespaces(own.as_fd(), libc::CLONE_NEWNS),
             what,
@@ -490,7 +570,13 @@ fn own_mounts() -> Step {
     })
 }
 
-fn mount_root(lower: &[PathBuf], upper: &Path, work: &Path, at: &Path) -> Step {
+/// Mounts an overlay.
+pub(super) fn mount_root(
+    lower: &[PathBuf],
+    upper: &Path,
+    work: &Path,
+    at: &Path,
+) -> io::Result<()> {
     let mount = || -> io::Result<()> {
         let filesystem = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         let fs = filesystem.as_fd();
@@ -513,15 +599,14 @@ fn mount_root(lower: &[PathBuf], upper: &Path, work: &Path, at: &Path) -> Step {
     match mount() {
         // Kernels before 6.8 take the layers only as one text.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            let mounted = mount_overlay_by_text(lower, Some((upper, work)), "", at);
-            named(mounted, || "mount the root".into())
+            mount_overlay_by_text(lower, Some((upper, work)), "", at)
         }
-        result => named(result, || "mount the root".into()),
+        result => result,
     }
 }
 
 /// A new, unattached mount of a file system.
-fn new_mount(
+pub(super) fn new_mount(
     filesystem: &str,
     options: &[(String, String)],
     attributes: u64,

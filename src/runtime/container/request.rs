@@ -161,14 +161,48 @@ pub struct Namespaces {
     pub uts: Namespace,
     /// Control groups.
     pub cgroup: Namespace,
-    /// Users; mappings apply when `New`.
+    /// Users: the engine's, or by a path the owner of a namespace (the network's), with the maps below.
     pub user: Namespace,
     /// Clocks.
     pub time: Namespace,
-    /// User id mappings (inside, outside, count) of a new user namespace.
+    /// User id mappings (inside, outside, count) of the user namespace.
     pub uid_map: Vec<(u32, u32, u32)>,
-    /// Group id mappings of a new user namespace.
+    /// Group id mappings of the user namespace.
     pub gid_map: Vec<(u32, u32, u32)>,
+}
+
+impl Namespaces {
+    /// The user and group outside that are root inside; none where the user namespace is the engine's.
+    #[must_use]
+    pub fn root_outside(&self) -> Option<(u32, u32)> {
+        let root = |map: &[(u32, u32, u32)]| {
+            let first = map.iter().find(|(inside, _, _)| *inside == 0)?;
+            Some(first.1)
+        };
+        if self.user == Namespace::Host {
+            return None;
+        }
+        Some((root(&self.uid_map)?, root(&self.gid_map)?))
+    }
+
+    /// A user of the container as seen outside; one that is not mapped stays what it is.
+    #[must_use]
+    pub fn outside_uid(&self, uid: u32) -> u32 {
+        outside(&self.uid_map, uid)
+    }
+
+    /// A group of the container as seen outside; one that is not mapped stays what it is.
+    #[must_use]
+    pub fn outside_gid(&self, gid: u32) -> u32 {
+        outside(&self.gid_map, gid)
+    }
+}
+
+fn outside(map: &[(u32, u32, u32)], id: u32) -> u32 {
+    let range = map
+        .iter()
+        .find(|(inside, _, count)| id >= *inside && id - inside < *count);
+    range.map_or(id, |(inside, outside, _)| outside + (id - inside))
 }
 
 /// Where one namespace comes from.

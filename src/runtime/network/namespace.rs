@@ -33,6 +33,23 @@ pub(crate) fn pin(path: &Path) -> Result<(), NetworkError> {
     })
 }
 
+/// Pins a namespace that was made elsewhere, in place of what the pin holds.
+pub(crate) fn pin_made(path: &Path, made: &Path) -> Result<(), NetworkError> {
+    unpin(path)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(folder).map_err(NetworkError::file("create the folder", folder))?;
+    File::create(path).map_err(NetworkError::file("create the pin", path))?;
+    mount_bind(made, path).map_err(|errno| NetworkError::file("pin", made)(errno.into()))?;
+    let namespace = open(path)?;
+    let raised = netns::inside(std::os::fd::AsFd::as_fd(&namespace), link::loopback_up);
+    raised
+        .and_then(|outcome| outcome)
+        .map_err(|source| NetworkError::Kernel {
+            step: "raise the loopback of a network namespace".to_owned(),
+            source,
+        })
+}
+
 /// Removes a pin; one that is not there counts as removed.
 pub(crate) fn unpin(path: &Path) -> Result<(), NetworkError> {
     match unmount(path, UnmountFlags::DETACH) {

@@ -293,6 +293,7 @@ impl StepHost {
         };
         let parent = self.engine.cgroup_parent();
         let resolved = resolve(ResolveInput {
+            remap: None,
             id: &step.id,
             config: &config,
             host_config: &host_config,

@@ -91,6 +91,7 @@ impl Supervisor {
         merge::merge_image(&mut config, &image.config);
         merge::fill_defaults(&mut host_config);
         self.check_references(&host_config)?;
+        self.remap_of(&host_config)?;
         fill_hostname(&mut config, &host_config, id);
         let mut warnings = Vec::new();
         drop_discarded_ports(&mut host_config, &mut warnings);

@@ -24,6 +24,7 @@ use crate::runtime::archive::{
 };
 use crate::runtime::container::request::Access;
 use crate::runtime::error::{ErrorKind, RuntimeError, RuntimeResult};
+use crate::runtime::sys::userns::make_files_as;
 
 /// The longest user file that is read.
 const MOST_BYTES: u64 = 4 << 20;
@@ -117,7 +118,10 @@ impl Supervisor {
             &view.root,
             &inner,
             Path::new(&rename),
-            &PackOptions::default(),
+            &PackOptions {
+                root: root_of(container),
+                ..PackOptions::default()
+            },
             &mut writer,
         )?;
         writer.finish()?;
@@ -159,20 +163,24 @@ impl Supervisor {
         } else {
             Owner::Archive
         };
+        let ids = root_of(container);
         let options = UnpackOptions {
             owner,
+            root: ids,
             overwrite: match request.overwriting {
                 Overwriting::Any => Overwrite::Any,
                 Overwriting::SameKind => Overwrite::SameKind,
             },
             ..UnpackOptions::default()
         };
-        unpack(
-            decompress(archive)?,
-            &Root::from_fd(folder),
-            &options,
-            &mut NoRecorder,
-        )?;
+        let root = Root::from_fd(folder);
+        let archive = decompress(archive)?;
+        as_root(ids, move || {
+            unpack(archive, &root, &options, &mut NoRecorder)
+        })
+        .map_err(|source| {
+            RuntimeError::internal("cannot make files as the container's root", source)
+        })??;
         Ok(())
     }
 
@@ -184,6 +192,7 @@ impl Supervisor {
         let root = self.root(container)?;
         let options = PackOptions {
             mounts: Mounts::LeaveEmpty,
+            root: root_of(container),
             ..PackOptions::default()
         };
         let mut recorder = NoRecorder;
@@ -399,6 +408,38 @@ fn time_of(stat: &Stat) -> Timestamp {
 /// The root of a running container, as an open folder.
 fn live_root(container: &Container) -> rustix::io::Result<OwnedFd> {
     HeldProcess::of(container)?.open("root", OFlags::RDONLY | OFlags::DIRECTORY)
+}
+
+/// User and group outside of the root of a living container; 0 on the disk, and where it has no user namespace.
+fn root_of(container: &Container) -> (u32, u32) {
+    if !container.status().is_alive() {
+        return (0, 0);
+    }
+    let Ok(process) = HeldProcess::of(container) else {
+        return (0, 0);
+    };
+    let root = |file: &str| {
+        let map = process.read(file);
+        let mut words = map.split_ascii_whitespace();
+        (words.next()? == "0").then(|| words.next()?.parse().ok())?
+    };
+    (root("uid_map").unwrap_or(0), root("gid_map").unwrap_or(0))
+}
+
+/// Runs work that makes files on mapped mounts, where only mapped users can make any: on a thread of its own.
+fn as_root<T: Send>(ids: (u32, u32), work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    if ids == (0, 0) {
+        return Ok(work());
+    }
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(move || {
+            make_files_as(ids.0, ids.1)?;
+            Ok(work())
+        });
+        worker
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the unpacking thread panicked")))
+    })
 }
 
 fn read_text(root: &Root, path: &str) -> io::Result<String> {

@@ -33,6 +33,7 @@ mod process;
 mod propagation;
 mod prune;
 pub mod record;
+mod remap;
 mod remove;
 pub mod restart;
 mod shutdown;
@@ -74,6 +75,7 @@ use super::network::{NetworkPaths, NetworkService};
 use super::registry::{Registries, RegistrySettings};
 use super::volume::{VolumeStore, VolumeUse};
 use record::MountType;
+use remap::Remap;
 use status::Status;
 
 /// How many objects there are, for `/info`.
@@ -114,6 +116,7 @@ pub struct Supervisor {
     layout: Layout,
     keeper: KeeperClient,
     revival: Option<Revival>,
+    remap: Remap,
     images: ImageStore,
     volumes: VolumeStore,
     registries: Registries,
@@ -135,6 +138,7 @@ impl Supervisor {
     pub fn open(layout: Layout, revival: Option<Revival>) -> RuntimeResult<Arc<Self>> {
         let images = ImageStore::open(layout.root())?;
         let volumes = VolumeStore::open(layout.root())?;
+        let remap = Remap::read()?;
         let registries = Registries::new(RegistrySettings::read()?)?;
         let networks = NetworkService::open(NetworkPaths {
             state: layout.networks(),
@@ -144,6 +148,7 @@ impl Supervisor {
         Ok(Arc::new(Self {
             keeper: KeeperClient::new(KeeperPaths::new(layout.run())),
             revival,
+            remap,
             layout,
             images,
             volumes,

@@ -12,7 +12,9 @@ use tokio::task::block_in_place;
 use super::Supervisor;
 use super::container::Container;
 use super::record::{MountType, Record};
+use super::remap::{check_peer, hold_namespaces};
 use super::start::held_peer;
+use crate::runtime::container::IdMaps;
 use crate::runtime::container::request::Namespace;
 use crate::runtime::error::{RuntimeError, RuntimeResult};
 use crate::runtime::network::{
@@ -25,16 +27,25 @@ impl Supervisor {
         &self,
         container: &Container,
         record: &mut Record,
+        remap: Option<&IdMaps>,
         held: &mut Vec<OwnedFd>,
     ) -> RuntimeResult<Namespace> {
         if record.network_mode() == "host" {
             return Ok(Namespace::Host);
         }
         if let Some(reference) = record.network_peer() {
-            return self.peer_namespace(reference, held);
+            let namespace = self.peer_namespace(reference, held)?;
+            return check_peer(namespace, reference, remap);
         }
         let names = names_of(record)?;
-        let path = self.networks().new_namespace(container.id())?;
+        let path = match remap {
+            None => self.networks().new_namespace(container.id())?,
+            Some(maps) => {
+                let holder = hold_namespaces(maps)?;
+                let made = holder.network();
+                self.networks().adopt_namespace(container.id(), &made)?
+            }
+        };
         for (network, wishes) in self.ordered(record) {
             self.attach(&names, &network, wishes)?;
         }

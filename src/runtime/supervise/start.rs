@@ -154,7 +154,8 @@ impl Supervisor {
             _ => {}
         }
         let mut namespaces = Vec::new();
-        let network = self.prepare_network(container, record, &mut namespaces)?;
+        let remap = self.remap_of(&record.host_config)?;
+        let network = self.prepare_network(container, record, remap.as_ref(), &mut namespaces)?;
         let mut prepared = self.prepare_mounts(container, record)?;
         prepared.held.extend(namespaces);
         let mut files = self.write_files(container, record)?;
@@ -179,6 +180,7 @@ impl Supervisor {
             mounts: prepared.mounts,
             files,
             network,
+            remap,
             peers,
             cgroup_parent: &parent,
             log: log_file(container, record.host_config.log_config.as_ref())?,

@@ -36,6 +36,28 @@ pub fn set_attributes(
         propagation,
         userns_fd: 0,
     };
+    change(mount, &attributes, reach)
+}
+
+/// Shows the owners of a mount that is attached nowhere as a user namespace maps them: 0 on the disk is its root.
+///
+/// # Errors
+/// When the kernel refuses: `EINVAL` where the file system knows no such mounts.
+pub fn map_owners(
+    mount: BorrowedFd<'_>,
+    namespace: BorrowedFd<'_>,
+    reach: Reach,
+) -> io::Result<()> {
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: u64::from(namespace.as_raw_fd().unsigned_abs()),
+    };
+    change(mount, &attributes, reach)
+}
+
+fn change(mount: BorrowedFd<'_>, attributes: &libc::mount_attr, reach: Reach) -> io::Result<()> {
     let recursive = match reach {
         Reach::Single => 0,
         Reach::Recursive => libc::AT_RECURSIVE,
@@ -48,7 +70,7 @@ pub fn set_attributes(
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            ptr::from_ref(&attributes),
+            ptr::from_ref(attributes),
             size_of::<libc::mount_attr>(),
         )
     };

@@ -37,6 +37,9 @@ pub struct ResolveInput<'a> {
     pub files: Vec<ExtraFile>,
     /// The network namespace.
     pub network: Namespace,
+    /// The maps of users and groups, where root of the container is to be nobody outside; the network namespace then
+    /// belongs to the user namespace that has them.
+    pub remap: Option<IdMaps>,
     /// Pids of the containers that `container:ID` modes name, by the name or id used there.
     pub peers: BTreeMap<String, PathBuf>,
     /// Cgroup of the instance, without a leading slash (`hoist`); `cgroup_parent` replaces it.
@@ -47,6 +50,15 @@ pub struct ResolveInput<'a> {
     pub run_dir: PathBuf,
     /// Where the exit record goes.
     pub exit_record: PathBuf,
+}
+
+/// Ids inside, outside and their count, for users and for groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMaps {
+    /// Users.
+    pub users: Vec<(u32, u32, u32)>,
+    /// Groups.
+    pub groups: Vec<(u32, u32, u32)>,
 }
 
 /// A request, and what of it could not be honoured.

@@ -12,17 +12,6 @@ pub(super) fn resolve(
 ) -> Result<Namespaces, ResolveError> {
     let host = input.host_config;
     if host
-        .userns_mode
-        .as_deref()
-        .is_some_and(|mode| !matches!(mode, "" | "host"))
-    {
-        let mode = host.userns_mode.clone().unwrap_or_default();
-        return Err(ResolveError::Invalid {
-            what: "user namespace mode",
-            value: mode,
-        });
-    }
-    if host
         .runtime
         .as_deref()
         .is_some_and(|name| !matches!(name, "" | "hoist" | "runc" | "io.containerd.runc.v2"))
@@ -48,10 +37,16 @@ pub(super) fn resolve(
         } else {
             cgroup
         },
-        user: Namespace::Host,
+        user: match &input.remap {
+            Some(_) => input.network.clone(),
+            None => Namespace::Host,
+        },
         time: Namespace::Host,
-        uid_map: Vec::new(),
-        gid_map: Vec::new(),
+        uid_map: input.remap.clone().map_or_else(Vec::new, |maps| maps.users),
+        gid_map: input
+            .remap
+            .clone()
+            .map_or_else(Vec::new, |maps| maps.groups),
     })
 }
 

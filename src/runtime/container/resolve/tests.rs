@@ -28,6 +28,7 @@ fn resolved(
         mounts: Vec::new(),
         files: Vec::new(),
         network: Namespace::New,
+        remap: None,
         peers: BTreeMap::from([("peer".to_owned(), "/proc/42".into())]),
         cgroup_parent: "hoist",
         log: None,

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::cgroup::{CgroupHost, CgroupVersion, Hierarchy};
+use super::remap;
 use super::request::{
     Access, ContainerRequest, Device, DeviceKind, Mount, MountKind, Namespace, Propagation,
     Recursion, TerminalSize,
@@ -26,6 +27,10 @@ pub(crate) enum SetupOp {
     OwnCgroupNamespace,
     /// Leave the session of the keeper.
     NewSession,
+    /// Open the user namespace that owns the namespace at a path, for what is mapped and for the end.
+    OpenUser(PathBuf),
+    /// Give up everything outside of the user namespace and be its root, which is this user and group outside.
+    JoinUser { uid: u32, gid: u32 },
     /// A session keyring of the container's own.
     OwnKeyring,
     /// Set the host name.
@@ -39,6 +44,7 @@ pub(crate) enum SetupOp {
         slot: usize,
         path: PathBuf,
         recursion: Recursion,
+        owners: Owners,
     },
     /// Clone a mount of another container for later, into a slot.
     OpenPeerSource {
@@ -54,6 +60,15 @@ pub(crate) enum SetupOp {
         upper: PathBuf,
         work: PathBuf,
         at: PathBuf,
+    },
+    /// The same with the layers' owners mapped, and be the namespace's root for files from here on.
+    MountMappedRoot {
+        lower: Vec<PathBuf>,
+        upper: PathBuf,
+        work: PathBuf,
+        at: PathBuf,
+        uid: u32,
+        gid: u32,
     },
     /// Make it `/` and let the host's tree go.
     EnterRoot { at: PathBuf },
@@ -99,6 +114,15 @@ pub(crate) enum SetupOp {
     Mask(String),
     /// Make a mount read-only.
     ReadOnlyMount(String),
+}
+
+/// How the owners of files in a mount are shown to a container with a user namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owners {
+    /// As they are outside.
+    Plain,
+    /// 0 is the container's root, where the file system can do it.
+    Mapped,
 }
 
 /// Where a file system of the kernel goes.
@@ -151,7 +175,6 @@ pub(crate) fn clone_flags(request: &ContainerRequest) -> u64 {
         (&namespaces.pid, libc::CLONE_NEWPID),
         (&namespaces.ipc, libc::CLONE_NEWIPC),
         (&namespaces.uts, libc::CLONE_NEWUTS),
-        (&namespaces.user, libc::CLONE_NEWUSER),
         (&namespaces.time, libc::CLONE_NEWTIME),
     ];
     let flags = wanted
@@ -176,6 +199,10 @@ pub(crate) fn operations(request: &ContainerRequest, cgroups: &CgroupHost) -> Ve
         steps.push(SetupOp::OpenTerminal(size));
     }
     close_doors(request, &mut steps);
+    if let Some((uid, gid)) = request.namespaces.root_outside() {
+        steps.push(SetupOp::JoinUser { uid, gid });
+        steps.push(SetupOp::OwnKeyring);
+    }
     steps
 }
 
@@ -197,7 +224,11 @@ fn identity(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
     steps.push(SetupOp::OomScore(
         request.process.oom_score_adj.unwrap_or(0),
     ));
-    steps.push(SetupOp::OwnKeyring);
+    match &namespaces.user {
+        Namespace::Path(path) => steps.push(SetupOp::OpenUser(path.clone())),
+        // The keyring belongs to whoever makes it.
+        Namespace::Host | Namespace::New => steps.push(SetupOp::OwnKeyring),
+    }
     if namespaces.uts == Namespace::New {
         steps.extend(request.hostname.clone().map(SetupOp::Hostname));
         steps.extend(request.domainname.clone().map(SetupOp::Domainname));
@@ -261,6 +292,7 @@ fn open_sources(
                 slot,
                 path: source.clone(),
                 recursion: *recursion,
+                owners: owners_of(request, &mount),
             });
             sources.push((Some(slot), mount));
             slot += 1;
@@ -269,6 +301,17 @@ fn open_sources(
         }
     }
     sources
+}
+
+/// Shared memory of the host stays everybody's.
+fn owners_of(request: &ContainerRequest, mount: &Mount) -> Owners {
+    let shared = request.namespaces.ipc == Namespace::Host
+        && matches!(mount.target.as_str(), "/dev/shm" | "/dev/mqueue");
+    if request.namespaces.user == Namespace::Host || shared {
+        Owners::Plain
+    } else {
+        Owners::Mapped
+    }
 }
 
 /// In the host's cgroup namespace a hierarchy of version 1 would show the host's root: the container is given its own
@@ -295,6 +338,7 @@ fn open_groups(
         slot: first + index,
         path: hierarchy.mount.join(&request.cgroup.path),
         recursion: Recursion::Single,
+        owners: Owners::Plain,
     }));
     Some(first)
 }
@@ -302,6 +346,19 @@ fn open_groups(
 fn root(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
     let at = request.run_dir.join("rootfs");
     steps.push(SetupOp::OwnMounts);
+    if let Some((uid, gid)) = request.namespaces.root_outside() {
+        steps.push(SetupOp::MountMappedRoot {
+            lower: request.rootfs.lower.clone(),
+            upper: request.rootfs.upper.clone(),
+            work: request.rootfs.work.clone(),
+            at: at.clone(),
+            uid,
+            gid,
+        });
+        let at = at.join(remap::MERGED);
+        steps.push(SetupOp::EnterRoot { at });
+        return;
+    }
     steps.push(SetupOp::MountRoot {
         lower: request.rootfs.lower.clone(),
         upper: request.rootfs.upper.clone(),
@@ -336,11 +393,12 @@ fn kernel_mounts(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
     };
     let below = |path: &str| Place::Below(path.to_owned());
     let dev = [("size", "65536k"), ("mode", "755")];
+    let terminals = request.namespaces.outside_gid(5).to_string();
     let pts = [
         ("newinstance", ""),
         ("ptmxmode", "0666"),
         ("mode", "0620"),
-        ("gid", "5"),
+        ("gid", terminals.as_str()),
     ];
     steps.push(kernel(Place::Top("proc"), "proc", &[], HARDENED));
     steps.push(kernel(
@@ -461,7 +519,13 @@ fn devices(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
         ("core", "/proc/kcore"),
         ("ptmx", "pts/ptmx"),
     ];
-    steps.extend(usual_devices().map(SetupOp::MakeDevice));
+    let namespaces = &request.namespaces;
+    let made = |mut device: Device| {
+        device.uid = namespaces.outside_uid(device.uid);
+        device.gid = namespaces.outside_gid(device.gid);
+        SetupOp::MakeDevice(device)
+    };
+    steps.extend(usual_devices().map(made));
     steps.extend(
         links
             .into_iter()
@@ -474,7 +538,7 @@ fn devices(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
         .devices
         .iter()
         .filter(|device| usual.iter().all(|node| node.path != device.path));
-    steps.extend(more.cloned().map(SetupOp::MakeDevice));
+    steps.extend(more.cloned().map(made));
 }
 
 fn attach_sources(

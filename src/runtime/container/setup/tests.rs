@@ -177,6 +177,7 @@ fn in_the_host_s_cgroup_namespace_a_container_is_given_its_own_group() {
         slot,
         path: "/sys/fs/cgroup/cpu/p/box".into(),
         recursion: Recursion::Single,
+        owners: Owners::Plain,
     }));
     assert!(steps.contains(&SetupOp::AttachCgroup {
         slot,
@@ -206,4 +207,33 @@ fn options_of_a_tmpfs_are_split() {
         ]
     );
     assert_eq!(attributes, NOEXEC);
+}
+
+#[test]
+fn the_user_namespace_is_joined_last_and_its_keyring_made_inside() {
+    let mut request = request();
+    let network = PathBuf::from("/run/netns/box");
+    request.namespaces.user = Namespace::Path(network.clone());
+    request.namespaces.uid_map = vec![(0, 5000, 100)];
+    request.namespaces.gid_map = vec![(0, 6000, 100)];
+    let steps = operations(&request, &hybrid());
+    let joined = SetupOp::JoinUser {
+        uid: 5000,
+        gid: 6000,
+    };
+    assert_eq!(steps[steps.len() - 2..], [joined, SetupOp::OwnKeyring]);
+    let keyrings = steps
+        .iter()
+        .filter(|step| matches!(step, SetupOp::OwnKeyring));
+    assert_eq!(keyrings.count(), 1);
+    assert!(steps.contains(&SetupOp::OpenUser(network)));
+    for step in &steps {
+        match step {
+            SetupOp::OpenSource { owners, .. } => assert_eq!(*owners, Owners::Mapped),
+            SetupOp::MakeDevice(device) => assert_eq!((device.uid, device.gid), (5000, 6000)),
+            SetupOp::MountRoot { .. } => panic!("the root's layers are not mapped"),
+            _ => {}
+        }
+    }
+    assert_eq!(clone_flags(&request) & libc::CLONE_NEWUSER as u64, 0);
 }

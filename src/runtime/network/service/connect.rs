@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bollard_stubs::models::EndpointSettings;
 
@@ -40,6 +40,15 @@ impl NetworkService {
         }
         namespace::pin(&path)?;
         Ok(path)
+    }
+
+    /// The same with a namespace that was made elsewhere: pinned in place of one that is left from before.
+    ///
+    /// # Errors
+    /// When it cannot be pinned.
+    pub fn adopt_namespace(&self, container: &str, made: &Path) -> Result<PathBuf, NetworkError> {
+        namespace::pin_made(&self.pin_path(container), made)?;
+        self.new_namespace(container)
     }
 
     /// The pinned namespace of a container, for another that shares it (`container:ID`).

@@ -1,0 +1,118 @@
+//! User namespaces: one with a network namespace of its own, made by a process that does nothing else; which one owns
+//! another namespace; and the ids under which a thread makes files.
+
+#![expect(
+    unsafe_code,
+    reason = "clone3, setfsuid and the requests of namespaces have no safe wrapper"
+)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::ptr;
+
+use rustix::process::{Signal, WaitId, WaitIdOptions};
+use rustix::thread::CapabilitySets;
+
+/// A process that keeps a new user namespace and a network namespace that it owns, until it is dropped.
+#[derive(Debug)]
+pub struct Holder {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+impl Holder {
+    /// Makes the namespaces, with the maps as `/proc/PID/uid_map` takes them.
+    ///
+    /// # Errors
+    /// When the kernel makes no such namespace, or refuses a map.
+    pub fn new(uid_map: &str, gid_map: &str) -> io::Result<Self> {
+        let mut pidfd: libc::c_int = -1;
+        // SAFETY: all-zero bytes are a valid `clone_args`, a plain struct of integers.
+        let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+        let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNET | libc::CLONE_PIDFD;
+        arguments.flags = u64::from(flags.unsigned_abs());
+        arguments.pidfd = ptr::from_mut(&mut pidfd) as u64;
+        arguments.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+        // SAFETY: `arguments` lives across the call. Without CLONE_VM the child has a copy of the memory, in which a lock
+        // may be held by a thread that is not there: it makes nothing but the two system calls below.
+        let pid = unsafe {
+            libc::syscall(
+                libc::SYS_clone3,
+                ptr::from_ref(&arguments),
+                size_of::<libc::clone_args>(),
+            )
+        };
+        if pid < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if pid == 0 {
+            // SAFETY: takes no pointer: the process is to end when its parent, the calling thread, does.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            loop {
+                // SAFETY: takes no pointer.
+                unsafe { libc::pause() };
+            }
+        }
+        // SAFETY: the kernel has stored a new descriptor in `pidfd`, which nobody else owns.
+        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+        let holder = Self {
+            pid: i32::try_from(pid).map_err(io::Error::other)?,
+            pidfd,
+        };
+        std::fs::write(format!("/proc/{}/uid_map", holder.pid), uid_map)?;
+        std::fs::write(format!("/proc/{}/gid_map", holder.pid), gid_map)?;
+        Ok(holder)
+    }
+
+    /// The network namespace.
+    #[must_use]
+    pub fn network(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/ns/net", self.pid))
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        // It can have ended only by being killed, and is reaped in either case.
+        rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL).unwrap_or_default();
+        let _reaped =
+            rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+    }
+}
+
+/// The user namespace that owns another namespace.
+///
+/// # Errors
+/// When it is out of the caller's reach.
+pub fn owner_of(namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // NS_GET_USERNS = _IO(0xb7, 1)
+    const NS_GET_USERNS: libc::c_ulong = (0xb7 << 8) | 1;
+    // SAFETY: the request takes no argument.
+    let fd = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel returned a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Makes files as another user from now on, with all that the calling thread may do as before. Only this thread.
+///
+/// # Errors
+/// When the kernel refuses to give the capabilities back.
+pub fn make_files_as(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: takes no pointer; a refusal shows in the ids that follow.
+    unsafe { libc::syscall(libc::SYS_setfsgid, gid) };
+    // SAFETY: as above.
+    unsafe { libc::syscall(libc::SYS_setfsuid, uid) };
+    // Those of the file system went with root.
+    let sets = rustix::thread::capabilities(None)?;
+    Ok(rustix::thread::set_capabilities(
+        None,
+        CapabilitySets {
+            effective: sets.permitted,
+            ..sets
+        },
+    )?)
+}
