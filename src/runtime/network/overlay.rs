@@ -1,7 +1,8 @@
 //! Overlay networks: a VXLAN port on the network's bridge, and the other hosts as static peers.
 //!
 //! Every host makes the network under the same name (or the same VXLAN number) with the others' addresses in the option
-//! `hoist.peers`; each gives its own part of the subnet out (`ip_range`).
+//! `hoist.peers`; each gives its own part of the subnet out (`ip_range`). The peers' engines are asked for names
+//! (`dns/peer.rs`), on macvlan and ipvlan networks with that option too.
 
 use std::net::IpAddr;
 
@@ -54,6 +55,19 @@ impl Overlay {
             String::new()
         }
     }
+}
+
+/// The number of a network that reaches other hosts, and these hosts: on an overlay they are where packets go, on a
+/// macvlan or ipvlan only their engines are asked for names. `None` where there are none.
+pub(crate) fn beyond(network: &NetworkRecord) -> Result<Option<(u32, Vec<IpAddr>)>, NetworkError> {
+    if !matches!(
+        network.driver,
+        Driver::Overlay | Driver::Macvlan | Driver::Ipvlan
+    ) {
+        return Ok(None);
+    }
+    let peers = peers(network)?;
+    Ok((!peers.is_empty()).then_some((number(network)?, peers)))
 }
 
 fn number(network: &NetworkRecord) -> Result<u32, NetworkError> {

@@ -95,15 +95,16 @@ fn macvlan_members_share_a_parent_that_is_kept() -> TestResult {
     })
 }
 
-/// One side of an overlay: the host's address, the other's, and the part of the subnet that it gives out.
-fn overlay(bench: &Bench, peer: Ipv4Addr, range: &str) -> TestResult {
+/// One side of a network of two hosts: the other's address, and the part of the subnet that it gives out.
+fn shared(bench: &Bench, driver: &str, peer: Ipv4Addr, range: &str) -> TestResult {
+    let mut options = HashMap::from([("hoist.peers".to_owned(), peer.to_string())]);
+    if driver == "macvlan" {
+        options.insert("parent".to_owned(), "wan0".to_owned());
+    }
     bench.service.create(&NetworkCreateRequest {
         name: "wide".to_owned(),
-        driver: Some("overlay".to_owned()),
-        options: Some(HashMap::from([(
-            "hoist.peers".to_owned(),
-            peer.to_string(),
-        )])),
+        driver: Some(driver.to_owned()),
+        options: Some(options),
         ipam: Some(Ipam {
             config: Some(vec![IpamConfig {
                 subnet: Some("10.98.0.0/24".to_owned()),
@@ -118,7 +119,16 @@ fn overlay(bench: &Bench, peer: Ipv4Addr, range: &str) -> TestResult {
 }
 
 #[test]
-fn an_overlay_reaches_from_host_to_host() -> TestResult {
+fn an_overlay_carries_packets_and_names_from_host_to_host() -> TestResult {
+    from_host_to_host("overlay")
+}
+
+#[test]
+fn a_macvlan_carries_packets_and_names_from_host_to_host() -> TestResult {
+    from_host_to_host("macvlan")
+}
+
+fn from_host_to_host(driver: &str) -> TestResult {
     let (here, there) = (Ipv4Addr::new(10, 99, 0, 1), Ipv4Addr::new(10, 99, 0, 2));
     on_own_host(|| {
         let (namespace, far_namespace) = std::sync::mpsc::channel::<File>();
@@ -133,7 +143,7 @@ fn an_overlay_reaches_from_host_to_host() -> TestResult {
                     is_linked.recv()?;
                     set_up("wan0", Some(there))?;
                     let bench = Bench::new()?;
-                    overlay(&bench, here, "10.98.0.128/25")?;
+                    shared(&bench, driver, here, "10.98.0.128/25")?;
                     let far = bench.join("far", "wide")?;
                     far.greet(80, "over")?;
                     address.send(far.ip()?)?;
@@ -145,12 +155,22 @@ fn an_overlay_reaches_from_host_to_host() -> TestResult {
                 make_pair(["wan0", "wan0"], Some(here), Some(&far_namespace.recv()?))?;
                 linked.send(())?;
                 let bench = Bench::new()?;
-                overlay(&bench, there, "10.98.0.0/25")?;
+                shared(&bench, driver, there, "10.98.0.0/25")?;
                 let near = bench.join("near", "wide")?;
-                assert_eq!(
-                    near.hears(far_address.recv()?, 80)?.as_deref(),
-                    Some("over")
-                );
+                let far = far_address.recv()?;
+                assert_eq!(near.hears(far, 80)?.as_deref(), Some("over"));
+                // Names of the other host, and of neither.
+                for name in ["far.", "FAR.", "far.wide."] {
+                    let found = near.look_up(name, RecordType::A)?;
+                    assert_eq!(found, [far.to_string()], "{name}");
+                }
+                for name in ["near.", "nobody."] {
+                    let found = near.look_up(name, RecordType::A)?;
+                    assert_eq!(found.is_empty(), name != "near.", "{name}");
+                }
+                let plain = bench.network("plain")?;
+                let other = bench.join("other", &plain)?;
+                assert!(other.look_up("far.", RecordType::A)?.is_empty());
                 Ok(())
             };
             let outcome = near();

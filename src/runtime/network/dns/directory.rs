@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use super::has_names;
+use super::peer::Beyond;
 use crate::runtime::network::endpoint;
+use crate::runtime::network::overlay;
 use crate::runtime::network::record::{EndpointRecord, NetworkRecord};
 use crate::runtime::network::request::ContainerNames;
 
@@ -42,6 +44,8 @@ struct View {
 #[derive(Debug, Default)]
 struct Contents {
     networks: HashMap<String, Names>,
+    /// Overlay networks with other hosts, by id; their names are empty.
+    overlays: HashMap<String, Beyond>,
     views: HashMap<String, View>,
 }
 
@@ -61,6 +65,8 @@ pub(crate) enum Upstream {
     Host,
     /// Resolvers of the user's.
     Servers(Vec<IpAddr>),
+    /// The engines of the other hosts of overlay networks.
+    Peers(Vec<Beyond>),
 }
 
 impl Directory {
@@ -85,6 +91,9 @@ impl Directory {
             let (target, alias) = link.split_once(':').unwrap_or((link, link));
             view.links
                 .insert((network.id.clone(), lower(alias)), lower(target));
+        }
+        if let Some(beyond) = beyond_of(network) {
+            contents.overlays.insert(network.id.clone(), beyond);
         }
         let names = contents.networks.entry(network.id.clone()).or_default();
         names.network.clone_from(&network.name);
@@ -134,6 +143,7 @@ impl Directory {
             }
             if names.members.is_empty() {
                 contents.networks.remove(network);
+                contents.overlays.remove(network);
             }
         }
     }
@@ -174,6 +184,47 @@ impl Directory {
         Some(found)
     }
 
+    /// The overlays of a container on which other hosts may know a name: one without a dot, or with the network's name.
+    pub(crate) fn beyond(&self, container: &str, name: &str) -> Vec<Beyond> {
+        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(view) = contents.views.get(container) else {
+            return Vec::new();
+        };
+        let overlays = view.networks.iter().filter_map(|id| {
+            let overlay = contents.overlays.get(id)?;
+            let network = lower(&contents.networks.get(id)?.network);
+            let plain = match name.rsplit_once('.') {
+                None => name,
+                Some((plain, end)) if end == network => plain,
+                Some(_) => return None,
+            };
+            let name = plain.to_owned();
+            (!plain.is_empty()).then(|| Beyond {
+                name,
+                ..overlay.clone()
+            })
+        });
+        overlays.collect()
+    }
+
+    /// What a peer of an overlay is told about a name: our members; `None` where it is no peer of it.
+    pub(crate) fn members_for_peer(
+        &self,
+        peer: IpAddr,
+        number: u32,
+        name: &str,
+    ) -> Option<Vec<Member>> {
+        let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
+        let mut ours = contents
+            .overlays
+            .iter()
+            .filter(|(_, overlay)| overlay.number == number && overlay.peers.contains(&peer))
+            .peekable();
+        ours.peek()?;
+        let members = ours.filter_map(|(id, _)| contents.networks.get(id)?.members.get(name));
+        Some(members.flatten().cloned().collect())
+    }
+
     /// The name of an address: `container.network`.
     pub(crate) fn name_of(&self, container: &str, address: IpAddr) -> Option<String> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
@@ -203,6 +254,18 @@ impl Directory {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a network has beyond this host; `None` where it has nothing.
+fn beyond_of(network: &NetworkRecord) -> Option<Beyond> {
+    // Options that mean nothing were refused when the network was made.
+    let (number, peers) = overlay::beyond(network).ok().flatten()?;
+    Some(Beyond {
+        number,
+        peers,
+        subnets: network.pools.iter().map(|pool| pool.subnet).collect(),
+        name: String::new(),
+    })
 }
 
 fn lower(name: &str) -> String {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! container ──127.0.0.11:53──> socket made in its namespace ──> server ── known name ──> directory
+//!                                                                 ├─ on an overlay ──> the engines of its hosts
 //!                                                                 └────── other ──────> the host's resolvers
 //! ```
 //!
@@ -10,6 +11,7 @@
 
 mod answer;
 mod directory;
+mod peer;
 mod server;
 pub(crate) mod upstream;
 
@@ -39,6 +41,8 @@ pub(crate) fn has_names(network: &NetworkRecord) -> bool {
 pub(crate) struct NameServer {
     directory: Arc<Directory>,
     serving: Mutex<HashMap<String, Serving>>,
+    /// What answers the engines of other hosts.
+    meeting: Mutex<Option<Serving>>,
 }
 
 impl NameServer {
@@ -81,6 +85,23 @@ impl NameServer {
         let serving = self.lock().remove(container);
         drop(serving); // not under the lock: it waits for the sockets to close
         self.directory.forget(container);
+    }
+
+    /// Answers the engines of the other hosts of overlay networks, from now on; to be called in the namespace that they
+    /// reach.
+    pub(crate) fn meet_peers(&self, background: &Background) -> io::Result<()> {
+        let mut meeting = self.meeting.lock().unwrap_or_else(PoisonError::into_inner);
+        if meeting.is_none() {
+            let work = peer::run(peer::socket()?, Arc::clone(&self.directory));
+            *meeting = Some(Serving::start(background, work));
+        }
+        Ok(())
+    }
+
+    /// Answers them no more.
+    pub(crate) fn leave_peers(&self) {
+        let mut meeting = self.meeting.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(meeting.take());
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Serving>> {

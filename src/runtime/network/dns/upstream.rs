@@ -11,10 +11,13 @@ use tokio::time::timeout;
 
 use super::answer::Transport;
 use super::directory::Upstream;
+use super::peer;
 
 /// How long one resolver may take; a container's own resolver gives up after five seconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PORT: u16 = 53;
+/// Bytes before the question.
+const HEADER: usize = 12;
 /// Where systemd-resolved names the real resolvers behind its own stub.
 const BEHIND_STUB: &str = "/run/systemd/resolve/resolv.conf";
 
@@ -95,6 +98,9 @@ pub(crate) async fn ask(question: &Question) -> Option<Vec<u8>> {
         Upstream::Nobody => Vec::new(),
         Upstream::Host => host_configuration().servers,
         Upstream::Servers(servers) => servers.clone(),
+        Upstream::Peers(beyond) => {
+            return peer::ask(beyond, &question.query, question.transport).await;
+        }
     };
     for server in servers.into_iter().take(3) {
         let address = SocketAddr::new(server, PORT);
@@ -126,7 +132,7 @@ async fn by_packet(server: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u8>>
     let mut packet = vec![0; 65536];
     loop {
         let length = socket.recv(&mut packet).await?;
-        if length >= 12 && packet[..2] == own && packet[2] & 0x80 != 0 {
+        if packet[..length].starts_with(&own) && answers(&packet[..length], query) {
             packet.truncate(length);
             packet[..2].copy_from_slice(&query[..2]);
             return Ok(packet);
@@ -134,7 +140,37 @@ async fn by_packet(server: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u8>>
     }
 }
 
-fn rand_number() -> [u8; 2] {
+/// Whether a packet is an answer to the question of a query, whatever its number; a resolver that cannot read the
+/// question may leave it out.
+fn answers(packet: &[u8], query: &[u8]) -> bool {
+    let is_answer = packet.len() >= HEADER && packet[2] & 0x80 != 0;
+    if !is_answer || packet[4..6] == [0, 0] {
+        return is_answer && packet[6..8] == [0, 0];
+    }
+    let Some(end) = end_of_question(query) else {
+        return false;
+    };
+    packet.len() >= end
+        && packet[4..6] == query[4..6]
+        // Resolvers may give the letters back in another case.
+        && packet[HEADER..end].eq_ignore_ascii_case(&query[HEADER..end])
+}
+
+/// Where the first question of a query ends: after its labels, type and class.
+fn end_of_question(query: &[u8]) -> Option<usize> {
+    let mut at = HEADER;
+    loop {
+        match usize::from(*query.get(at)?) {
+            0 => break,
+            length @ 1..64 => at += length + 1,
+            _ => return None, // a name in a question is whole
+        }
+    }
+    let end = at + 5;
+    (end <= query.len()).then_some(end)
+}
+
+pub(super) fn rand_number() -> [u8; 2] {
     let mut number = [0; 2];
     // Where the kernel has no randomness yet, the random port of the socket remains.
     let _ = rustix::rand::getrandom(&mut number, rustix::rand::GetRandomFlags::NONBLOCK);
@@ -155,6 +191,32 @@ async fn by_stream(server: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u8>>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_to_another_question_is_none() {
+        let packet = |flags: u8, name: &str, kind: u8| {
+            let mut packet = vec![7, 7, flags, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+            for label in name.split('.') {
+                packet.push(u8::try_from(label.len()).unwrap_or(u8::MAX));
+                packet.extend(label.as_bytes());
+            }
+            packet.extend([0, 0, kind, 0, 1]);
+            packet
+        };
+        let query = packet(1, "example.com", 1);
+        assert!(answers(&packet(0x81, "example.com", 1), &query));
+        assert!(answers(&packet(0x81, "eXample.COM", 1), &query));
+        assert!(!answers(&packet(1, "example.com", 1), &query), "a query");
+        assert!(!answers(&packet(0x81, "example.org", 1), &query));
+        assert!(!answers(&packet(0x81, "example.com", 28), &query));
+        assert!(!answers(&query[..12], &query));
+        // A refusal may come without the question, an address may not.
+        let mut bare = vec![7, 7, 0x81, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert!(answers(&bare, &query));
+        bare[7] = 1;
+        assert!(!answers(&bare, &query));
+        assert!(!answers(&packet(0x81, "example.com", 1), &[0; 12]));
+    }
 
     #[test]
     fn reads_the_hosts_configuration() {

@@ -38,7 +38,7 @@ use super::firewall::{Element, Firewall, Set};
 use super::ipam::Taken;
 use super::link;
 use super::obstacle;
-use super::overlay::Overlay;
+use super::overlay::{self, Overlay};
 use super::port::Holder;
 use super::record::{ContainerRecord, Driver, NetworkRecord, inspect, is_predefined};
 use super::request::NetworkPaths;
@@ -172,6 +172,7 @@ impl NetworkService {
         let record = create::decide(request, &origin, &taken(state)?, lender)?;
         endpoint::check_options(&record)?;
         Overlay::of(&record)?;
+        overlay::beyond(&record)?;
         check_bridge_name(state, &record)?;
         Ok(record)
     }
@@ -236,6 +237,9 @@ impl NetworkService {
         }
         store::remove(&self.paths.state.join(id))?;
         state.networks.remove(id);
+        if has_peers(&record) && !state.networks.values().any(has_peers) {
+            self.names.leave_peers();
+        }
         Ok(())
     }
 
@@ -294,7 +298,13 @@ impl NetworkService {
 
     /// Makes the host's side of a network stand and gives back its link.
     fn stand_up(&self, state: &mut State, id: &str) -> Result<u32, NetworkError> {
-        stand_up(state, &self.paths.instance, id)
+        let index = stand_up(state, &self.paths.instance, id)?;
+        if state.networks.get(id).is_some_and(has_peers)
+            && let Err(error) = self.names.meet_peers(&self.background)
+        {
+            tracing::warn!(%error, "other hosts of overlay networks find no names of this one");
+        }
+        Ok(index)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -391,6 +401,11 @@ fn stand_up(state: &mut State, instance: &str, id: &str) -> Result<u32, NetworkE
     }
     state.standing.insert(id.to_owned(), index);
     Ok(index)
+}
+
+/// Whether a network reaches other hosts, whose engines know names of it.
+fn has_peers(network: &NetworkRecord) -> bool {
+    matches!(overlay::beyond(network), Ok(Some(_)))
 }
 
 /// 64 random hexadecimal digits.

@@ -1,5 +1,6 @@
 //! One query turned into an answer, or into the decision to ask elsewhere. Pure but for the directory.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
@@ -74,6 +75,17 @@ pub(crate) fn decide(
             return encode(&response, transport, &query);
         }
     }
+    let kind = question.query_type();
+    if question.query_class() == DNSClass::IN && matches!(kind, RecordType::A | RecordType::AAAA) {
+        let beyond = directory.beyond(container, &name);
+        if !beyond.is_empty() {
+            response.metadata.response_code = ResponseCode::NXDomain;
+            return response.to_vec().map_or(Decision::Ignore, |refusal| {
+                let upstream = Upstream::Peers(beyond);
+                Decision::Ask { upstream, refusal }
+            });
+        }
+    }
     let upstream = directory.upstream(container);
     if upstream == Upstream::Nobody || !name.contains('.') && !name.is_empty() {
         // Names without a dot are ours alone: they are not told to the world.
@@ -87,7 +99,7 @@ pub(crate) fn decide(
     }
 }
 
-fn respond(query: &Message) -> Message {
+pub(super) fn respond(query: &Message) -> Message {
     let mut response = Message::response(query.metadata.id, query.metadata.op_code);
     response.metadata.recursion_desired = query.metadata.recursion_desired;
     response.metadata.recursion_available = true;
@@ -98,6 +110,28 @@ fn respond(query: &Message) -> Message {
         response.set_edns(own);
     }
     response
+}
+
+/// The answer to a query with addresses that others know; those of the other family are left out.
+pub(super) fn with_addresses(
+    query: &Message,
+    addresses: &BTreeSet<IpAddr>,
+    transport: Transport,
+) -> Option<Vec<u8>> {
+    let question = query.queries.first()?;
+    let mut response = respond(query);
+    for address in addresses {
+        let data = match (address, question.query_type()) {
+            (IpAddr::V4(address), RecordType::A) => RData::A(A(*address)),
+            (IpAddr::V6(address), RecordType::AAAA) => RData::AAAA(AAAA(*address)),
+            _ => continue,
+        };
+        response.add_answer(record(question.name(), data));
+    }
+    match encode(&response, transport, query) {
+        Decision::Answer(answer) => Some(answer),
+        Decision::Ask { .. } | Decision::Ignore => None,
+    }
 }
 
 fn encode(response: &Message, transport: Transport, query: &Message) -> Decision {
@@ -114,7 +148,7 @@ fn encode(response: &Message, transport: Transport, query: &Message) -> Decision
 }
 
 /// The name as the directory spells it: small letters, no dot at the end.
-fn text_of(name: &Name) -> String {
+pub(super) fn text_of(name: &Name) -> String {
     let labels = name
         .iter()
         .map(|label| String::from_utf8_lossy(label).to_ascii_lowercase());
@@ -125,7 +159,7 @@ fn text_of(name: &Name) -> String {
     clippy::wildcard_enum_match_arm,
     reason = "a name of ours has addresses and no other records"
 )]
-fn records(name: &Name, kind: RecordType, members: &[Member]) -> Vec<Record> {
+pub(super) fn records(name: &Name, kind: RecordType, members: &[Member]) -> Vec<Record> {
     let list = members.iter().filter_map(|member| match kind {
         RecordType::A => member.v4.map(|address| RData::A(A(address))),
         RecordType::AAAA => member.v6.map(|address| RData::AAAA(AAAA(address))),
