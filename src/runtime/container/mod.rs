@@ -26,4 +26,5 @@ pub(crate) mod setup;
 mod user;
 
 pub use request::{ContainerRequest, ExecRequest};
+pub(crate) use resolve::DEVICE_FOLDERS;
 pub use resolve::{IdMaps, ResolveError, ResolveInput, limits, resolve, resolve_exec};

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::runtime::container::DEVICE_FOLDERS;
 use crate::runtime::layout::Layout;
 
 /// The kernel's release.
@@ -117,7 +118,7 @@ fn abilities() -> Value {
         "RuncCommit": { "ID": "" },
         "InitCommit": { "ID": "" },
         "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
-        "CDISpecDirs": [],
+        "CDISpecDirs": DEVICE_FOLDERS,
         "Warnings": null,
     })
 }

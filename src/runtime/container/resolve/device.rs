@@ -12,19 +12,7 @@ use crate::runtime::container::request::{Device, DeviceKind, DeviceRule, Verdict
 type Devices = (Vec<Device>, Vec<DeviceRule>);
 
 /// The nodes and rules of a container; a privileged one has all nodes and no rules.
-pub(super) fn resolve(
-    host: &HostConfig,
-    warnings: &mut Vec<String>,
-) -> Result<Devices, ResolveError> {
-    if host
-        .device_requests
-        .as_ref()
-        .is_some_and(|requests| !requests.is_empty())
-    {
-        warnings.push(
-            "device requests (gpus, CDI) are not supported by this engine: ignored".to_owned(),
-        );
-    }
+pub(super) fn resolve(host: &HostConfig) -> Result<Devices, ResolveError> {
     if host.privileged == Some(true) {
         let mut devices = Vec::new();
         collect(Path::new("/dev"), Path::new("/dev"), &mut devices);
@@ -108,7 +96,7 @@ fn map(source: &Path, target: &Path) -> Result<Vec<Device>, ResolveError> {
     Ok(devices)
 }
 
-fn device(source: &Path, target: &Path, metadata: &fs::Metadata) -> Option<Device> {
+pub(super) fn device(source: &Path, target: &Path, metadata: &fs::Metadata) -> Option<Device> {
     let file_type = metadata.file_type();
     let kind = match (file_type.is_char_device(), file_type.is_block_device()) {
         (true, _) => DeviceKind::Character,

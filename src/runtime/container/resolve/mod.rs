@@ -1,11 +1,13 @@
 //! Docker's words for a container, turned into a [`ContainerRequest`] without a choice left.
 
+mod cdi;
 mod device;
 mod limit;
 mod namespace;
 mod process;
 mod security;
 
+pub(crate) use cdi::FOLDERS as DEVICE_FOLDERS;
 pub use limit::limits;
 
 use std::collections::BTreeMap;
@@ -90,6 +92,9 @@ pub enum ResolveError {
         /// Its text.
         value: String,
     },
+    /// A device that is asked for by name, and not there.
+    #[error("{0}")]
+    Device(String),
     /// A file that an option names cannot be read.
     #[error("cannot read `{path}`")]
     Read {
@@ -107,11 +112,22 @@ pub enum ResolveError {
 pub fn resolve(input: ResolveInput<'_>) -> Result<Resolved<ContainerRequest>, ResolveError> {
     let mut warnings = Vec::new();
     let host = input.host_config;
-    check_targets(&input.mounts)?;
     let namespaces = namespace::resolve(&input, &mut warnings)?;
-    let process = process::first(&input, &mut warnings)?;
+    let folders = DEVICE_FOLDERS.map(PathBuf::from);
+    let requests = host.device_requests.as_deref().unwrap_or_default();
+    let added = cdi::additions(requests, &folders, &mut warnings)?;
+    let mut process = process::first(&input, &mut warnings)?;
+    process::overlay(&mut process.env, added.env.iter());
+    process.group_add.extend(added.groups);
     let hostname = namespace::hostname(&input, &namespaces);
-    let (devices, device_rules) = device::resolve(host, &mut warnings)?;
+    let (mut devices, mut device_rules) = device::resolve(host)?;
+    devices.extend(added.devices);
+    if host.privileged != Some(true) {
+        device_rules.extend(added.rules);
+    }
+    let mut mounts = input.mounts.clone();
+    mounts.extend(added.mounts);
+    check_targets(&mounts)?;
     let request = ContainerRequest {
         id: input.id.to_owned(),
         hostname,
@@ -135,7 +151,7 @@ pub fn resolve(input: ResolveInput<'_>) -> Result<Resolved<ContainerRequest>, Re
         process,
         namespaces,
         rootfs: input.rootfs,
-        mounts: input.mounts,
+        mounts,
         files: input.files,
         log: input.log,
         run_dir: input.run_dir,

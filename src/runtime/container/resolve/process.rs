@@ -121,7 +121,7 @@ fn environment(input: &ResolveInput<'_>, terminal: Option<TerminalSize>) -> Vec<
     env
 }
 
-fn overlay<'a>(env: &mut Vec<String>, entries: impl Iterator<Item = &'a String>) {
+pub(super) fn overlay<'a>(env: &mut Vec<String>, entries: impl Iterator<Item = &'a String>) {
     for entry in entries {
         let name = entry.split('=').next().unwrap_or_default();
         let same = |known: &String| known.split('=').next() == Some(name);
