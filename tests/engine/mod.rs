@@ -11,6 +11,7 @@ mod dockerfile;
 mod health;
 mod hooks;
 mod lock;
+mod logs;
 mod migrate;
 mod on_change;
 mod plan;

@@ -10,7 +10,7 @@ use bollard_stubs::models;
 use super::convert::failed;
 use super::dial::Dialer;
 use super::file::files_tar;
-use super::{build, container, event, exec, image, key, network, observe, own, volume};
+use super::{build, container, event, exec, image, key, network, observe, own, time, volume};
 use crate::engine::endpoint::TlsFiles;
 use crate::engine::keyring::Keyring;
 use crate::engine::spec::FileSpec;
@@ -48,7 +48,8 @@ impl DockerEngine {
         tls: Option<&TlsFiles>,
         keyring: Arc<dyn Keyring>,
     ) -> EngineResult<Self> {
-        let mut client = open(address, tls)?.with_request_modifier(key::rewrite);
+        let mut client = open(address, tls)?
+            .with_request_modifier(|request| time::rewrite(key::rewrite(request)));
         client.set_timeout(HELLO);
         let version = client
             .version()

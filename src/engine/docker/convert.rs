@@ -211,32 +211,9 @@ pub(super) fn split_reference(reference: &str) -> (String, Option<String>) {
     }
 }
 
-/// A point in time, in seconds since the epoch: RFC 3339, a date, seconds, or a Go duration before now.
-pub(super) fn parse_time(text: &str) -> Option<i64> {
-    if let Ok(seconds) = text.parse::<f64>() {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "saturates, and times are far below the limit"
-        )]
-        return Some(seconds as i64);
-    }
-    if let Ok(time) = text.parse::<jiff::Timestamp>() {
-        return Some(time.as_second());
-    }
-    if let Ok(time) = text.parse::<jiff::civil::DateTime>() {
-        let zoned = jiff::tz::TimeZone::system()
-            .to_ambiguous_zoned_datetime(time)
-            .compatible()
-            .ok()?;
-        return Some(zoned.timestamp().as_second());
-    }
-    let ago = text.parse::<jiff::SignedDuration>().ok()?;
-    Some(jiff::Timestamp::now().checked_sub(ago).ok()?.as_second())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{parse_time, split_reference};
+    use super::split_reference;
 
     #[test]
     fn the_port_of_a_registry_is_no_tag() {
@@ -247,15 +224,5 @@ mod tests {
         );
         assert_eq!(split("web:1.2"), ("web".to_owned(), Some("1.2".to_owned())));
         assert_eq!(split("web@sha256:00"), ("web@sha256:00".to_owned(), None));
-    }
-
-    #[test]
-    fn times_are_absolute_or_before_now() {
-        assert_eq!(parse_time("1700000000.5"), Some(1_700_000_000));
-        assert_eq!(parse_time("2023-11-14T22:13:20Z"), Some(1_700_000_000));
-        assert_eq!(parse_time("yesterday"), None);
-        let hour_ago = jiff::Timestamp::now().as_second() - 3600;
-        let parsed = parse_time("1h0m").unwrap_or_default();
-        assert!((parsed - hour_ago).abs() < 5);
     }
 }

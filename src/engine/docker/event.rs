@@ -4,7 +4,8 @@ use bollard::Docker;
 use bollard::query_parameters as query;
 use bollard_stubs::models;
 
-use super::convert::{label_filter, parse_time, stream};
+use super::convert::{label_filter, stream};
+use super::time;
 use crate::engine::{EventRequest, Stream};
 
 pub(super) fn follow(client: &Docker, request: &EventRequest) -> Stream<models::EventMessage> {
@@ -17,6 +18,6 @@ pub(super) fn follow(client: &Docker, request: &EventRequest) -> Stream<models::
 }
 
 /// Engines want times in seconds; what is none they refuse themselves, in their own words.
-fn absolute(time: &str) -> String {
-    parse_time(time).map_or_else(|| time.to_owned(), |seconds| seconds.to_string())
+fn absolute(text: &str) -> String {
+    time::parse(text).unwrap_or_else(|_| text.to_owned())
 }

@@ -5,24 +5,23 @@ use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
 use bollard::query_parameters as query;
 use bollard_stubs::models::ExecConfig;
 
-use super::convert::{already, failed, log_stream, parse_time};
+use super::convert::{already, failed, log_stream};
+use super::time;
 use crate::engine::{
     AttachOptions, EngineError, EngineErrorKind, EngineResult, ExecSession, ExecSpec, LogOptions,
     LogStream,
 };
 
 pub(super) fn logs(client: &Docker, id: &str, options: &LogOptions) -> EngineResult<LogStream> {
-    let time = |text: &Option<String>| text.as_deref().map_or(Ok(0), |text| to_seconds(id, text));
+    let since = exact(id, options.since.as_deref())?;
+    let until = exact(id, options.until.as_deref())?;
     let request = query::LogsOptions {
         follow: options.follow,
         stdout: true,
         stderr: true,
-        since: time(&options.since)?,
-        until: time(&options.until)?,
         timestamps: options.timestamps,
-        tail: options
-            .tail
-            .map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
+        tail: time::tail(options.tail, since.as_deref(), until.as_deref()),
+        ..query::LogsOptions::default()
     };
     Ok(log_stream(
         "read log of container",
@@ -31,20 +30,11 @@ pub(super) fn logs(client: &Docker, id: &str, options: &LogOptions) -> EngineRes
     ))
 }
 
-/// A point in time in seconds since the epoch, which is all that bollard passes on: RFC 3339, a date, seconds, or a Go
-/// duration before now.
-fn to_seconds(id: &str, text: &str) -> EngineResult<i32> {
-    let seconds = parse_time(text).ok_or_else(|| {
-        EngineError::new(
-            "read log of container",
-            id,
-            EngineErrorKind::Invalid,
-            format!(
-                "`{text}` is neither a time such as 2024-01-02T13:23:37Z nor a duration such as 42m"
-            ),
-        )
-    })?;
-    Ok(i32::try_from(seconds).unwrap_or(i32::MAX))
+fn exact(id: &str, text: Option<&str>) -> EngineResult<Option<String>> {
+    let parsed = text.map(time::parse).transpose();
+    let invalid =
+        |error| EngineError::new("read log of container", id, EngineErrorKind::Invalid, error);
+    parsed.map_err(invalid)
 }
 
 pub(super) async fn attach(

@@ -16,6 +16,7 @@ mod key;
 mod network;
 mod observe;
 mod own;
+mod time;
 mod volume;
 
 pub use client::DockerEngine;

@@ -1,18 +1,26 @@
 //! `logs`: what a project's containers printed, and with `-f` what they go on printing.
 //!
 //! ```text
-//! list --> a task for each container --pieces--> channel --> LogMux --> standard output
-//! events (start) --> one more task               ^
-//! events (die)   --> fewer to wait for ----------+ ends when none is left
+//! list ──> a task for each container ──pieces──> channel ──> LogMux ──> standard output
+//! events: create ──> one more to wait for
+//!         start ──> one more task
+//!         die, destroy ──> one fewer; it ends when none is left
 //! ```
+//!
+//! hoist's own engine may be gone for a moment while its containers run on: the lines are asked for with their time
+//! stamps, and reading is taken up again behind the last one.
 
-use std::collections::HashSet;
+mod stamp;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
+use crate::cli::logs::stamp::Stamps;
 use crate::cli::target::Target;
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::log_mux::{LogMux, LogStyle, Output, Prefix, Streams};
@@ -20,7 +28,7 @@ use crate::ui::{Colour, Ui};
 use hoist::engine::member::{Member, OneOffs, Stopped, members};
 use hoist::engine::stream::Channel;
 use hoist::engine::{
-    Engine, EngineResult, EventRequest, LogLine, LogOptions, LogStream, Stream, label,
+    Engine, EngineError, EngineResult, EventRequest, LogLine, LogOptions, LogStream, Stream, label,
 };
 
 /// Arguments of `logs`.
@@ -63,8 +71,22 @@ pub(super) struct LogsArgs {
 enum News {
     Line(usize, LogLine),
     End(usize),
-    Failed(CommandError),
+    Failed(EngineError),
 }
+
+/// How following ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// Every container has ended.
+    All,
+    /// The engine went away.
+    Lost,
+}
+
+/// Between two looks for an engine that went away, and how many there are.
+const LOOK: (Duration, u32) = (Duration::from_millis(100), 100);
+/// Times that an engine may go away without a line in between.
+const PATIENCE: u32 = 5;
 
 /// Prints logs.
 pub(super) async fn cmd_logs(ui: &Ui, context: &Context, args: &LogsArgs) -> CommandResult {
@@ -75,26 +97,31 @@ pub(super) async fn cmd_logs(ui: &Ui, context: &Context, args: &LogsArgs) -> Com
     }
     let target = context.target(ui).await?;
     let engine = context.engine().await?;
+    let mut reader = Reader::new(ui, engine, args, target)?;
     // The events come first, so that no container slips in between.
     let events = if args.follow {
-        Some(follow_events(engine.as_ref(), &target.name).await?)
+        Some(reader.events().await?)
     } else {
         None
     };
-    let found = members(
-        engine.as_ref(),
-        &target.name,
-        OneOffs::Exclude,
-        Stopped::Include,
-    )
-    .await?;
-    target.check_services(&args.services)?;
-    let shown = found
-        .into_iter()
-        .filter(|member| is_shown(args, &target, member.service(), member.number()))
-        .collect();
-    let mut reader = Reader::new(ui, engine, args)?;
-    reader.read_all(shown, events, &target).await?;
+    let shown = reader.shown().await?;
+    reader.target.check_services(&args.services)?;
+    let alive = shown.iter().map(|member| member.id().to_owned()).collect();
+    let mut ended = reader.read_all(&shown, events, alive).await?;
+    let mut lost = 0;
+    while ended == Ended::Lost && lost < PATIENCE {
+        let lines = reader.lines;
+        let Some((events, shown)) = reader.find_again().await else {
+            break;
+        };
+        // Nobody will tell of what ended meanwhile.
+        let alive = shown
+            .iter()
+            .filter(|member| !matches!(member.state().as_str(), "exited" | "dead"));
+        let alive = alive.map(|member| member.id().to_owned()).collect();
+        ended = reader.read_all(&shown, Some(events), alive).await?;
+        lost = if reader.lines > lines { 0 } else { lost + 1 };
+    }
     Ok(ExitStatus::SUCCESS)
 }
 
@@ -114,33 +141,31 @@ fn is_shown(args: &LogsArgs, target: &Target, service: &str, number: Option<u32>
     })
 }
 
-async fn follow_events(engine: &dyn Engine, project: &str) -> EngineResult<Events> {
-    let labels = vec![
-        format!("{}={project}", label::PROJECT),
-        format!("{}=False", label::ONE_OFF),
-    ];
-    let request = EventRequest {
-        labels,
-        ..EventRequest::default()
-    };
-    engine.events(&request).await
-}
-
 type Events = Stream<bollard_stubs::models::EventMessage>;
 
 /// Reads the logs of many containers into one multiplexer.
 struct Reader<'a> {
     engine: Arc<dyn Engine>,
     args: &'a LogsArgs,
+    target: Target,
     options: LogOptions,
     mux: LogMux,
     sender: mpsc::Sender<News>,
     receiver: mpsc::Receiver<News>,
     reading: usize,
+    /// Lines so far.
+    lines: u64,
+    /// By source; only where reading can be taken up again.
+    stamps: Option<HashMap<usize, Stamps>>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(ui: &Ui, engine: Arc<dyn Engine>, args: &'a LogsArgs) -> Result<Self, CommandError> {
+    fn new(
+        ui: &Ui,
+        engine: Arc<dyn Engine>,
+        args: &'a LogsArgs,
+        target: Target,
+    ) -> Result<Self, CommandError> {
         let (sender, receiver) = mpsc::channel(256);
         let style = LogStyle {
             prefix: if args.no_log_prefix {
@@ -155,36 +180,90 @@ impl<'a> Reader<'a> {
             },
             streams: Streams::Merged,
         };
+        let stamps = (args.follow && engine.info().is_own()).then(HashMap::new);
+        let mut options = options(args)?;
+        options.timestamps |= stamps.is_some();
         Ok(Self {
             engine,
             args,
-            options: options(args)?,
+            target,
+            options,
             mux: LogMux::new(style),
             sender,
             receiver,
             reading: 0,
+            lines: 0,
+            stamps,
         })
+    }
+
+    async fn events(&self) -> EngineResult<Events> {
+        let labels = vec![
+            format!("{}={}", label::PROJECT, self.target.name),
+            format!("{}=False", label::ONE_OFF),
+        ];
+        let request = EventRequest {
+            labels,
+            ..EventRequest::default()
+        };
+        self.engine.events(&request).await
+    }
+
+    /// The containers whose logs are wanted.
+    async fn shown(&self) -> EngineResult<Vec<Member>> {
+        let engine = self.engine.as_ref();
+        let name = &self.target.name;
+        let mut found = members(engine, name, OneOffs::Exclude, Stopped::Include).await?;
+        found.retain(|member| is_shown(self.args, &self.target, member.service(), member.number()));
+        Ok(found)
+    }
+
+    /// Waits for an engine that went away; `None` where it does not come back.
+    async fn find_again(&self) -> Option<(Events, Vec<Member>)> {
+        for _ in 0..LOOK.1 {
+            if let (Ok(events), Ok(shown)) = (self.events().await, self.shown().await) {
+                return Some((events, shown));
+            }
+            tokio::time::sleep(LOOK.0).await;
+        }
+        None
     }
 
     async fn read_all(
         &mut self,
-        shown: Vec<Member>,
+        shown: &[Member],
         events: Option<Events>,
-        target: &Target,
-    ) -> Result<(), CommandError> {
+        alive: HashSet<String>,
+    ) -> Result<Ended, CommandError> {
         // All names are known before the first line, so that the prefixes do not jump.
-        for member in &shown {
+        for member in shown {
             self.mux.source(member.log_name());
         }
-        let mut alive: HashSet<String> = HashSet::new();
-        for member in &shown {
-            self.start(member.id(), member.log_name(), self.options.clone())
-                .await?;
-            alive.insert(member.id().to_owned());
+        for member in shown {
+            let options = self.onwards(member.log_name());
+            self.start(member.id(), member.log_name(), options).await?;
         }
         match events {
             None => self.drain().await,
-            Some(events) => self.follow(events, alive, target).await,
+            Some(events) if alive.is_empty() => {
+                drop(events);
+                self.drain().await
+            }
+            Some(events) => self.follow(events, alive).await,
+        }
+    }
+
+    /// What is asked for of a log: all that the user wants, or, of one that was read before, what came since.
+    fn onwards(&mut self, name: &str) -> LogOptions {
+        let source = self.mux.source(name);
+        let read = self.stamps.as_ref().and_then(|stamps| stamps.get(&source));
+        match read.and_then(Stamps::next) {
+            Some(since) => LogOptions {
+                since: Some(since),
+                tail: None,
+                ..self.options.clone()
+            },
+            None => self.options.clone(),
         }
     }
 
@@ -207,55 +286,73 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes what comes until every container's log is read.
-    async fn drain(&mut self) -> Result<(), CommandError> {
+    async fn drain(&mut self) -> Result<Ended, CommandError> {
+        let mut ended = Ended::All;
         while self.reading > 0 {
-            self.next().await?;
+            if self.receiver.is_empty() {
+                self.mux.flush()?;
+            }
+            let news = self.receiver.recv().await;
+            if self.take(news.expect("a sender is kept here"))? == Ended::Lost {
+                ended = Ended::Lost;
+            }
         }
-        Ok(self.mux.flush()?)
+        self.mux.flush()?;
+        Ok(ended)
     }
 
-    async fn next(&mut self) -> Result<(), CommandError> {
-        if self.receiver.is_empty() {
-            self.mux.flush()?;
-        }
-        let news = self.receiver.recv().await;
-        self.take(news.expect("a sender is kept here"))
-    }
-
-    fn take(&mut self, news: News) -> Result<(), CommandError> {
+    /// Answers whether the engine went away.
+    fn take(&mut self, news: News) -> Result<Ended, CommandError> {
         match news {
             News::Line(source, line) => {
                 let output = match line.channel {
                     Channel::Stdout => Output::Out,
                     Channel::Stderr => Output::Error,
                 };
-                Ok(self.mux.write(source, output, &line.bytes)?)
+                self.lines += 1;
+                let stamps = self
+                    .stamps
+                    .as_mut()
+                    .map(|all| all.entry(source).or_default());
+                let bare = stamps.map(|stamps| stamps.strip(&line.bytes));
+                let bytes = bare.filter(|_| !self.args.timestamps).unwrap_or(line.bytes);
+                self.mux.write(source, output, &bytes)?;
             }
             News::End(source) => {
                 self.reading -= 1;
-                Ok(self.mux.end(source)?)
+                self.mux.end(source)?;
             }
-            News::Failed(error) => Err(error),
+            News::Failed(_) if self.stamps.is_some() => return Ok(Ended::Lost),
+            News::Failed(error) => return Err(error.into()),
         }
+        Ok(Ended::All)
     }
 
     async fn follow(
         &mut self,
         mut events: Events,
         mut alive: HashSet<String>,
-        target: &Target,
-    ) -> Result<(), CommandError> {
+    ) -> Result<Ended, CommandError> {
         loop {
             if self.receiver.is_empty() {
                 self.mux.flush()?;
             }
-            tokio::select! {
+            let ended = tokio::select! {
                 biased;
                 news = self.receiver.recv() => self.take(news.expect("a sender is kept here"))?,
                 event = events.next() => match event {
-                    Some(event) => self.event(&event?, &mut alive, target).await?,
-                    None => return self.drain().await,
+                    Some(Ok(event)) => self.event(&event, &mut alive).await?,
+                    Some(Err(error)) if self.stamps.is_none() => return Err(error.into()),
+                    Some(Err(_)) | None => Ended::Lost,
                 },
+            };
+            if ended == Ended::Lost {
+                self.drain().await?;
+                return Ok(if self.stamps.is_some() {
+                    Ended::Lost
+                } else {
+                    Ended::All
+                });
             }
             if alive.is_empty() {
                 return self.drain().await;
@@ -267,23 +364,22 @@ impl<'a> Reader<'a> {
         &mut self,
         event: &bollard_stubs::models::EventMessage,
         alive: &mut HashSet<String>,
-        target: &Target,
-    ) -> Result<(), CommandError> {
+    ) -> Result<Ended, CommandError> {
         let Some(actor) = &event.actor else {
-            return Ok(());
+            return Ok(Ended::All);
         };
         let (Some(id), Some(attributes)) = (&actor.id, &actor.attributes) else {
-            return Ok(());
+            return Ok(Ended::All);
         };
         let attribute = |key: &str| attributes.get(key).map_or("", String::as_str);
         let number = attribute(label::CONTAINER_NUMBER).parse().ok();
-        if !is_shown(self.args, target, attribute(label::SERVICE), number) {
-            return Ok(());
+        if !is_shown(self.args, &self.target, attribute(label::SERVICE), number) {
+            return Ok(Ended::All);
         }
         match event.action.as_deref() {
             Some("start") => {
                 let options = LogOptions {
-                    since: event.time.map(|time| time.to_string()),
+                    since: moment(event),
                     tail: None,
                     ..self.options.clone()
                 };
@@ -291,12 +387,19 @@ impl<'a> Reader<'a> {
                 self.start(id, &name, options).await?;
                 alive.insert(id.clone());
             }
+            // What replaces a container is there before that one ends.
+            Some("create") => {
+                alive.insert(id.clone());
+            }
+            Some("destroy") => {
+                alive.remove(id);
+            }
             Some("die") if !self.restarts(id).await => {
                 alive.remove(id);
             }
             _ => {}
         }
-        Ok(())
+        Ok(Ended::All)
     }
 
     /// Whether the engine will start a container again by itself.
@@ -307,6 +410,18 @@ impl<'a> Reader<'a> {
             .and_then(|state| state.restarting)
             .unwrap_or_default()
     }
+}
+
+/// When something happened, in seconds since the epoch with all that the engine knows of their fraction.
+fn moment(event: &bollard_stubs::models::EventMessage) -> Option<String> {
+    let Some(nanos) = event.time_nano else {
+        return event.time.map(|time| time.to_string());
+    };
+    Some(format!(
+        "{}.{:09}",
+        nanos.div_euclid(1_000_000_000),
+        nanos.rem_euclid(1_000_000_000)
+    ))
 }
 
 fn log_name(attributes: &std::collections::HashMap<String, String>) -> String {
@@ -323,7 +438,7 @@ async fn read(source: usize, mut stream: LogStream, sender: mpsc::Sender<News>) 
         let news = match item {
             Ok(line) => News::Line(source, line),
             Err(error) if error.is_not_found() => break,
-            Err(error) => News::Failed(error.into()),
+            Err(error) => News::Failed(error),
         };
         if sender.send(news).await.is_err() {
             return;
