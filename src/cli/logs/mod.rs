@@ -155,6 +155,10 @@ struct Reader<'a> {
     reading: usize,
     /// Lines so far.
     lines: u64,
+    /// Containers that were made while they were followed.
+    made: HashSet<String>,
+    /// When containers ended.
+    ends: HashMap<String, Option<String>>,
     /// By source; only where reading can be taken up again.
     stamps: Option<HashMap<usize, Stamps>>,
 }
@@ -193,6 +197,8 @@ impl<'a> Reader<'a> {
             receiver,
             reading: 0,
             lines: 0,
+            made: HashSet::new(),
+            ends: HashMap::new(),
             stamps,
         })
     }
@@ -378,8 +384,13 @@ impl<'a> Reader<'a> {
         }
         match event.action.as_deref() {
             Some("start") => {
+                // The event is told after the first lines are written, so it is no time to begin at.
+                let since = self.ends.get(id).cloned().unwrap_or_else(|| {
+                    let seconds = event.time.map(|time| time.to_string());
+                    seconds.filter(|_| !self.made.contains(id))
+                });
                 let options = LogOptions {
-                    since: moment(event),
+                    since,
                     tail: None,
                     ..self.options.clone()
                 };
@@ -389,13 +400,17 @@ impl<'a> Reader<'a> {
             }
             // What replaces a container is there before that one ends.
             Some("create") => {
+                self.made.insert(id.clone());
                 alive.insert(id.clone());
             }
             Some("destroy") => {
                 alive.remove(id);
             }
-            Some("die") if !self.restarts(id).await => {
-                alive.remove(id);
+            Some("die") => {
+                self.ends.insert(id.clone(), moment(event));
+                if !self.restarts(id).await {
+                    alive.remove(id);
+                }
             }
             _ => {}
         }
