@@ -6,6 +6,7 @@ mod container;
 mod escape;
 mod exec;
 mod fixture;
+mod hostile;
 mod image;
 mod keeper;
 mod limit;

@@ -75,6 +75,16 @@ pub enum RegistryError {
         /// How large it may be.
         limit: u64,
     },
+    /// A registry that says of a blob another size than the manifest.
+    #[error("the manifest says that {what} has {promised} bytes, the registry that it has {found}")]
+    SizeMismatch {
+        /// Which blob.
+        what: Digest,
+        /// The manifest's figure.
+        promised: u64,
+        /// The registry's.
+        found: u64,
+    },
     /// The credentials file or helper.
     #[error("cannot get credentials: {0}")]
     Credential(String),
@@ -120,6 +130,7 @@ impl RegistryError {
             | Self::Connect { .. }
             | Self::DigestMismatch { .. }
             | Self::TooLarge { .. }
+            | Self::SizeMismatch { .. }
             | Self::Credential(_)
             | Self::Certificate(_)
             | Self::File { .. }

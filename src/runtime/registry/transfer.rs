@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use hyper::header::RANGE;
 use hyper::{Method, StatusCode};
 use sha2::{Digest as _, Sha256};
@@ -37,6 +38,18 @@ pub(super) enum Upload {
     Mounted,
     /// It has to be sent to this address.
     Wanted(String),
+}
+
+/// Refuses a blob whose stated length is a lie, before any of it is stored: trying again would not make it true.
+fn check_length(stated: Option<u64>, descriptor: &Descriptor) -> Result<(), RegistryError> {
+    match stated {
+        Some(found) if found != descriptor.size => Err(RegistryError::SizeMismatch {
+            what: descriptor.digest.clone(),
+            promised: descriptor.size,
+            found,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Waits before the next try: 0.2, 0.4, 0.8 … seconds.
@@ -160,6 +173,7 @@ impl Repository {
         let answer = self.send_ok(&call).await?;
         if answer.status() != StatusCode::PARTIAL_CONTENT {
             state.restart();
+            check_length(answer.body().size_hint().exact(), descriptor)?;
         }
         let mut body = answer.into_body();
         let broken = |reason: String| RegistryError::Connect {
