@@ -539,7 +539,6 @@ async fn a_registry_that_lies_changes_nothing() -> TestResult {
             .err()
             .ok_or(what)?;
         let text = chain(&error);
-        eprintln!("{what}: {:?} {text}", std::time::Instant::now());
         assert!(text.contains(part), "{what}: {text}");
         place.assert_as_it_was(what)?;
     }

@@ -12,6 +12,7 @@
 //! While an archive is unpacked or written, a [`Recorder`] sees every byte that is not the content of a file, so that
 //! the very same archive can be written again from the files alone.
 
+mod ahead;
 mod changes;
 mod compression;
 mod copy;
@@ -24,6 +25,7 @@ mod root;
 mod unpack;
 mod writer;
 
+pub use ahead::{Ahead, read_ahead};
 pub use changes::{Change, ChangeKind, changes};
 pub use compression::{Compression, decompress};
 pub use copy::{PathStat, PutOptions, export, get_path, put_path, stat_path};

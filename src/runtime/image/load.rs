@@ -21,7 +21,8 @@ use super::staging::Staging;
 use super::store::{ImageStore, LayerSource};
 use super::{Digest, ImageError, Reference};
 use crate::runtime::archive::{
-    ArchiveError, Devices, NoRecorder, Owner, Root, UnpackOptions, clean_name, decompress, unpack,
+    ArchiveError, Devices, NoRecorder, Owner, Root, UnpackOptions, clean_name, decompress,
+    read_ahead, unpack,
 };
 
 /// Times that an image is tried again because another process removed a layer meanwhile.
@@ -236,7 +237,7 @@ pub(super) fn stage_compressed(
         what: "a layer".to_owned(),
         source,
     })?;
-    let staged = stage(staging, plain)?;
+    let staged = read_ahead(plain, |plain| stage(staging, plain))?;
     let Some(promised) = promised else {
         return Ok(staged);
     };
