@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -18,7 +19,7 @@ const RETRIES: usize = 64;
 pub struct Root {
     fd: OwnedFd,
     /// The directory that was used last: most entries lie beside their predecessor.
-    last: std::cell::RefCell<Option<(PathBuf, std::sync::Arc<OwnedFd>)>>,
+    last: Mutex<Option<(PathBuf, Arc<OwnedFd>)>>,
 }
 
 impl Root {
@@ -41,7 +42,7 @@ impl Root {
     pub fn from_fd(fd: OwnedFd) -> Self {
         Self {
             fd,
-            last: std::cell::RefCell::default(),
+            last: Mutex::default(),
         }
     }
 
@@ -96,28 +97,32 @@ impl Root {
     pub(super) fn parent_of<'p>(
         &self,
         path: &'p Path,
-    ) -> Result<(std::sync::Arc<OwnedFd>, &'p OsStr), ArchiveError> {
+    ) -> Result<(Arc<OwnedFd>, &'p OsStr), ArchiveError> {
         let name = path
             .file_name()
             .ok_or_else(|| file_error("use", path, Errno::ISDIR))?;
         let parent = path.parent().unwrap_or(Path::new(""));
-        if let Some((known, fd)) = &*self.last.borrow()
+        if let Some((known, fd)) = &*self.last()
             && known == parent
         {
-            return Ok((std::sync::Arc::clone(fd), name));
+            return Ok((Arc::clone(fd), name));
         }
         let fd = match self.open_at(parent, OFlags::PATH | OFlags::DIRECTORY) {
             Err(Errno::NOENT) => self.make_directories(parent)?,
             result => result.map_err(|errno| file_error("open", parent, errno))?,
         };
-        let fd = std::sync::Arc::new(fd);
-        *self.last.borrow_mut() = Some((parent.to_owned(), std::sync::Arc::clone(&fd)));
+        let fd = Arc::new(fd);
+        *self.last() = Some((parent.to_owned(), Arc::clone(&fd)));
         Ok((fd, name))
     }
 
     /// Forgets what is known of directories, because one was replaced.
     pub(super) fn forget(&self) {
-        *self.last.borrow_mut() = None;
+        *self.last() = None;
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(PathBuf, Arc<OwnedFd>)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn make_directories(&self, path: &Path) -> Result<OwnedFd, ArchiveError> {

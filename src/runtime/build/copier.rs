@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
 };
@@ -13,8 +14,8 @@ use rustix::io::Errno;
 
 use super::BuildError;
 use super::files::{
-    Changes, Fate, Source, SourceOwner, Trail, check_depth, failed, make_directories, names_in,
-    open_directory, open_file, stat_at,
+    Changes, Fate, Source, SourceOwner, Trail, check_depth, entries_in, failed, make_directories,
+    on_all_processors, open_directory, open_file, stat_at,
 };
 use super::owner::Owner;
 use crate::runtime::archive::Root;
@@ -51,7 +52,8 @@ impl Copier<'_> {
                     .open_at(path, OFlags::RDONLY | OFlags::DIRECTORY);
                 let fd = fd.map_err(failed("open", path))?;
                 let target = self.directory_for(to, Some((&fd, &stat)))?;
-                self.children(&fd, &target, &Trail::new(self.source, path))
+                let trail = Trail::new(self.source, path);
+                on_all_processors(|| self.children(&fd, &target, &trail))
             }
             FileType::RegularFile => {
                 let fd = self
@@ -129,17 +131,16 @@ impl Copier<'_> {
 
     fn children(&self, from: &OwnedFd, to: &OwnedFd, at: &Trail) -> Result<(), BuildError> {
         check_depth(&at.path)?;
-        for name in names_in(from, &at.path)? {
-            let stat = stat_at(from.as_fd(), &name, &at.path)?;
-            let (child, fate) = at.child(self.source, self.changes, &name, &stat);
-            let path = &child.path;
+        let mut directories = Vec::new();
+        for entry in entries_in(from, &at.path)? {
+            let (child, fate) = at.child(self.source, self.changes, &entry);
             if fate == Fate::Left {
                 continue;
             }
+            let (name, path) = (entry.name, &child.path);
+            let stat = stat_at(from.as_fd(), &name, &at.path)?;
             match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => {
-                    self.child_directory((from, to), &name, &stat, (&child, fate))?;
-                }
+                FileType::Directory => directories.push((name, stat, child, fate)),
                 FileType::RegularFile => {
                     let file = File::from(open_file(from.as_fd(), &name, path)?);
                     self.file(file, &stat, to.as_fd(), &name, path)?;
@@ -151,7 +152,11 @@ impl Copier<'_> {
                 FileType::Socket | FileType::Unknown => {}
             }
         }
-        Ok(())
+        directories
+            .into_par_iter()
+            .try_for_each(|(name, stat, child, fate)| {
+                self.child_directory((from, to), &name, &stat, (&child, fate))
+            })
     }
 
     fn child_directory(
@@ -185,10 +190,16 @@ impl Copier<'_> {
         name: &OsStr,
         path: &Path,
     ) -> Result<(), BuildError> {
-        remove_present(directory, name, path)?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o600));
+        let make = || rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o600));
+        let made = match make() {
+            Err(Errno::EXIST) => {
+                remove_present(directory, name, path)?;
+                make()
+            }
+            made => made,
+        };
         let mut target = File::from(made.map_err(failed("make", path))?);
         io::copy(&mut file, &mut target).map_err(|source| BuildError::File {
             action: "write",
@@ -289,14 +300,13 @@ pub(super) enum Shape {
 /// Whether an exception takes anything below a directory that is left out.
 fn has_taken(copier: &Copier<'_>, fd: &OwnedFd, at: &Trail) -> Result<bool, BuildError> {
     check_depth(&at.path)?;
-    for name in names_in(fd, &at.path)? {
-        let stat = stat_at(fd.as_fd(), &name, &at.path)?;
-        let (child, fate) = at.child(copier.source, copier.changes, &name, &stat);
+    for entry in entries_in(fd, &at.path)? {
+        let (child, fate) = at.child(copier.source, copier.changes, &entry);
         match fate {
             Fate::Taken => return Ok(true),
             Fate::Left => {}
             Fate::Passed => {
-                let fd = open_directory(fd.as_fd(), &name, &child.path)?;
+                let fd = open_directory(fd.as_fd(), &entry.name, &child.path)?;
                 if has_taken(copier, &fd, &child)? {
                     return Ok(true);
                 }

@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
@@ -25,6 +26,8 @@ use crate::runtime::archive::Root;
 
 /// Directories deeper than this are not entered.
 const DEPTH_MAX: usize = 512;
+/// Bytes of a worker's stack, of which only what is used takes memory.
+const STACK: usize = 256 << 20;
 const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
@@ -138,11 +141,11 @@ impl Source {
         else {
             return Ok(Vec::new());
         };
-        let names = names_in(&fd, directory)?;
-        let fitting = names
+        let entries = entries_in(&fd, directory)?;
+        let fitting = entries
             .iter()
-            .filter(|name| glob.matches(&name.to_string_lossy()));
-        Ok(fitting.map(|name| directory.join(name)).collect())
+            .filter(|entry| glob.matches(&entry.name.to_string_lossy()));
+        Ok(fitting.map(|entry| directory.join(&entry.name)).collect())
     }
 }
 
@@ -180,15 +183,9 @@ impl Trail {
     }
 
     /// An entry of the directory, and what becomes of it.
-    pub(super) fn child(
-        &self,
-        source: &Source,
-        changes: &Changes,
-        name: &OsStr,
-        stat: &Stat,
-    ) -> (Self, Fate) {
-        let (path, below) = (self.path.join(name), self.below.join(name));
-        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    pub(super) fn child(&self, source: &Source, changes: &Changes, entry: &Listed) -> (Self, Fate) {
+        let (path, below) = (self.path.join(&entry.name), self.below.join(&entry.name));
+        let is_directory = entry.kind == FileType::Directory;
         let (hidden, by_ignore) = fate(&source.ignore, &path, self.hidden, is_directory);
         let (excluded, by_flag) = fate(&changes.exclude, &below, self.excluded, is_directory);
         let child = Self {
@@ -220,6 +217,27 @@ fn fate(ignore: &Ignore, path: &Path, above: Ruling, is_directory: bool) -> (Rul
         Fate::Left
     };
     (ruling, fate)
+}
+
+/// Runs a walk over a tree on the processors that walks share.
+///
+/// A walk goes down one call per directory, and a worker that waits for one directory begins with another: the stacks
+/// have room for trees as deep as [`DEPTH_MAX`] many times over.
+pub(super) fn on_all_processors<T: Send>(
+    walk: impl FnOnce() -> Result<T, BuildError> + Send,
+) -> Result<T, BuildError> {
+    static POOL: OnceLock<Result<rayon::ThreadPool, String>> = OnceLock::new();
+    let pool = POOL.get_or_init(|| {
+        let builder = rayon::ThreadPoolBuilder::new().stack_size(STACK);
+        let pool = builder.thread_name(|_| "walk".to_owned()).build();
+        pool.map_err(|error| error.to_string())
+    });
+    match pool {
+        Ok(pool) => pool.install(walk),
+        Err(error) => Err(BuildError::Invalid(format!(
+            "cannot start the threads that read the context: {error}"
+        ))),
+    }
 }
 
 /// Makes a directory and those above it, for an owner.
@@ -288,18 +306,31 @@ pub(super) fn open_file(
     rustix::fs::openat(fd, name, flags, Mode::empty()).map_err(failed("open", path))
 }
 
-/// The sorted names in an open directory.
-pub(super) fn names_in(fd: &OwnedFd, path: &Path) -> Result<Vec<OsString>, BuildError> {
-    let mut names = Vec::new();
+/// An entry of a directory, as the listing tells it: what is left out by name and kind need not be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub name: OsString,
+    pub kind: FileType,
+}
+
+/// The entries of an open directory, sorted by name.
+pub(super) fn entries_in(fd: &OwnedFd, path: &Path) -> Result<Vec<Listed>, BuildError> {
+    let mut entries = Vec::new();
     for entry in rustix::fs::Dir::read_from(fd).map_err(failed("list", path))? {
         let entry = entry.map_err(failed("list", path))?;
-        let name = entry.file_name().to_bytes().to_vec();
-        if name != b"." && name != b".." {
-            names.push(OsString::from_vec(name));
+        let name = OsString::from_vec(entry.file_name().to_bytes().to_vec());
+        if name == "." || name == ".." {
+            continue;
         }
+        let kind = match entry.file_type() {
+            // Some file systems do not tell.
+            FileType::Unknown => FileType::from_raw_mode(stat_at(fd.as_fd(), &name, path)?.st_mode),
+            kind => kind,
+        };
+        entries.push(Listed { name, kind });
     }
-    names.sort();
-    Ok(names)
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
 }
 
 #[cfg(test)]

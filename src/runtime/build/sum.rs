@@ -1,19 +1,24 @@
 //! Digests of files and trees, for the keys of the cache. Callers: the steps that copy.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use rustix::fs::{FileType, OFlags, Stat};
 use sha2::{Digest as _, Sha256};
 
 use super::BuildError;
 use super::files::{
-    Changes, Fate, Source, SourceOwner, Trail, check_depth, failed, names_in, open_directory,
-    open_file, stat_at,
+    Changes, Fate, Source, SourceOwner, Trail, check_depth, entries_in, failed, on_all_processors,
+    open_directory, open_file, stat_at,
 };
+
+/// Bytes read at once; a walk without contents needs none of them.
+const BUFFER: usize = 128 * 1024;
 
 impl Source {
     /// A digest of a path and all below it: names, kinds, modes, contents; owners only where they are kept.
@@ -38,13 +43,12 @@ impl Source {
         changes: &Changes,
         contents: Contents,
     ) -> Result<[u8; 32], BuildError> {
-        let mut sum = Sum {
+        let walk = Walk {
             source: self,
             changes,
             contents,
-            hash: Sha256::new(),
-            buffer: vec![0; 128 * 1024],
         };
+        let mut sum = Sum::of(walk);
         let fd = self
             .root
             .open_at(path, OFlags::PATH)
@@ -53,7 +57,10 @@ impl Source {
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             let fd = self.root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY);
             sum.attributes(Path::new(""), &stat);
-            sum.directory(&fd.map_err(failed("open", path))?, &Trail::new(self, path))?;
+            let fd = fd.map_err(failed("open", path))?;
+            let trail = Trail::new(self, path);
+            sum.hash
+                .update(on_all_processors(|| walk.directory(&fd, &trail))?);
         } else {
             let fd = self.root.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK);
             let fd = fd.map_err(failed("open", path))?;
@@ -72,61 +79,102 @@ enum Contents {
     Stamped,
 }
 
-struct Sum<'a> {
+/// What holds for a whole tree.
+#[derive(Clone, Copy)]
+struct Walk<'a> {
     contents: Contents,
     source: &'a Source,
     changes: &'a Changes,
+}
+
+impl Walk<'_> {
+    /// A digest of what is in a directory; those below it are digested side by side.
+    fn directory(self, fd: &OwnedFd, at: &Trail) -> Result<[u8; 32], BuildError> {
+        check_depth(&at.path)?;
+        let mut sum = Sum::of(self);
+        let mut directories = Vec::new();
+        for entry in entries_in(fd, &at.path)? {
+            let (child, fate) = at.child(self.source, self.changes, &entry);
+            if fate == Fate::Left {
+                continue;
+            }
+            let stat = stat_at(fd.as_fd(), &entry.name, &at.path)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                sum.entry(fd, &entry.name, &child, &stat)?;
+                continue;
+            }
+            if fate == Fate::Taken {
+                sum.attributes(&child.below, &stat);
+            }
+            directories.push((entry.name, child));
+        }
+        let digests: Vec<[u8; 32]> = directories
+            .into_par_iter()
+            .map(|(name, child)| {
+                self.directory(&open_directory(fd.as_fd(), &name, &child.path)?, &child)
+            })
+            .collect::<Result<_, _>>()?;
+        for digest in digests {
+            sum.hash.update(digest);
+        }
+        Ok(sum.hash.finalize().into())
+    }
+}
+
+struct Sum<'a> {
+    walk: Walk<'a>,
     hash: Sha256,
     buffer: Vec<u8>,
 }
 
-impl Sum<'_> {
+impl<'a> Sum<'a> {
+    fn of(walk: Walk<'a>) -> Self {
+        Self {
+            walk,
+            hash: Sha256::new(),
+            buffer: Vec::new(),
+        }
+    }
+
     fn attributes(&mut self, name: &Path, stat: &Stat) {
         let name = name.as_os_str().as_bytes();
         self.hash
             .update(u64::try_from(name.len()).unwrap_or(0).to_le_bytes());
         self.hash.update(name);
         self.hash.update(stat.st_mode.to_le_bytes());
-        if self.source.owner == SourceOwner::Original {
+        if self.walk.source.owner == SourceOwner::Original {
             self.hash.update(stat.st_uid.to_le_bytes());
             self.hash.update(stat.st_gid.to_le_bytes());
         }
     }
 
-    fn directory(&mut self, fd: &OwnedFd, at: &Trail) -> Result<(), BuildError> {
-        check_depth(&at.path)?;
-        for name in names_in(fd, &at.path)? {
-            let stat = stat_at(fd.as_fd(), &name, &at.path)?;
-            let (child, fate) = at.child(self.source, self.changes, &name, &stat);
-            if fate == Fate::Left {
-                continue;
+    fn entry(
+        &mut self,
+        fd: &OwnedFd,
+        name: &OsStr,
+        child: &Trail,
+        stat: &Stat,
+    ) -> Result<(), BuildError> {
+        let (path, below) = (&child.path, &child.below);
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => self.file(|| open_file(fd.as_fd(), name, path), below, stat),
+            FileType::Symlink => {
+                self.attributes(below, stat);
+                let target = rustix::fs::readlinkat(fd, name, Vec::new());
+                self.hash
+                    .update(target.map_err(failed("read link", path))?.as_bytes());
+                Ok(())
             }
-            let (path, below) = (&child.path, &child.below);
-            match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => {
-                    if fate == Fate::Taken {
-                        self.attributes(below, &stat);
-                    }
-                    let fd = open_directory(fd.as_fd(), &name, path)?;
-                    self.directory(&fd, &child)?;
-                }
-                FileType::RegularFile => {
-                    self.file(|| open_file(fd.as_fd(), &name, path), below, &stat)?;
-                }
-                FileType::Symlink => {
-                    self.attributes(below, &stat);
-                    let target = rustix::fs::readlinkat(fd, &name, Vec::new());
-                    self.hash
-                        .update(target.map_err(failed("read link", path))?.as_bytes());
-                }
-                FileType::Fifo
-                | FileType::CharacterDevice
-                | FileType::BlockDevice
-                | FileType::Socket
-                | FileType::Unknown => self.attributes(below, &stat),
+            FileType::Directory
+            | FileType::Fifo
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Socket
+            | FileType::Unknown => {
+                self.attributes(below, stat);
+                Ok(())
             }
         }
-        Ok(())
     }
 
     fn file(
@@ -136,7 +184,7 @@ impl Sum<'_> {
         stat: &Stat,
     ) -> Result<(), BuildError> {
         self.attributes(name, stat);
-        if self.contents == Contents::Stamped {
+        if self.walk.contents == Contents::Stamped {
             self.hash.update(stat.st_ino.to_le_bytes());
             self.hash.update(stat.st_size.to_le_bytes());
             for time in [stat.st_mtime, stat.st_ctime] {
@@ -154,6 +202,7 @@ impl Sum<'_> {
 
     fn content(&mut self, fd: OwnedFd, name: &Path) -> Result<[u8; 32], BuildError> {
         let mut hash = Sha256::new();
+        self.buffer.resize(BUFFER, 0);
         let mut file = File::from(fd);
         loop {
             let n = file
@@ -174,7 +223,9 @@ impl Sum<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::archive::Root;
     use crate::runtime::build::sample::{example, source};
+    use rustix::fs::Mode;
     use std::fs;
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -201,6 +252,25 @@ mod tests {
         assert_eq!(stamp()??, before);
         fs::write(folder.path().join("d/x"), "longer")?;
         assert_ne!(stamp()??, before);
+        Ok(())
+    }
+
+    #[test]
+    fn a_tree_as_deep_as_allowed_is_summed_and_one_that_is_deeper_is_refused() -> Outcome {
+        let folder = tempfile::tempdir()?;
+        let changes = Changes::default();
+        let sum = || source(folder.path(), "").map(|s| s.sum(Path::new(""), &changes));
+        let mut at = Root::open(folder.path())?.into_fd();
+        for depth in 0..600 {
+            rustix::fs::mkdirat(&at, "d", Mode::RWXU)?;
+            rustix::fs::mkdirat(&at, "e", Mode::RWXU)?;
+            at = open_directory(at.as_fd(), OsStr::new("d"), Path::new(""))?;
+            if depth == 500 {
+                sum()??;
+            }
+        }
+        let error = sum()?.err().ok_or("summed")?;
+        assert!(error.to_string().contains("512"), "{error}");
         Ok(())
     }
 }

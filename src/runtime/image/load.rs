@@ -313,12 +313,10 @@ fn unpack_archive(staging: &Staging, archive: impl Read + Send) -> Result<Root, 
         devices: Devices::Refuse,
         ..UnpackOptions::default()
     };
-    unpack(
-        decompress(archive).map_err(failed)?,
-        &root,
-        &options,
-        &mut NoRecorder,
-    )
+    let plain = decompress(archive).map_err(failed)?;
+    read_ahead(plain, |plain| {
+        unpack(plain, &root, &options, &mut NoRecorder)
+    })
     .map_err(failed)?;
     Ok(root)
 }
