@@ -130,10 +130,10 @@ mod tests {
     use indexmap::IndexMap;
     use serde_json::{Value, json};
 
-    use super::super::tests::{container, observed, project, service, text};
     use super::{CONTENT_LABEL, settled};
     use crate::graph::Graph;
     use crate::model::{ContentMark, FileObject, FileReference, ON_CHANGE, Project};
+    use crate::plan::tests::{container, observed, project, service, text};
     use crate::plan::{PlanError, PlanOptions, Recreate, plan};
 
     fn project_with(on_change: &Value, digest: &str) -> Project {

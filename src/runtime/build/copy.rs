@@ -110,7 +110,7 @@ impl Worker<'_> {
             }
         }
         let stamp = self.stamp_of(&plan.origin, &paths, &plan.changes)?;
-        key.add(&self.sum_of(&plan.origin, &paths, &plan.changes)?);
+        key.add(&self.sum_of(&plan.origin, &paths, &plan.changes, &stamp)?);
         self.finish(key, &created_by, |worker| {
             let layer = worker.copy_layer(&plan)?;
             if worker.stamp_of(&plan.origin, &paths, &plan.changes)? != stamp {

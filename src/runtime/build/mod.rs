@@ -30,6 +30,7 @@ mod origin;
 mod owner;
 mod parse;
 mod pipeline;
+mod remembered;
 mod remote;
 mod request;
 mod run;

@@ -8,6 +8,7 @@ use super::ignore::Ignore;
 use super::layer::view;
 use super::mount::host_path;
 use super::pipeline::ignore_of;
+use super::remembered::Stamp;
 use super::state::State;
 use super::worker::{Worker, image_state};
 use super::{BuildError, NamedContext};
@@ -82,23 +83,27 @@ impl Worker<'_> {
         })
     }
 
-    /// What the content of some paths of an origin adds to a key: sums of files, or the digest of layers.
+    /// What the content of some paths of an origin adds to a key: sums of files, or the digest of layers. `stamp` is what
+    /// [`Self::stamp_of`] says of the same files.
     pub(super) fn sum_of(
         &self,
         origin: &Origin,
         paths: &[PathBuf],
         changes: &Changes,
+        stamp: &Stamp,
     ) -> Result<Vec<u8>, BuildError> {
         if let Origin::Layers(state) = origin {
             return Ok(state.files().into_bytes());
         }
-        let source = self.open(origin, Path::new("/"))?;
-        let mut sums = Vec::new();
-        for path in paths {
-            sums.extend(path.as_os_str().as_encoded_bytes());
-            sums.extend(source.sum(path, changes)?);
-        }
-        Ok(sums)
+        self.shared.remembered.sums(stamp, || {
+            let source = self.open(origin, Path::new("/"))?;
+            let mut sums = Vec::new();
+            for path in paths {
+                sums.extend(path.as_os_str().as_encoded_bytes());
+                sums.extend(source.sum(path, changes)?);
+            }
+            Ok(sums)
+        })
     }
 
     /// What changes when the files at some paths do: a context may be edited while it is built. Nothing for layers.
@@ -107,16 +112,16 @@ impl Worker<'_> {
         origin: &Origin,
         paths: &[PathBuf],
         changes: &Changes,
-    ) -> Result<Vec<u8>, BuildError> {
+    ) -> Result<Stamp, BuildError> {
+        let mut stamp = Stamp::default();
         if let Origin::Layers(_) = origin {
-            return Ok(Vec::new());
+            return Ok(stamp);
         }
         let source = self.open(origin, Path::new("/"))?;
-        let mut stamps = Vec::new();
         for path in paths {
-            stamps.extend(source.stamp(path, changes)?);
+            source.stamp(path, changes, &mut stamp)?;
         }
-        Ok(stamps)
+        Ok(stamp)
     }
 
     /// A path of the host with the files at a path of an origin, which a step may see but not change.

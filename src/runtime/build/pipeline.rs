@@ -12,6 +12,7 @@ use super::exchange::{Imported, Noted};
 use super::files::within;
 use super::ignore::Ignore;
 use super::parse::parse;
+use super::remembered::Remembered;
 use super::scope::Globals;
 use super::shared::{Board, Progress, Shared};
 use super::stage::{Stages, split};
@@ -41,6 +42,7 @@ impl Builder {
     /// # Errors
     /// When the store or the directory cannot be changed.
     pub fn prune(&self) -> Result<(Vec<String>, u64), BuildError> {
+        Remembered::at(&self.root).forget();
         let pruned = StepCache::at(&self.root).prune(&self.store)?;
         let mounts = self.root.join("mounts");
         if mounts.exists() {
@@ -151,6 +153,7 @@ fn prepare<'a>(
         globals: globals.freeze(),
         ignore: ignore_rules(request, name)?,
         cache: StepCache::at(&builder.root),
+        remembered: Remembered::at(&builder.root),
         imported: Imported::open(&request.cache_from, host, &|text| {
             progress(BuildEvent::Warning(text));
         }),

@@ -9,6 +9,7 @@ use super::layer::{LayerSpace, write_file};
 use super::mount::{MountAccess, MountFlag, MountFlagKind, Ready};
 use super::origin::Origin;
 use super::parse::Instruction;
+use super::remembered::Stamp;
 use super::worker::Worker;
 use super::{BuildError, BuildEvent, Entitlement, Network, RunStep, Security};
 use crate::runtime::image::Digest;
@@ -115,20 +116,21 @@ impl Worker<'_> {
         }
         for (flag, origin) in &plan.mounts {
             if let Some(origin) = origin.as_ref().filter(|_| flag.kind == MountFlagKind::Bind) {
-                let paths = [within(&flag.source)];
-                key.add(&self.sum_of(origin, &paths, &Changes::default())?);
+                let (paths, changes) = ([within(&flag.source)], Changes::default());
+                let stamp = self.stamp_of(origin, &paths, &changes)?;
+                key.add(&self.sum_of(origin, &paths, &changes, &stamp)?);
             }
         }
         Ok(())
     }
 
     /// What changes with the files of the context that the step mounts.
-    fn stamp(&self, plan: &Plan) -> Result<Vec<u8>, BuildError> {
-        let mut stamp = Vec::new();
+    fn stamp(&self, plan: &Plan) -> Result<Stamp, BuildError> {
+        let mut stamp = Stamp::default();
         for (flag, origin) in &plan.mounts {
             if let Some(origin) = origin.as_ref().filter(|_| flag.kind == MountFlagKind::Bind) {
                 let paths = [within(&flag.source)];
-                stamp.extend(self.stamp_of(origin, &paths, &Changes::default())?);
+                stamp.extend(&self.stamp_of(origin, &paths, &Changes::default())?);
             }
         }
         Ok(stamp)
@@ -138,12 +140,12 @@ impl Worker<'_> {
         &self,
         step: &Instruction,
         plan: &Plan,
-        stamp: &[u8],
+        stamp: &Stamp,
     ) -> Result<Digest, BuildError> {
         let below = &self.state.file.rootfs.diff_ids;
         let space = LayerSpace::new(self.shared.store, below)?;
         let ready = self.ready(plan, space.scratch())?;
-        if self.stamp(plan)? != stamp {
+        if self.stamp(plan)? != *stamp {
             return Err(BuildError::Changed);
         }
         let request = self.run_step(plan, &space, &ready)?;

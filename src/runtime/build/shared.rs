@@ -9,6 +9,7 @@ use super::cache::StepCache;
 use super::exchange::{Imported, Noted};
 use super::ignore::Ignore;
 use super::parse::Instruction;
+use super::remembered::Remembered;
 use super::scope::Frozen;
 use super::stage::Stages;
 use super::state::State;
@@ -44,6 +45,8 @@ pub(super) struct Shared<'a> {
     pub ignore: Ignore,
     /// Known steps.
     pub cache: StepCache,
+    /// Sums of trees that were read before.
+    pub remembered: Remembered,
     /// Steps that other machines know.
     pub imported: Imported,
     /// Steps of this build.

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use rustix::fs::{FileType, OFlags, Stat};
@@ -16,6 +17,7 @@ use super::files::{
     Changes, Fate, Source, SourceOwner, Trail, check_depth, entries_in, failed, on_all_processors,
     open_directory, open_file, stat_at,
 };
+use super::remembered::Stamp;
 
 /// Bytes read at once; a walk without contents needs none of them.
 const BUFFER: usize = 128 * 1024;
@@ -26,15 +28,22 @@ impl Source {
     /// # Errors
     /// When something cannot be read.
     pub(super) fn sum(&self, path: &Path, changes: &Changes) -> Result<[u8; 32], BuildError> {
-        self.digest(path, changes, Contents::Read)
+        Ok(self.digest(path, changes, Contents::Read)?.0)
     }
 
-    /// A digest that changes whenever a file of the tree does, without reading them: inodes, sizes and times.
+    /// Adds a digest that changes whenever a file of the tree does, without reading them: inodes, sizes and times.
     ///
     /// # Errors
     /// When something cannot be looked at.
-    pub(super) fn stamp(&self, path: &Path, changes: &Changes) -> Result<[u8; 32], BuildError> {
-        self.digest(path, changes, Contents::Stamped)
+    pub(super) fn stamp(
+        &self,
+        path: &Path,
+        changes: &Changes,
+        stamp: &mut Stamp,
+    ) -> Result<(), BuildError> {
+        let (digest, newest) = self.digest(path, changes, Contents::Stamped)?;
+        stamp.add(path, digest, newest);
+        Ok(())
     }
 
     fn digest(
@@ -42,11 +51,13 @@ impl Source {
         path: &Path,
         changes: &Changes,
         contents: Contents,
-    ) -> Result<[u8; 32], BuildError> {
+    ) -> Result<([u8; 32], i64), BuildError> {
+        let newest = AtomicI64::new(0);
         let walk = Walk {
             source: self,
             changes,
             contents,
+            newest: &newest,
         };
         let mut sum = Sum::of(walk);
         let fd = self
@@ -66,7 +77,8 @@ impl Source {
             let fd = fd.map_err(failed("open", path))?;
             sum.file(|| Ok(fd), Path::new(""), &stat)?;
         }
-        Ok(sum.hash.finalize().into())
+        let digest = sum.hash.finalize().into();
+        Ok((digest, newest.into_inner()))
     }
 }
 
@@ -85,6 +97,8 @@ struct Walk<'a> {
     contents: Contents,
     source: &'a Source,
     changes: &'a Changes,
+    /// The last change of a file, in seconds since the epoch.
+    newest: &'a AtomicI64,
 }
 
 impl Walk<'_> {
@@ -185,6 +199,8 @@ impl<'a> Sum<'a> {
     ) -> Result<(), BuildError> {
         self.attributes(name, stat);
         if self.walk.contents == Contents::Stamped {
+            self.walk.newest.fetch_max(stat.st_ctime, Ordering::Relaxed);
+            self.hash.update(stat.st_dev.to_le_bytes());
             self.hash.update(stat.st_ino.to_le_bytes());
             self.hash.update(stat.st_size.to_le_bytes());
             for time in [stat.st_mtime, stat.st_ctime] {
@@ -247,11 +263,15 @@ mod tests {
     fn the_stamp_changes_with_every_change_of_a_file() -> Outcome {
         let folder = example()?;
         let changes = Changes::default();
-        let stamp = || source(folder.path(), "").map(|s| s.stamp(Path::new("d"), &changes));
-        let before = stamp()??;
-        assert_eq!(stamp()??, before);
+        let stamp = || -> Result<Stamp, Box<dyn std::error::Error>> {
+            let mut stamp = Stamp::default();
+            source(folder.path(), "")?.stamp(Path::new("d"), &changes, &mut stamp)?;
+            Ok(stamp)
+        };
+        let before = stamp()?;
+        assert_eq!(stamp()?, before);
         fs::write(folder.path().join("d/x"), "longer")?;
-        assert_ne!(stamp()??, before);
+        assert_ne!(stamp()?, before);
         Ok(())
     }
 
