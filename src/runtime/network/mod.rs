@@ -16,6 +16,7 @@
 
 mod background;
 mod bridge;
+mod conntrack;
 mod create;
 mod dns;
 mod endpoint;

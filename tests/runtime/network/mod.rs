@@ -434,6 +434,45 @@ fn udp_ports_are_published() -> TestResult {
 }
 
 #[test]
+fn a_client_of_a_udp_port_reaches_the_container_that_has_it_now() -> TestResult {
+    on_own_host(|| {
+        let bench = Bench::new()?;
+        let client = UdpSocket::bind((HOST, 0))?;
+        client.set_read_timeout(Some(Duration::from_secs(2)))?;
+        let name_at = |port: u16| -> TestResult<String> {
+            client.send_to(b"who?", (HOST, port))?;
+            let mut answer = [0; 10];
+            let length = client.recv(&mut answer)?;
+            Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+        };
+        let serve = |name: &'static str| -> TestResult {
+            let socket = bench
+                .join(name, "bridge")?
+                .inside(|| UdpSocket::bind("0.0.0.0:53"))??;
+            std::thread::spawn(move || {
+                let mut packet = [0; 100];
+                while let Ok((_, peer)) = socket.recv_from(&mut packet) {
+                    drop(socket.send_to(name.as_bytes(), peer));
+                }
+            });
+            Ok(())
+        };
+        serve("old")?;
+        serve("new")?;
+        let port = bench.publish("old", "53/udp", "", "")?;
+        assert_eq!(name_at(port)?, "old");
+        bench.service.unpublish("old")?;
+        // Sent while the port is nobody's: the kernel remembers that it leads nowhere.
+        client.send_to(b"who?", (HOST, port))?;
+        bench.publish("new", "53/udp", "", &port.to_string())?;
+        // The refusal of the packet before may be heard first.
+        let answer = name_at(port).or_else(|_| name_at(port))?;
+        assert_eq!(answer, "new");
+        Ok(())
+    })
+}
+
+#[test]
 fn a_container_cannot_reach_services_on_the_hosts_loopback() -> TestResult {
     on_own_host(|| {
         let bench = Bench::new()?;

@@ -6,6 +6,7 @@ use bollard_stubs::models::PortMap;
 
 use super::connect::ends;
 use super::{NetworkService, State};
+use crate::runtime::network::conntrack;
 use crate::runtime::network::endpoint;
 use crate::runtime::network::error::NetworkError;
 use crate::runtime::network::firewall::{Element, PortRule};
@@ -95,6 +96,7 @@ impl NetworkService {
         if let Some(record) = state.containers.get_mut(container)
             && !record.ports.is_empty()
         {
+            forget_flows(&record.ports);
             record.ports.clear();
             store::write(&self.container_path(container), record)?;
         }
@@ -129,7 +131,9 @@ impl NetworkService {
         state
             .port_rules
             .insert(container.to_owned(), wanted.clone());
-        state.firewall.add(wanted).map_err(failed())
+        state.firewall.add(wanted).map_err(failed())?;
+        forget_flows(ports.as_deref().unwrap_or_default());
+        Ok(())
     }
 
     /// The ports of a container as shown to clients.
@@ -138,6 +142,14 @@ impl NetworkService {
         let state = self.lock();
         let record = state.containers.get(container);
         port::published_map(record.map_or(&[], |record| record.ports.as_slice()))
+    }
+}
+
+/// After the rules of ports changed. Where the kernel cannot forget, clients that go on sending from the same port have to
+/// pause for as long as the kernel remembers them.
+fn forget_flows(ports: &[PublishedPort]) {
+    if let Err(error) = conntrack::forget_flows(ports) {
+        tracing::warn!(%error, "cannot forget the flows of published UDP ports");
     }
 }
 
