@@ -228,7 +228,7 @@ fn inside_address(what: &str, text: &str, subnet: &Subnet) -> Result<IpAddr, Str
 }
 
 /// Gives each enabled family a block and each block a gateway.
-fn fill_pools(
+pub(crate) fn fill_pools(
     record: &mut NetworkRecord,
     site: [u8; 5],
     taken: &Taken,

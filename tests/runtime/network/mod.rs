@@ -473,6 +473,45 @@ fn a_client_of_a_udp_port_reaches_the_container_that_has_it_now() -> TestResult 
 }
 
 #[test]
+fn a_flood_of_questions_of_one_container_leaves_the_others_their_answers() -> TestResult {
+    on_own_host(|| {
+        let bench = Bench::new()?;
+        bench.network("net")?;
+        let (flood, calm) = (bench.join("flood", "net")?, bench.join("calm", "net")?);
+        let over = std::sync::atomic::AtomicBool::new(false);
+        let pour = |name: &str| -> TestResult {
+            let mut query = Message::query();
+            query.add_query(Query::query(Name::from_ascii(name)?, RecordType::A));
+            let packet = query.to_vec()?;
+            flood.inside(|| -> std::io::Result<()> {
+                let socket = UdpSocket::bind("127.0.0.1:0")?;
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    // A full buffer is what is wanted.
+                    drop(socket.send_to(&packet, "127.0.0.11:53"));
+                }
+                Ok(())
+            })??;
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            // One that the engine knows, and one that others have to be asked for.
+            let floods =
+                ["calm.", "example.com."].map(|name| scope.spawn(move || pour(name).is_ok()));
+            let answered = (0..20).all(|_| {
+                calm.look_up("flood.", RecordType::A)
+                    .is_ok_and(|found| found.len() == 1)
+            });
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            for flood in floods {
+                assert!(flood.join().unwrap_or(false), "the flood ended before");
+            }
+            assert!(answered, "a look-up of another container was not answered");
+            Ok(())
+        })
+    })
+}
+
+#[test]
 fn a_container_cannot_reach_services_on_the_hosts_loopback() -> TestResult {
     on_own_host(|| {
         let bench = Bench::new()?;
@@ -662,6 +701,23 @@ fn a_restarted_engine_takes_everything_over_and_drops_what_is_nobodys() -> TestR
             Some("hello")
         );
         assert_eq!(web.look_up("web.", RecordType::A)?, [web.ip()?.to_string()]);
+        Ok(())
+    })
+}
+
+#[test]
+fn two_engines_of_one_machine_have_subnets_of_their_own() -> TestResult {
+    on_own_host(|| {
+        // Both choose before either has a bridge.
+        let (one, other) = (Bench::new()?, Bench::new()?);
+        let a = one.join("a", "bridge")?;
+        let b = other.join("b", "bridge")?;
+        let block = |ip: Ipv4Addr| [ip.octets()[0], ip.octets()[1]];
+        assert_ne!(block(a.ip()?), block(b.ip()?));
+        // The next members come to where the first one is.
+        let c = one.join("c", "bridge")?;
+        c.greet(80, "hello")?;
+        assert_eq!(a.hears(c.ip()?, 80)?.as_deref(), Some("hello"));
         Ok(())
     })
 }

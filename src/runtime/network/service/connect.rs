@@ -77,6 +77,8 @@ impl NetworkService {
         if matches!(network.driver, Driver::Host | Driver::Null) {
             return Ok(without_endpoint(&network, request));
         }
+        self.yield_subnet(&mut state, &network.id)?;
+        let network = find(&state, &network.id)?.clone();
         let endpoint = plan(&state, &network, request)?;
         let settings = endpoint.settings.clone();
         let index = self.stand_up(&mut state, &network.id)?;

@@ -11,12 +11,14 @@
 //! | `files.rs` | `/etc/hosts`, `/etc/resolv.conf` |
 //! | `restore.rs` | after a start of the engine; at its end; repair |
 //! | `watch.rs` | hears when somebody removes rules or links |
+//! | `yield_subnet.rs` | subnets that the host came to use for something else |
 
 mod connect;
 mod files;
 mod publish;
 mod restore;
 mod watch;
+mod yield_subnet;
 
 pub use restore::Repair;
 
