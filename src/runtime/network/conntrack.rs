@@ -79,16 +79,14 @@ fn origin(message: &NetfilterMessage) -> Option<&[Tuple]> {
 }
 
 fn leads_to(flow: &[Tuple], port: &PublishedPort) -> bool {
-    let addresses = flow.iter().flat_map(|tuple| match tuple {
+    let mut addresses = flow.iter().flat_map(|tuple| match tuple {
         Tuple::Ip(parts) => parts.as_slice(),
         _ => &[],
     });
-    let to: Option<IpAddr> = addresses
-        .filter_map(|part| match part {
-            IPTuple::DestinationAddress(address) => Some(*address),
-            _ => None,
-        })
-        .next();
+    let to: Option<IpAddr> = addresses.find_map(|part| match part {
+        IPTuple::DestinationAddress(address) => Some(*address),
+        _ => None,
+    });
     let parts = || {
         flow.iter().flat_map(|tuple| match tuple {
             Tuple::Proto(parts) => parts.as_slice(),
