@@ -26,6 +26,8 @@ const GROUP_LINK: u32 = 1;
 const BURST: Duration = Duration::from_millis(50);
 /// Until the next try where the service is at work.
 const BUSY: Duration = Duration::from_millis(20);
+/// Between two looks: each holds the service up, and every change of ours is news that asks for one.
+const REST: Duration = Duration::from_millis(250);
 
 /// Sockets that hear of changes in the namespace of the calling thread.
 #[derive(Debug)]
@@ -74,6 +76,7 @@ pub(super) async fn run(ears: Ears, state: Weak<Mutex<State>>, instance: String)
             drop(state);
             tokio::time::sleep(BUSY).await;
         }
+        tokio::time::sleep(REST).await;
     }
 }
 
