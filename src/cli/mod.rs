@@ -35,6 +35,7 @@ mod logs;
 mod ls;
 mod network;
 mod pause;
+mod pin;
 mod plan;
 mod plugin;
 mod port;

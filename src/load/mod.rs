@@ -148,12 +148,14 @@ pub fn load_tree(request: &LoadRequest) -> Result<LoadedTree, LoadError> {
     for node in merged.tree.values() {
         collect_variables(node, &mut variables);
     }
+    let (sources, warnings) = loader.report.into_parts();
     Ok(LoadedTree {
         name: merged.name,
         tree: merged.tree,
         variables: variables.into_iter().collect(),
         environment: merged.environment.as_ref().clone(),
-        warnings: loader.report.into_parts().1,
+        warnings,
+        sources,
     })
 }
 

@@ -79,18 +79,7 @@ impl Origins {
     /// Returns the place of the value of a dotted path, to be pointed at: a collection is pointed at by its key.
     #[must_use]
     pub fn label(&self, path: &str, text: &str) -> Option<Label> {
-        let parts: Vec<_> = path.split('.').map(str::to_owned).collect();
-        let node = find_in(&self.tree, &parts)?;
-        let span = match &node.value {
-            Value::Map(_) | Value::List(_) if node.key.source != u32::MAX => node.key,
-            _ => node.span,
-        };
-        let source = self.sources.get(span.source as usize)?;
-        Some(Label {
-            source: Arc::clone(source),
-            span: span.start as usize..span.end as usize,
-            text: text.to_owned(),
-        })
+        label_in(&self.tree, &self.sources, path, text)
     }
 
     /// Tells how the value of a dotted path came to be, first things first; `None` where there is no such value.
@@ -353,6 +342,27 @@ fn pair_key(element: &Node) -> Option<&str> {
 fn is_pairs(list: &[Node]) -> bool {
     list.iter()
         .all(|element| element.as_text().is_some_and(|text| text.contains('=')))
+}
+
+/// Points at the value of a dotted path.
+pub(super) fn label_in(
+    tree: &Map,
+    sources: &[Arc<Source>],
+    path: &str,
+    text: &str,
+) -> Option<Label> {
+    let parts: Vec<_> = path.split('.').map(str::to_owned).collect();
+    let node = find_in(tree, &parts)?;
+    let span = match &node.value {
+        Value::Map(_) | Value::List(_) if node.key.source != u32::MAX => node.key,
+        _ => node.span,
+    };
+    let source = sources.get(span.source as usize)?;
+    Some(Label {
+        source: Arc::clone(source),
+        span: span.start as usize..span.end as usize,
+        text: text.to_owned(),
+    })
 }
 
 /// Writes a place: `file:line:column`.

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use indexmap::IndexMap;
 
-use super::{Diagnostic, Fetch, Origins, Tree, Variable};
+use super::{Diagnostic, Fetch, Label, Origins, Source, Tree, Variable, origin::label_in};
 use crate::model::Project;
 
 /// A phase that can be left out (the `--no-…` flags of `config`).
@@ -119,4 +119,13 @@ pub struct LoadedTree {
     pub environment: IndexMap<String, String>,
     /// What should be told to people although it worked.
     pub warnings: Vec<Diagnostic>,
+    pub(super) sources: Vec<Arc<Source>>,
+}
+
+impl LoadedTree {
+    /// Returns the place of the value of a dotted path, to be pointed at.
+    #[must_use]
+    pub fn label(&self, path: &str, text: &str) -> Option<Label> {
+        label_in(&self.tree, &self.sources, path, text)
+    }
 }

@@ -12,6 +12,7 @@ use super::{FileObject, Network, Service, Volume, service::Model};
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Project {
     /// The project's name, already normalised.
+    #[serde(skip_serializing_if = "super::form::no_section")]
     pub name: String,
     /// The enabled services by name.
     pub services: IndexMap<String, Service>,

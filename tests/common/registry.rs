@@ -1,9 +1,12 @@
 //! Debian's `docker-registry` on loopback, for a test.
 
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::error::Error;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+use sha2::{Digest, Sha256};
 
 /// `user` with the password `secret`.
 const PASSWORDS: &str = "user:$2b$04$PvMTFyVuHdjor76BrqO.KOCjEtW7mNJO75zs4wWcs7knHSKLZ/4hi\n";
@@ -73,6 +76,57 @@ impl Server {
             folder,
         }))
     }
+}
+
+impl Server {
+    /// Puts an image without layers there, without a client of ours; answers its digest.
+    pub(crate) fn put_image(&self, name: &str, tag: &str) -> Result<String, Box<dyn Error>> {
+        let config = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
+        let upload = format!("/v2/{name}/blobs/uploads/");
+        let started = self.ask("POST", &upload, "", "")?;
+        let place = started
+            .lines()
+            .find_map(|line| line.strip_prefix("Location: "))
+            .ok_or("no place for a blob")?;
+        let path = place.split_once(&self.address).ok_or("elsewhere")?.1;
+        let blob = digest(config);
+        let path = format!("{path}&digest={blob}");
+        self.ask("PUT", &path, "application/octet-stream", config)?;
+        let (kind, length) = ("application/vnd.oci.image", config.len());
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{kind}.manifest.v1+json","config":{{"mediaType":"{kind}.config.v1+json","digest":"{blob}","size":{length}}},"layers":[]}}"#
+        );
+        let path = format!("/v2/{name}/manifests/{tag}");
+        self.ask("PUT", &path, &format!("{kind}.manifest.v1+json"), &manifest)?;
+        Ok(digest(&manifest))
+    }
+
+    /// Sends one request that has to succeed; answers the whole answer.
+    fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        kind: &str,
+        body: &str,
+    ) -> Result<String, Box<dyn Error>> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        let (address, length) = (&self.address, body.len());
+        write!(
+            stream,
+            "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        if answer.get(9..11) == Some("20") {
+            Ok(answer)
+        } else {
+            Err(format!("{method} {path}: {answer}").into())
+        }
+    }
+}
+
+fn digest(text: &str) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(text)))
 }
 
 impl Drop for Server {

@@ -23,6 +23,7 @@ use hoist::runtime::registry::{
 };
 
 use self::file::{Role, Written, file_name, name_in_artifact};
+use crate::cli::pin::Pinner;
 use crate::cli::push::{OnFailure, push};
 use crate::cli::reconcile::{Answers, Session, ask};
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
@@ -199,35 +200,21 @@ impl Publishing<'_> {
 
     /// A Compose file that pins the image of each service.
     async fn image_digests(&self) -> Result<String, CommandError> {
+        let domain = self.reference.domain().to_owned();
+        let insecure = self.args.insecure_registry.then_some(domain);
+        let pinner = Pinner::new(self.session.context, insecure)?;
         let mut services = serde_json::Map::new();
         for service in self.session.project.services.values() {
             if service.image.is_empty() {
                 continue;
             }
-            let image = Reference::parse(&service.image).map_err(CommandError::user)?;
-            let pinned = if image.digest().is_some() {
-                image.to_string()
-            } else {
-                let digest = self.digest_of(&image).await?;
-                format!("{}@{digest}", image.repository())
-            };
+            let pinned = pinner.pin(&service.image).await;
+            let pinned = pinned.map_err(CommandError::user)?;
             services.insert(service.name.clone(), json!({ "image": pinned }));
         }
         // JSON is YAML.
         let text = serde_json::to_string_pretty(&json!({ "services": services }));
         text.map_err(CommandError::system)
-    }
-
-    async fn digest_of(&self, image: &Reference) -> Result<String, CommandError> {
-        let credential = self.credential(image)?;
-        let found = self
-            .registries
-            .distribution(image, credential.as_ref())
-            .await;
-        let found = found.map_err(|error| {
-            CommandError::user(format!("cannot resolve the digest of `{image}`: {error}"))
-        })?;
-        Ok(found.descriptor.digest.unwrap_or_default())
     }
 
     /// Copies the images of services beside the artifact, and an index of them that refers to it.

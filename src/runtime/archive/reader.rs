@@ -6,6 +6,10 @@ use super::compression::drain;
 use super::entry::{BLOCK, Entry, Extension, Header, malformed, sparse_pieces};
 use super::{ArchiveError, Recorder};
 
+/// The map of a sparse file may be this many times longer than other extended headers: an image of a disk has many
+/// pieces.
+const SPARSE_SHARE: u64 = 16;
+
 /// How much an archive may contain.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -124,7 +128,16 @@ impl<'a, R: Read> TarReader<'a, R> {
         let mut real_size = entry.size;
         if header.flag() == b'S' {
             let (mut sparse, mut more) = header.sparse()?;
+            let limit = self.limits.extension.saturating_mul(SPARSE_SHARE);
+            let mut mapped = 0;
             while more {
+                mapped += BLOCK as u64;
+                if mapped > limit {
+                    return Err(ArchiveError::TooLarge {
+                        what: "bytes of the map of a sparse file",
+                        limit,
+                    });
+                }
                 let block = self.recorded(BLOCK as u64)?;
                 sparse.pieces.extend(sparse_pieces(&block[..504])?);
                 more = block[504] != 0;
@@ -316,6 +329,39 @@ mod tests {
             .and_then(|()| writer.bytes("d/f", &[7; 700]));
         assert!(written.is_ok());
         writer.finish().unwrap_or_default()
+    }
+
+    /// An entry of the old form for sparse files, whose map goes on and on.
+    fn endless_map(blocks: usize) -> Vec<u8> {
+        let mut archive = sample();
+        archive.truncate(512);
+        archive[156] = b'S';
+        archive[257..265].copy_from_slice(b"ustar  \0");
+        archive[386..496].fill(0);
+        archive[482] = 1;
+        archive[148..156].fill(b' ');
+        let sum: u32 = archive.iter().map(|byte| u32::from(*byte)).sum();
+        archive[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        let mut block = [0; 512];
+        block[504] = 1;
+        archive.extend(std::iter::repeat_n(block, blocks).flatten());
+        archive
+    }
+
+    #[test]
+    fn the_map_of_a_sparse_file_is_bounded() {
+        let mut nothing = NoRecorder;
+        let limits = Limits {
+            extension: 1024,
+            ..Limits::default()
+        };
+        let archive = endless_map(100);
+        let mut reader = TarReader::new(archive.as_slice(), limits, &mut nothing);
+        let refused = reader.next_entry().err().map(|error| error.to_string());
+        assert!(
+            refused.as_ref().is_some_and(|error| error.contains("map")),
+            "{refused:?}"
+        );
     }
 
     proptest! {

@@ -107,17 +107,18 @@ impl Glob {
     }
 
     /// Marks a state and those that are reached from it without a character.
-    fn enter(&self, at: usize, states: &mut [bool]) {
-        if std::mem::replace(&mut states[at], true) {
-            return;
-        }
-        match self.tokens.get(at) {
-            Some(Token::Star | Token::Deep) => self.enter(at + 1, states),
-            Some(Token::DeepStart) => {
-                self.enter(at + 1, states);
-                self.enter(at + 2, states);
+    fn enter(&self, mut at: usize, states: &mut [bool]) {
+        while !std::mem::replace(&mut states[at], true) {
+            match self.tokens.get(at) {
+                Some(Token::Star | Token::Deep) => at += 1,
+                Some(Token::DeepStart) => {
+                    states[at + 1] = true;
+                    at += 2;
+                }
+                Some(Token::One(_) | Token::Any | Token::DeepInside | Token::Set { .. }) | None => {
+                    return;
+                }
             }
-            Some(Token::One(_) | Token::Any | Token::DeepInside | Token::Set { .. }) | None => {}
         }
     }
 
@@ -202,6 +203,12 @@ mod tests {
                 "{pattern} {path}"
             );
         }
+    }
+
+    #[test]
+    fn a_pattern_of_stars_takes_no_stack() {
+        let stars = "**".repeat(200_000);
+        assert!(Glob::new(&stars).matches("a/b"));
     }
 
     proptest::proptest! {

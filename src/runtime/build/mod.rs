@@ -30,6 +30,8 @@ mod origin;
 mod owner;
 mod parse;
 mod pipeline;
+#[cfg(fuzzing)]
+pub mod probe;
 mod remembered;
 mod remote;
 mod request;

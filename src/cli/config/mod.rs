@@ -1,9 +1,13 @@
 //! `config`: what the files come to.
+//!
+//! `digest` pins images to what registries have.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "JSON values that are not named are scalars, and treated alike"
 )]
+
+mod digest;
 
 use std::{collections::BTreeSet, fmt::Write as _, io::Read};
 
@@ -44,6 +48,9 @@ pub(super) struct ConfigArgs {
     /// Print the image names, one per line
     #[arg(long)]
     images: bool,
+    /// Print an override file that pins the images to digests
+    #[arg(long)]
+    lock_image_digests: bool,
     /// Print the model names, one per line
     #[arg(long)]
     models: bool,
@@ -74,6 +81,9 @@ pub(super) struct ConfigArgs {
     /// Only check, print nothing
     #[arg(short, long)]
     quiet: bool,
+    /// Pin the tags of images to digests, as registries have them now
+    #[arg(long)]
+    resolve_image_digests: bool,
     /// Print the service names, one per line
     #[arg(long)]
     services: bool,
@@ -108,6 +118,10 @@ impl ConfigArgs {
     /// Whether mistakes are told as JSON: where only a check is asked for, the format has nothing else to say.
     pub(super) fn tells_json(&self) -> bool {
         self.quiet && self.format.as_deref() == Some("json")
+    }
+
+    fn pins_images(&self) -> bool {
+        self.resolve_image_digests || self.lock_image_digests
     }
 
     /// Where several are asked for, docker compose's order decides.
@@ -155,7 +169,7 @@ pub(super) async fn cmd_config(ui: &Ui, context: &Context, args: &ConfigArgs) ->
         ..context.load_request()
     };
     let text = match args.wish() {
-        Wish::Project => project_text(ui, context, args, request)?,
+        Wish::Project => project_text(ui, context, args, request).await?,
         Wish::Services if args.no_interpolate => {
             let tree = load_tree(ui, request)?;
             let services = tree.tree.get("services").and_then(load::Node::as_map);
@@ -183,7 +197,7 @@ fn lines<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
     })
 }
 
-fn project_text(
+async fn project_text(
     ui: &Ui,
     context: &Context,
     args: &ConfigArgs,
@@ -200,7 +214,14 @@ fn project_text(
             ui.warn("service filtering is not applied when --no-interpolate is set, the full model will be rendered");
         }
         let tree = load_tree(ui, request)?;
-        let value = sorted(load::to_json(&tree.tree));
+        let mut value = sorted(load::to_json(&tree.tree));
+        if args.pins_images() {
+            let places = |path: &str, words: &str| tree.label(path, words);
+            digest::resolve_tree(context, &mut value, &places).await?;
+        }
+        if args.lock_image_digests {
+            digest::only_images_of_tree(ui, &mut value);
+        }
         return Ok(match format {
             "json" => model::to_json(&value),
             _ => yaml_text(&value, None, Dollars::Kept)?,
@@ -210,7 +231,14 @@ fn project_text(
         services: args.names.clone(),
         ..request
     };
-    let loaded = load_files(ui, request)?;
+    let mut loaded = load_files(ui, request)?;
+    if args.pins_images() {
+        let places = |path: &str, words: &str| loaded.origins.label(path, words);
+        digest::resolve_project(context, &mut loaded.project, &places).await?;
+    }
+    if args.lock_image_digests {
+        loaded.project = digest::only_images(ui, &loaded.project);
+    }
     let text = if format == "json" {
         model::to_json(&json_value(&loaded.project)?).replace('$', "$$")
     } else {
