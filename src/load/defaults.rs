@@ -63,7 +63,12 @@ fn visit(node: &mut Node, state: usize) {
                 }
             }
         }
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}
+        Value::Null
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Big(_)
+        | Value::Float(_)
+        | Value::Text(_) => {}
     }
 }
 
@@ -270,7 +275,12 @@ fn resolve(node: &mut Node, environment: &EnvMap, unset: Unset) {
             }
             found.is_some() || unset == Unset::Kept
         }),
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}
+        Value::Null
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Big(_)
+        | Value::Float(_)
+        | Value::Text(_) => {}
     }
 }
 

@@ -9,6 +9,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as EventSpan, St
 
 use super::{
     Code,
+    indent::{self, Spaces},
     map::{Key, Twice},
     node::{Instruction, Map, Node, Span, Value},
     pieces,
@@ -56,7 +57,21 @@ pub(super) fn read(text: &str, source: u32) -> Parsed {
             complete: true,
         };
     }
-    let mut reader = Reader::new(text, 0, source);
+    let parsed = read_whole(Reader::new(text, 0, source));
+    if parsed.complete {
+        return parsed;
+    }
+    let moved = indent::indent(text).map(|moved| {
+        let bytes = ByteIndex::moved(&moved.text, text, moved.spaces.clone());
+        read_whole(Reader {
+            bytes,
+            ..Reader::new(&moved.text, 0, source)
+        })
+    });
+    moved.filter(|moved| moved.complete).unwrap_or(parsed)
+}
+
+fn read_whole(mut reader: Reader<'_>) -> Parsed {
     let mut documents = Vec::new();
     let ended = reader.documents(&mut documents, 0);
     let complete = ended.is_ok();
@@ -345,7 +360,13 @@ fn scalar_value(
     match (core.map(|tag| tag.suffix.as_str()), tag) {
         (Some("str" | "binary"), _) | (None, Some(_)) => Ok(Value::Text(text.into())),
         (Some(wanted @ ("int" | "bool" | "null" | "float")), _) => typed(&text, wanted),
-        _ if style == ScalarStyle::Plain => Ok(scalar::resolve(&text)),
+        _ if style == ScalarStyle::Plain => match scalar::resolve(&text) {
+            // docker compose checks the files as JSON, which has no such numbers.
+            Value::Float(number) if !number.is_finite() => Err(format!(
+                "`{text}` is a number that a Compose file cannot hold"
+            )),
+            value => Ok(value),
+        },
         _ => Ok(Value::Text(text.into())),
     }
 }
@@ -465,8 +486,12 @@ fn merge_base(map: &mut Map, base: Map) {
 /// Character positions to byte positions.
 struct ByteIndex<'input> {
     text: &'input str,
+    /// The text as it is in the file.
+    written: &'input str,
     /// Where the text begins in its source.
     start: usize,
+    /// Spaces that are not in the file.
+    spaces: Vec<Spaces>,
     /// For each character beyond ASCII: its position, and the bytes that it and those before it add.
     wide: Vec<(usize, usize)>,
 }
@@ -483,13 +508,28 @@ impl<'input> ByteIndex<'input> {
                 }
             }
         }
-        Self { text, start, wide }
+        Self {
+            text,
+            written: text,
+            start,
+            spaces: Vec::new(),
+            wide,
+        }
+    }
+
+    /// Of a text whose lines were moved.
+    fn moved(text: &'input str, written: &'input str, spaces: Vec<Spaces>) -> Self {
+        Self {
+            written,
+            spaces,
+            ..Self::new(text, 0)
+        }
     }
 
     /// Returns the text from a place of the source on.
     fn text_from(&self, place: u32) -> &'input str {
         let at = (place as usize).checked_sub(self.start);
-        at.and_then(|at| self.text.get(at..)).unwrap_or_default()
+        at.and_then(|at| self.written.get(at..)).unwrap_or_default()
     }
 
     fn of(&self, character: usize) -> u32 {
@@ -499,6 +539,7 @@ impl<'input> ByteIndex<'input> {
         let extra = before.checked_sub(1).map_or(0, |last| self.wide[last].1);
         // The parser miscounts behind an unknown directive: a place is kept inside of the text, between characters.
         let byte = self.text.floor_char_boundary(character + extra);
+        let byte = indent::original(&self.spaces, byte);
         u32::try_from(self.start + byte).unwrap_or(u32::MAX)
     }
 }
@@ -509,6 +550,24 @@ mod tests {
 
     fn one(text: &str) -> Result<Node, Failures> {
         Ok(parse(text, 0)?.remove(0))
+    }
+
+    #[test]
+    fn a_bracket_may_close_as_far_left_as_its_key() {
+        for text in [
+            "a:\n  b: [\n    \"c\",\n  ]\n  d: 'é'\n",
+            "a:\n  b: [\n  \"c\", # [\n]\n  d: 'é'\n",
+            "a:\n  b: [\n c\n ]\n  d: \"é\"\n",
+            "a:\n  b: {\n  }\n  d: \"é\"\n",
+            "a:\n  b: \"c\n  e\"\n  d: 'é'\n",
+        ] {
+            let read = one(text).ok();
+            let d = read.as_ref().and_then(|node| node.find("a")?.find("d"));
+            let place = d.map(|node| node.span.start as usize..node.span.end as usize);
+            let written = place.and_then(|place| text.get(place)).unwrap_or_default();
+            assert_eq!(written.trim_matches(['\'', '"']), "é", "{text}");
+        }
+        assert!(one("a:\n  b: [\n  \"c\"\n").is_err());
     }
 
     #[test]

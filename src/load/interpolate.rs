@@ -157,7 +157,7 @@ impl Walk<'_> {
                     }
                 }
             }
-            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Big(_) | Value::Float(_) => {}
         }
     }
 

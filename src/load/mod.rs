@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | discover | `source`, `env`, `dotenv` | files, project directory, environment |
 //! | name | `source` | the project's name, which variables may use |
-//! | lay | `layer` | each file over those before it: parse (`document`, `pieces`, `scalar`, `timestamp`, `trap`), `reset`, `interpolate` (`template`), `include`, `extends`, `merge`, `unicity`, `schema`, `canonical` (`short`) |
+//! | lay | `layer` | each file over those before it: parse (`document`, `indent`, `pieces`, `scalar`, `timestamp`, `trap`), `reset`, `interpolate` (`template`), `include`, `extends`, `merge`, `unicity`, `schema`, `canonical` (`short`) |
 //! | defaults | `defaults` | defaults of single fields |
 //! | validate | `validate` | rules inside a resource |
 //! | paths | `resolve_path` | relative to absolute |
@@ -39,6 +39,7 @@ mod fetch;
 mod files;
 mod history;
 mod include;
+mod indent;
 mod interpolate;
 mod layer;
 mod map;
@@ -345,6 +346,6 @@ fn collect_variables(node: &Node, found: &mut BTreeSet<Variable>) {
         Value::Map(map) => map
             .values()
             .for_each(|child| collect_variables(child, found)),
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Big(_) | Value::Float(_) => {}
     }
 }

@@ -46,6 +46,8 @@ pub enum Value {
     Bool(bool),
     /// An integer.
     Int(i64),
+    /// An integer beyond the range of the signed ones.
+    Big(u64),
     /// Any other number.
     Float(f64),
     /// Text.
@@ -179,7 +181,7 @@ impl Node {
         match &self.value {
             Value::Null => "null",
             Value::Bool(_) => "boolean",
-            Value::Int(_) | Value::Float(_) => "number",
+            Value::Int(_) | Value::Big(_) | Value::Float(_) => "number",
             Value::Text(_) => "string",
             Value::List(_) => "list",
             Value::Map(_) => "mapping",
@@ -193,43 +195,10 @@ impl Node {
             Value::Null => Some(String::new()),
             Value::Bool(flag) => Some(flag.to_string()),
             Value::Int(number) => Some(number.to_string()),
-            Value::Float(number) => Some(float_text(*number)),
+            Value::Big(number) => Some(number.to_string()),
+            Value::Float(number) => Some(crate::model::float_text(*number)),
             Value::Text(text) => Some(text.to_string()),
             Value::List(_) | Value::Map(_) => None,
         }
-    }
-}
-
-/// Writes a float as Go's `%v` does: exponents below -4 and from 21 on.
-#[must_use]
-pub(super) fn float_text(number: f64) -> String {
-    if number.is_infinite() {
-        return if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
-    }
-    if number.is_nan() {
-        return "NaN".to_owned();
-    }
-    let magnitude = number.abs();
-    if number == 0.0 || (1e-4..1e21).contains(&magnitude) {
-        return number.to_string();
-    }
-    let text = format!("{number:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let (sign, exponent) = exponent
-        .strip_prefix('-')
-        .map_or(('+', exponent), |rest| ('-', rest));
-    format!("{digits}e{sign}{exponent:0>2}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn writes_floats_as_go_does() {
-        assert_eq!(float_text(1.5), "1.5");
-        assert_eq!(float_text(2.0), "2");
-        assert_eq!(float_text(1e21), "1e+21");
-        assert_eq!(float_text(0.000_01), "1e-05");
     }
 }

@@ -144,7 +144,12 @@ impl Origins {
                     self.tell(&child, history, &inner(key), steps);
                 }
             }
-            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}
+            Value::Null
+            | Value::Bool(_)
+            | Value::Int(_)
+            | Value::Big(_)
+            | Value::Float(_)
+            | Value::Text(_) => {}
         }
     }
 
@@ -420,6 +425,11 @@ fn find<'t>(node: &'t Node, path: &[String]) -> Option<&'t Node> {
             };
             list.iter().find(pair)
         }
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => None,
+        Value::Null
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Big(_)
+        | Value::Float(_)
+        | Value::Text(_) => None,
     }
 }

@@ -27,7 +27,12 @@ impl Resets {
                     }
                 }
             }
-            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}
+            Value::Null
+            | Value::Bool(_)
+            | Value::Int(_)
+            | Value::Big(_)
+            | Value::Float(_)
+            | Value::Text(_) => {}
         }
     }
 

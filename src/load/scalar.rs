@@ -34,12 +34,15 @@ fn number(text: &str) -> Value {
     if let Some(time) = timestamp::as_text(text) {
         return Value::Text(time.into());
     }
+    if text.trim_start_matches(['+', '-']).starts_with("._") {
+        return Value::Text(text.into());
+    }
     let plain = text.replace('_', "");
     if let Some(integer) = integer(&plain) {
         return integer;
     }
     match plain.parse::<f64>() {
-        Ok(float) if is_float(&plain) => Value::Float(float),
+        Ok(float) if is_float(&plain) && float.is_finite() => Value::Float(float),
         _ => Value::Text(text.into()),
     }
 }
@@ -54,14 +57,17 @@ fn integer(text: &str) -> Option<Value> {
     if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_alphanumeric()) {
         return None;
     }
+    if text == "-0" {
+        return Some(Value::Float(-0.0));
+    }
     let magnitude = i128::from_str_radix(digits, radix).ok()?;
     let number = if negative { -magnitude } else { magnitude };
     if let Ok(number) = i64::try_from(number) {
         return Some(Value::Int(number));
     }
-    u64::try_from(number)
-        .ok()
-        .map(|_| Value::Float(text.parse().unwrap_or(f64::INFINITY)))
+    // What has a sign is read as a signed integer only.
+    let unsigned = u64::try_from(number).ok();
+    unsigned.filter(|_| !text.starts_with('+')).map(Value::Big)
 }
 
 fn radix_of(digits: &str) -> (u32, &str) {
@@ -173,6 +179,15 @@ mod tests {
             ("0x1F", Value::Int(31)),
             ("1_000", Value::Int(1000)),
             ("0888", Value::Float(888.0)),
+            ("9223372036854775807", Value::Int(i64::MAX)),
+            ("9223372036854775808", Value::Big(1 << 63)),
+            ("0xFFFFFFFFFFFFFFFF", Value::Big(u64::MAX)),
+            ("+18446744073709551615", Value::Float(u64::MAX as f64)),
+            ("18446744073709551616", Value::Float(u64::MAX as f64)),
+            ("0x10000000000000000", text("0x10000000000000000")),
+            ("1e400", text("1e400")),
+            ("._5", text("._5")),
+            (".5_0", Value::Float(0.5)),
             ("1.5", Value::Float(1.5)),
             ("1e3", Value::Float(1000.0)),
             ("1.2.3", text("1.2.3")),

@@ -134,9 +134,10 @@ impl Walk<'_> {
         };
         let failure = match (&node.value, place) {
             (Value::Int(number), Place::Mode) => mode(&written, *number, path),
-            (Value::Int(_) | Value::Float(_) | Value::Bool(_), Place::Text | Place::Colons) => {
-                changed(&written, node, path)
-            }
+            (
+                Value::Int(_) | Value::Big(_) | Value::Float(_) | Value::Bool(_),
+                Place::Text | Place::Colons,
+            ) => changed(&written, node, path),
             (Value::Text(text), Place::Text | Place::Colons) if **text != *written => {
                 // A scalar that is not plain, or one that was taken for a time.
                 timestamp::as_text(&written).map(|_| {

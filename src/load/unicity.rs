@@ -92,7 +92,12 @@ fn visit(map: &mut Map, path: Path<'_>, state: usize, failures: &mut Failures) {
                     deduplicate(list, index, path.key(key), failures);
                 }
             }
-            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}
+            Value::Null
+            | Value::Bool(_)
+            | Value::Int(_)
+            | Value::Big(_)
+            | Value::Float(_)
+            | Value::Text(_) => {}
         }
     }
 }

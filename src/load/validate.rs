@@ -79,7 +79,12 @@ fn visit(node: &Node, path: Path<'_>, state: usize, failures: &mut Failures) {
                 }
             }
         }
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}
+        Value::Null
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Big(_)
+        | Value::Float(_)
+        | Value::Text(_) => {}
     }
 }
 

@@ -71,10 +71,44 @@ fn go_number<S: Serializer>(number: f64, serializer: S) -> Result<S::Ok, S::Erro
         clippy::cast_possible_truncation,
         reason = "checked to be whole and small"
     )]
-    if number.fract() == 0.0 && number.abs() < 1e15 {
+    if !is_yaml() && number.fract() == 0.0 && number.abs() < 1e15 {
         return serializer.serialize_i64(number as i64);
     }
     number.serialize(serializer)
+}
+
+/// Writes a float as Go's `%v` does: with an exponent below -4 and from 6 on.
+#[must_use]
+pub fn float_text(number: f64) -> String {
+    if number.is_infinite() {
+        return if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    if number.is_nan() {
+        return "NaN".to_owned();
+    }
+    let text = format!("{number:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    if (-4..6).contains(&exponent.parse().unwrap_or(0)) {
+        return number.to_string();
+    }
+    let (sign, exponent) = exponent
+        .strip_prefix('-')
+        .map_or(('+', exponent), |rest| ('-', rest));
+    format!("{digits}e{sign}{exponent:0>2}")
+}
+
+/// Writes a float as Go's JSON does: with an exponent below -6 and from 21 on.
+fn float_json(number: f64) -> String {
+    let text = format!("{number:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    if number == 0.0 || (-6..21).contains(&exponent.parse().unwrap_or(0)) {
+        return number.to_string();
+    }
+    if exponent.starts_with('-') {
+        text
+    } else {
+        format!("{digits}e+{exponent}")
+    }
 }
 
 /// Writes SSH keys as docker compose does, which has `id: path` in its YAML.
@@ -131,6 +165,13 @@ fn go_json(value: &impl Serialize, formatter: impl Formatter) -> Vec<u8> {
 struct GoFormatter<F>(F);
 
 impl<F: Formatter> Formatter for GoFormatter<F> {
+    fn write_f64<W>(&mut self, writer: &mut W, value: f64) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        writer.write_all(float_json(value).as_bytes())
+    }
+
     fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
     where
         W: ?Sized + io::Write,
@@ -215,5 +256,29 @@ impl<F: Formatter> Formatter for GoFormatter<F> {
         W: ?Sized + io::Write,
     {
         self.0.begin_object_key(writer, first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{float_json, float_text};
+
+    #[test]
+    fn writes_floats_as_go_does() {
+        for (number, text, json) in [
+            (1.5, "1.5", "1.5"),
+            (2.0, "2", "2"),
+            (-0.0, "-0", "-0"),
+            (100_000.0, "100000", "100000"),
+            (1_234_567.0, "1.234567e+06", "1234567"),
+            (1e20, "1e+20", "100000000000000000000"),
+            (1e21, "1e+21", "1e+21"),
+            (0.0001, "0.0001", "0.0001"),
+            (0.000_01, "1e-05", "0.00001"),
+            (1e-7, "1e-07", "1e-7"),
+        ] {
+            assert_eq!(float_text(number), text);
+            assert_eq!(float_json(number), json);
+        }
     }
 }

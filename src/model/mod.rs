@@ -28,7 +28,7 @@ pub use deploy::{
     Resources, RestartPolicy, UpdateConfig,
 };
 pub use file_object::{FileObject, FileReference};
-pub use form::{as_yaml, to_json};
+pub use form::{as_yaml, float_text, to_json};
 pub use hash::{config_hash, network_hash, volume_hash};
 pub use healthcheck::Healthcheck;
 pub use hook::{Develop, Hook, WatchExec, WatchRule};

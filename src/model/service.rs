@@ -397,7 +397,7 @@ impl Serialize for BlkioWeight {
         } else {
             ["Path", "Weight"]
         };
-        let mut map = serializer.serialize_map(Some(2))?;
+        let mut map = serializer.serialize_map(None)?;
         map.serialize_entry(keys[0], &self.path)?;
         map.serialize_entry(keys[1], &self.weight)?;
         map.end()
@@ -420,7 +420,7 @@ impl Serialize for BlkioLimit {
         } else {
             ["Path", "Rate"]
         };
-        let mut map = serializer.serialize_map(Some(2))?;
+        let mut map = serializer.serialize_map(None)?;
         map.serialize_entry(keys[0], &self.path)?;
         map.serialize_entry(keys[1], &self.rate)?;
         map.end()

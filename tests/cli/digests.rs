@@ -9,7 +9,8 @@ use crate::common::skip;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-const PINNED: &str = "busybox:1@sha256:9532d8c39891ca2ecde4d30d7710e01fb739c87a8b9299685c63704296b16028";
+const PINNED: &str =
+    "busybox:1@sha256:9532d8c39891ca2ecde4d30d7710e01fb739c87a8b9299685c63704296b16028";
 
 /// A project whose images are in the registry, with the digest that they have there.
 fn project(test: &str) -> Result<Option<(TestEnvironment, Server, String)>, Box<dyn Error>> {
@@ -67,7 +68,14 @@ fn the_lock_file_holds_images_alone() -> Outcome {
     );
     assert_eq!(written, expected);
     // It is laid over the project.
-    let args = ["-f", "compose.yaml", "-f", "lock.yaml", "config", "--images"];
+    let args = [
+        "-f",
+        "compose.yaml",
+        "-f",
+        "lock.yaml",
+        "config",
+        "--images",
+    ];
     let images = env.run(args)?.success().stdout;
     assert!(images.contains(&image), "{images}");
     Ok(())

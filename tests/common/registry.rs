@@ -81,7 +81,8 @@ impl Server {
 impl Server {
     /// Puts an image without layers there, without a client of ours; answers its digest.
     pub(crate) fn put_image(&self, name: &str, tag: &str) -> Result<String, Box<dyn Error>> {
-        let config = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
+        let config =
+            r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
         let upload = format!("/v2/{name}/blobs/uploads/");
         let started = self.ask("POST", &upload, "", "")?;
         let place = started

@@ -18,7 +18,7 @@ use super::{
     interpolate,
     map::Key,
     message::Problem,
-    node::{Map, Node, Value, float_text},
+    node::{Map, Node, Value},
     path::Path,
     report::{Failure, Failures, Report},
     words,
@@ -157,6 +157,7 @@ impl Binder<'_> {
         match &node.value {
             Value::Text(text) => text.to_string(),
             Value::Int(number) => number.to_string(),
+            Value::Big(number) => number.to_string(),
             Value::Null => String::new(),
             _ => {
                 self.wrong(node, path, "a string");
@@ -205,6 +206,7 @@ impl Binder<'_> {
                 reason = "docker compose truncates here too"
             )]
             Value::Float(number) => Some(*number as i64),
+            Value::Big(number) => i64::try_from(*number).ok(),
             Value::Text(text) => text.parse().ok(),
             Value::Null => Some(0),
             _ => None,
@@ -233,6 +235,8 @@ impl Binder<'_> {
         let number = match &node.value {
             #[expect(clippy::cast_precision_loss, reason = "JSON numbers are so")]
             Value::Int(number) => Some(*number as f64),
+            #[expect(clippy::cast_precision_loss, reason = "JSON numbers are so")]
+            Value::Big(number) => Some(*number as f64),
             Value::Float(number) => Some(*number),
             Value::Text(text) => text.parse().ok(),
             Value::Null => Some(0.0),
@@ -254,7 +258,7 @@ impl Binder<'_> {
         let size = match &node.value {
             Value::Int(number) => Some(ByteSize(*number)),
             Value::Text(text) => ByteSize::parse(text),
-            Value::Null | Value::Float(_) => Some(ByteSize(0)),
+            Value::Null | Value::Big(_) | Value::Float(_) => Some(ByteSize(0)),
             _ => None,
         };
         if size.is_none() {
@@ -440,8 +444,11 @@ pub(super) fn json(node: &Node) -> Json {
         Value::Null => Json::Null,
         Value::Bool(flag) => Json::Bool(*flag),
         Value::Int(number) => Json::from(*number),
-        Value::Float(number) => serde_json::Number::from_f64(*number)
-            .map_or_else(|| Json::String(float_text(*number)), Json::Number),
+        Value::Big(number) => Json::from(*number),
+        Value::Float(number) => serde_json::Number::from_f64(*number).map_or_else(
+            || Json::String(crate::model::float_text(*number)),
+            Json::Number,
+        ),
         Value::Text(text) => Json::String(text.to_string()),
         Value::List(list) => Json::Array(list.iter().map(json).collect()),
         Value::Map(map) => {

@@ -48,7 +48,7 @@ impl Check {
                     self.keys(map, Some(node), object, path);
                 }
             }
-            Value::Null | Value::Bool(_) | Value::Float(_) => {}
+            Value::Null | Value::Bool(_) | Value::Big(_) | Value::Float(_) => {}
         }
     }
 
@@ -204,7 +204,7 @@ fn kinds_of(value: &Value) -> Kinds {
     match value {
         Value::Null => NULL,
         Value::Bool(_) => BOOL,
-        Value::Int(_) => INT | NUM,
+        Value::Int(_) | Value::Big(_) => INT | NUM,
         Value::Float(number) if number.fract() == 0.0 => INT | NUM,
         Value::Float(_) => NUM,
         Value::Text(_) => TEXT,
@@ -223,7 +223,7 @@ fn wrong_kind(node: &Node, shape: &Shape, path: Path<'_>) -> Failure {
         Value::Null => failure
             .at(node.key, "there is nothing here")
             .hint("give it a value, or remove the key"),
-        Value::Bool(_) | Value::Int(_) | Value::Float(_) if takes(TEXT) => failure
+        Value::Bool(_) | Value::Int(_) | Value::Big(_) | Value::Float(_) if takes(TEXT) => failure
             .at(node.span, format!("this is a {}", node.kind()))
             .hint("put it in quotes"),
         Value::Map(map) => {

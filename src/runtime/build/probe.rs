@@ -19,7 +19,11 @@ pub fn ignore(text: &str) {
     let (path, rules) = text.split_once('\n').unwrap_or((text, ""));
     let ignore = Ignore::parse(rules);
     let mut ruling = super::ignore::Ruling::default();
-    for end in path.match_indices('/').map(|(at, _)| at).chain([path.len()]) {
+    for end in path
+        .match_indices('/')
+        .map(|(at, _)| at)
+        .chain([path.len()])
+    {
         if end > 0 {
             ruling = ignore.ruling(&path[..end], ruling);
         }

@@ -4,15 +4,21 @@
 //! A serializer of its own: the general one leaves texts such as `1_000` bare, which docker compose would read as a
 //! number. It writes while it walks, so that a large project is not held a second time as a tree of values.
 
+mod order;
+
 use std::{
     borrow::Cow,
     fmt::{self, Write as _},
+    ops::Range,
 };
 
 use hoist::load;
 use serde::Serialize;
 use serde::ser;
-use serde_json::{Error, Value};
+use serde_json::Error;
+
+/// Columns after which a text is broken.
+const WIDTH: usize = 80;
 
 /// Gives the comment of a line, by the path of its value.
 pub(crate) type Comments<'c> = &'c dyn Fn(&[String]) -> Option<String>;
@@ -101,7 +107,14 @@ impl Writer<'_> {
         } else if is_literal(text) {
             self.literal(text, depth + 2);
         } else {
-            self.push(&inline(text));
+            let text = inline(text);
+            let line = self.text.rfind('\n').map_or(0, |end| end + 1);
+            let column = self.text[line..].chars().count();
+            if self.comments.is_none() && column + text.len() > WIDTH {
+                self.push(&folded(&text, column, depth + 2));
+            } else {
+                self.push(&text);
+            }
         }
     }
 
@@ -166,6 +179,7 @@ impl<'w, 'c> At<'w, 'c> {
             outer: self,
             count: 0,
             empty,
+            keys: None,
         }
     }
 
@@ -185,6 +199,8 @@ struct Section<'w, 'c> {
     count: usize,
     /// How it is written without anything in it.
     empty: &'static str,
+    /// Where the keys of a mapping stand whose order is ours to choose.
+    keys: Option<Vec<Range<usize>>>,
 }
 
 impl<'c> Section<'_, 'c> {
@@ -219,13 +235,18 @@ impl<'c> Section<'_, 'c> {
 
     fn key(&mut self, key: &str) {
         let writer = self.line();
+        let start = writer.text.len();
         if is_simple(key) {
             writer.push(key);
         } else {
             writer.push(&inline(key));
         }
+        let key_at = start..writer.text.len();
         writer.text.push(':');
         writer.enter(|| key.to_owned());
+        if let Some(keys) = &mut self.keys {
+            keys.push(key_at);
+        }
     }
 
     fn value(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), Error> {
@@ -245,6 +266,9 @@ impl<'c> Section<'_, 'c> {
 
     fn finish(self) -> Result<(), Error> {
         if self.count > 0 {
+            if let Some(keys) = self.keys {
+                order::sort(&mut self.outer.writer.text, &keys, self.inner);
+            }
             return Ok(());
         }
         let empty = self.empty;
@@ -300,11 +324,11 @@ impl<'w, 'c> ser::Serializer for At<'w, 'c> {
     }
 
     fn serialize_f32(self, value: f32) -> Result<(), Error> {
-        self.shown(Value::from(value))
+        self.serialize_f64(f64::from(value))
     }
 
     fn serialize_f64(self, value: f64) -> Result<(), Error> {
-        self.shown(Value::from(value))
+        self.shown(hoist::model::float_text(value))
     }
 
     fn serialize_char(self, value: char) -> Result<(), Error> {
@@ -388,8 +412,12 @@ impl<'w, 'c> ser::Serializer for At<'w, 'c> {
         Err(no_form(name))
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, Error> {
-        Ok(self.section("{}"))
+    fn serialize_map(self, length: Option<usize>) -> Result<Self::SerializeMap, Error> {
+        Ok(Section {
+            // serde gives no length for a struct that has extensions, whose fields are in their order.
+            keys: length.map(Vec::with_capacity),
+            ..self.section("{}")
+        })
     }
 
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeStruct, Error> {
@@ -536,6 +564,40 @@ fn inline(text: &str) -> Cow<'_, str> {
     text.into()
 }
 
+/// Breaks a long text at its spaces, as docker compose does: behind the first word that ends beyond the width.
+fn folded(text: &str, mut column: usize, depth: usize) -> String {
+    let quote = text
+        .chars()
+        .next()
+        .filter(|first| matches!(first, '"' | '\''));
+    let first = usize::from(quote.is_some());
+    let last = text.len() - first - 1;
+    let mut folded = String::with_capacity(text.len() + 16);
+    let mut after_space = false;
+    for (at, next) in text.char_indices() {
+        let before_space = text[at + next.len_utf8()..].starts_with(' ');
+        let may = match quote {
+            Some('"') => at > first && at < last,
+            Some(_) => at > first && at < last && !before_space,
+            None => !before_space,
+        };
+        if next == ' ' && !after_space && column > WIDTH && may {
+            folded.push('\n');
+            folded.extend(std::iter::repeat_n(' ', depth));
+            column = depth;
+            if quote == Some('"') && before_space {
+                folded.push('\\');
+                column += 1;
+            }
+        } else {
+            folded.push(next);
+            column += 1;
+        }
+        after_space = next == ' ';
+    }
+    folded
+}
+
 fn is_plain(text: &str) -> bool {
     let first = text.chars().next();
     let indicator = |first: char| ",[]{}#&*!|>'\"%@`".contains(first);
@@ -632,6 +694,36 @@ mod tests {
         for text in ["/data", "service1", "registry:5000/a@b#c", "name-of-it"] {
             assert!(is_simple(text) && inline(text) == text, "{text}");
         }
+    }
+
+    #[test]
+    fn long_texts_are_broken_as_docker_compose_breaks_them() -> Result<(), Error> {
+        let words = "word ".repeat(20);
+        let wide = words.replace(' ', "  ");
+        let value = json!({"a": {
+            "double": format!("{words}x\ty"),
+            "list": [format!("{words}end")],
+            "single": format!("{words}x: y"),
+            "wide": format!("{wide}x\ty"),
+            "wide_plain": format!("{wide}x"),
+        }});
+        let expected = [
+            "a:",
+            "  double: \"word word word word word word word word word word word word word word word",
+            "    word word word word word x\\ty\"",
+            "  list:",
+            "    - word word word word word word word word word word word word word word word word",
+            "      word word word word end",
+            "  single: 'word word word word word word word word word word word word word word word",
+            "    word word word word word x: y'",
+            "  wide: \"word  word  word  word  word  word  word  word  word  word  word  word  word",
+            "    \\ word  word  word  word  word  word  word  x\\ty\"",
+        ];
+        let text = written(&value)?;
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[..expected.len()], expected);
+        assert_eq!(lines[expected.len()], format!("  wide_plain: {wide}x"));
+        Ok(())
     }
 
     #[test]
