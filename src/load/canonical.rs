@@ -259,6 +259,14 @@ impl Walk<'_> {
         let Value::List(list) = &mut node.value else {
             return Err(Problem::kind("it must be a list, this is a ", node.kind()));
         };
+        // Where one of them waits for its variables, docker compose leaves all as they are written.
+        let readable = |element: &Node| match &element.value {
+            Value::Text(text) => short::ports(text).is_ok(),
+            _ => true,
+        };
+        if self.lenient && !list.iter().all(readable) {
+            return Ok(());
+        }
         let mut ports = Vec::with_capacity(list.len());
         for (index, element) in std::mem::take(list).into_iter().enumerate() {
             let text = match &element.value {
@@ -272,7 +280,6 @@ impl Walk<'_> {
             };
             match short::ports(&text) {
                 Ok(read) => ports.extend(read.into_iter().map(|port| port_node(port, &element))),
-                Err(_) if self.lenient => ports.push(element),
                 Err(problem) => {
                     let path = path.index(index);
                     self.failures.0.push(

@@ -208,3 +208,22 @@ fn a_service_that_does_not_run_is_named() -> io::Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn config_writes_yaml_as_docker_compose_does() -> io::Result<()> {
+    let env = TestEnvironment::new()?;
+    std::fs::write(
+        env.path("compose.yaml"),
+        "name: n\nservices:\n  a:\n    image: x\n    command: [\n      \"b\"\n    ]\n    environment: {A10: 1e6, A2: 9223372036854775808, AB: 1.0, A_B: \"🎯\"}\n    ports: ['1:1', '${P:-2}:2']\n",
+    )?;
+    let text = env.run(["config"])?.success().stdout;
+    let environment = "    environment:\n      A_B: \"\\U0001F3AF\"\n      A2: \"9223372036854775808\"\n      A10: \"1e+06\"\n      AB: \"1\"\n";
+    assert!(text.contains(environment), "{text}");
+    assert!(text.contains("    command:\n      - b\n"), "{text}");
+    let text = env.run(["config", "--no-interpolate"])?.success().stdout;
+    let ports = "    ports:\n      - '1:1'\n      - ${P:-2}:2\n";
+    assert!(text.contains(ports), "{text}");
+    let environment = "A2: 9223372036854775808\n      A10: 1e+06\n      AB: 1\n";
+    assert!(text.contains(environment), "{text}");
+    Ok(())
+}

@@ -544,7 +544,7 @@ fn is_simple(text: &str) -> bool {
 
 /// Says whether a text is best written line by line.
 fn is_literal(text: &str) -> bool {
-    let printable = |next: char| next == '\n' || next == '\t' || !next.is_control();
+    let printable = |next: char| next == '\n' || next == '\t' || !is_escaped(next);
     let inner = text.trim_end_matches('\n');
     inner.contains('\n') | (text.ends_with('\n') && !inner.is_empty())
         && !text.starts_with([' ', '\n', '\t'])
@@ -554,8 +554,7 @@ fn is_literal(text: &str) -> bool {
 
 /// Writes a text on one line, in quotes where it needs them.
 fn inline(text: &str) -> Cow<'_, str> {
-    let control = |next: char| next.is_control() || next == '\u{feff}';
-    if text.contains(control) || !load::is_plain_text(text) {
+    if text.contains(is_escaped) || !load::is_plain_text(text) {
         return double_quoted(text).into();
     }
     if load::is_old_word(text) || !is_plain(text) {
@@ -613,6 +612,11 @@ fn is_plain(text: &str) -> bool {
         && !text.starts_with("...")
 }
 
+/// Says whether a character is written by its number: docker compose writes those beyond the first plane so too.
+fn is_escaped(next: char) -> bool {
+    next.is_control() || next == '\u{feff}' || next > '\u{ffff}'
+}
+
 fn double_quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
@@ -623,9 +627,14 @@ fn double_quoted(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
-            next if next.is_control() || next == '\u{feff}' => {
-                write!(quoted, "\\u{:04x}", u32::from(next))
-                    .expect("writing to a string never fails");
+            next if is_escaped(next) => {
+                let number = u32::from(next);
+                let written = match number {
+                    ..=0xff => write!(quoted, "\\x{number:02X}"),
+                    ..=0xffff => write!(quoted, "\\u{number:04X}"),
+                    _ => write!(quoted, "\\U{number:08X}"),
+                };
+                written.expect("writing to a string never fails");
             }
             next => quoted.push(next),
         }
@@ -637,7 +646,7 @@ fn double_quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn written(value: &Value) -> Result<String, Error> {
         document(value, None, Dollars::Kept)
