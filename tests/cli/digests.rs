@@ -12,8 +12,11 @@ type Outcome = Result<(), Box<dyn Error>>;
 const PINNED: &str =
     "busybox:1@sha256:9532d8c39891ca2ecde4d30d7710e01fb739c87a8b9299685c63704296b16028";
 
+/// A project, the registry of its images, and the digest of one.
+type Prepared = (TestEnvironment, Server, String);
+
 /// A project whose images are in the registry, with the digest that they have there.
-fn project(test: &str) -> Result<Option<(TestEnvironment, Server, String)>, Box<dyn Error>> {
+fn project(test: &str) -> Result<Option<Prepared>, Box<dyn Error>> {
     let Some(registry) = Server::start(Access::Open)? else {
         skip(test, "docker-registry");
         return Ok(None);

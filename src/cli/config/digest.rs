@@ -92,7 +92,7 @@ pub(super) fn only_images_of_tree(ui: &Ui, tree: &mut Value) {
 }
 
 fn warn_of_hooks(ui: &Ui, service: &str) {
-    ui.warn(&format!(
+    ui.warn(format_args!(
         "service {service:?}: pre_start hook images are not pinned in the override file produced by --lock-image-digests, use the full --resolve-image-digests output to pin them"
     ));
 }

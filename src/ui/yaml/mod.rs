@@ -631,7 +631,7 @@ fn double_quoted(text: &str) -> String {
                 let number = u32::from(next);
                 let written = match number {
                     ..=0xff => write!(quoted, "\\x{number:02X}"),
-                    ..=0xffff => write!(quoted, "\\u{number:04X}"),
+                    0x100..=0xffff => write!(quoted, "\\u{number:04X}"),
                     _ => write!(quoted, "\\U{number:08X}"),
                 };
                 written.expect("writing to a string never fails");
