@@ -96,6 +96,41 @@ fn imported_paths(line: &str) -> Vec<String> {
     paths
 }
 
+/// Every path that starts with `super::` in a line of a file, where that leads out of the file's own layer folder:
+/// `super::apply` in `src/plan.rs` or `src/plan/mod.rs` is `apply`.
+fn paths_from_above(module: &str, line: &str) -> Vec<String> {
+    let folder = module.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut paths = Vec::new();
+    for (at, _) in line.match_indices("super::") {
+        let inside_path = line[..at]
+            .chars()
+            .next_back()
+            .is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':');
+        if inside_path {
+            continue;
+        }
+        let rest = &line[at + "super::".len()..];
+        let names = |text: &str| -> String {
+            let word = |c: &char| c.is_alphanumeric() || *c == '_' || *c == ':';
+            let path: String = text.trim().chars().take_while(word).collect();
+            path.trim_end_matches(':').replace("::", "/")
+        };
+        let named: Vec<String> = match rest.strip_prefix('{') {
+            Some(list) => list.split([',', '}']).map(names).collect(),
+            None => vec![names(rest)],
+        };
+        let full = named
+            .into_iter()
+            .filter(|name| !name.is_empty() && !name.starts_with("super"));
+        paths.extend(full.map(|name| {
+            format!("{folder}/{name}")
+                .trim_start_matches('/')
+                .to_owned()
+        }));
+    }
+    paths
+}
+
 /// Checks one file's text; `module` is its path in `src` without `.rs` and `mod`.
 fn check_text(module: &str, text: &str) -> Vec<Violation> {
     let mut violations = Vec::new();
@@ -125,7 +160,8 @@ fn check_text(module: &str, text: &str) -> Vec<Violation> {
         if line.contains("super::super::") {
             violation("`super::super::` hides which layer is meant".to_owned());
         }
-        for path in imported_paths(line) {
+        let above = paths_from_above(module, line);
+        for path in imported_paths(line).into_iter().chain(above) {
             let Some(target) = layer_of(&path) else {
                 continue;
             };
@@ -195,6 +231,14 @@ fn a_planted_violation_is_found() {
         1
     );
     assert_eq!(check_text("load/merge", "use super::super::plan;").len(), 1);
+    for line in [
+        "use super::apply::apply;",
+        "use super::{model::Project, apply};",
+    ] {
+        assert_eq!(check_text("plan", line).len(), 1, "{line}");
+    }
+    // Within its layer a file may look above itself.
+    assert_eq!(check_text("plan/network", "use super::hash;"), []);
 }
 
 #[test]

@@ -10,7 +10,9 @@ use bollard_stubs::models;
 use super::convert::failed;
 use super::dial::Dialer;
 use super::file::files_tar;
-use super::{build, container, event, exec, image, key, network, observe, own, time, volume};
+use super::{
+    build, container, event, exec, hello, image, key, network, observe, own, time, volume,
+};
 use crate::engine::endpoint::TlsFiles;
 use crate::engine::keyring::Keyring;
 use crate::engine::spec::FileSpec;
@@ -51,14 +53,19 @@ impl DockerEngine {
         let mut client = open(address, tls)?
             .with_request_modifier(|request| time::rewrite(key::rewrite(request)));
         client.set_timeout(HELLO);
-        let version = client
-            .version()
-            .await
-            .map_err(failed("connect to engine", address))?;
+        let heard = tokio::time::timeout(HELLO, hello::ask(address)).await;
+        let info = match heard.ok().flatten() {
+            Some(info) => info,
+            None => client
+                .version()
+                .await
+                .map(to_info)
+                .map_err(failed("connect to engine", address))?,
+        };
         client.set_timeout(FOR_EVER);
         Ok(Self {
             client,
-            info: to_info(version),
+            info,
             address: address.to_owned(),
             keyring,
         })
@@ -109,7 +116,7 @@ fn to_info(version: models::SystemVersion) -> EngineInfo {
 }
 
 /// The older of the engine's API version and ours.
-fn agree(theirs: &str) -> (u32, u32) {
+pub(super) fn agree(theirs: &str) -> (u32, u32) {
     let ours = bollard::API_DEFAULT_VERSION.to_string();
     let parse = |text: &str| {
         let (major, minor) = text.split_once('.')?;

@@ -11,6 +11,7 @@ mod dial;
 mod event;
 mod exec;
 mod file;
+mod hello;
 mod image;
 mod key;
 mod network;
