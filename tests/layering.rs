@@ -15,7 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("engine", &["model"]),
     (
         "engine/connect",
-        &["model", "engine/docker", "engine/swarm"],
+        &["model", "engine", "engine/docker", "engine/swarm"],
     ),
     ("engine/docker", &["model", "engine"]),
     ("engine/swarm", &["model", "engine"]),

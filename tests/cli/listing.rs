@@ -70,7 +70,9 @@ fn ps_lists_what_runs_sorted_by_name() -> io::Result<()> {
 fn ps_needs_two_calls_only() -> io::Result<()> {
     let (env, engine) = shop()?;
     let _output = run(&env, &engine, &["ps", "-a", "--format", "json"])?.success();
-    let requests = engine.requests();
+    // The engine of the test does not say who it is when it is pinged, as Docker's does.
+    let mut requests = engine.requests();
+    requests.retain(|request| request != "GET /_ping");
     assert_eq!(requests.len(), 2, "{requests:?}");
     Ok(())
 }
