@@ -84,6 +84,21 @@ fn a_project_without_files_is_refused() -> io::Result<()> {
 }
 
 #[test]
+fn variables_have_the_fields_in_docker_compose_s_order() -> io::Result<()> {
+    let env = TestEnvironment::new()?;
+    std::fs::write(
+        env.path("compose.yaml"),
+        "name: x\nservices:\n  a:\n    image: i\n    ports: [\"${PORT:-8080}:80\"]\n",
+    )?;
+    let text = env.run(["config", "--variables", "--format", "yaml"])?;
+    assert_eq!(
+        text.success().stdout,
+        "PORT:\n    name: PORT\n    defaultvalue: \"8080\"\n    presencevalue: \"\"\n    required: false\n"
+    );
+    Ok(())
+}
+
+#[test]
 fn build_print_says_what_buildx_would_be_told() -> Result<(), Box<dyn std::error::Error>> {
     let env = TestEnvironment::new()?;
     std::fs::write(

@@ -477,16 +477,16 @@ fn variables_yaml(rows: Map<String, Value>) -> Result<String, CommandError> {
     let mut text = String::new();
     for (name, row) in rows {
         let Value::Object(fields) = row else { continue };
-        let lower: Map<String, Value> = fields
-            .into_iter()
-            .map(|(key, value)| (key.to_lowercase(), value))
-            .collect();
         text.push_str(&name);
         text.push_str(":\n");
-        for line in yaml_text(&lower, None, Dollars::Kept)?.lines() {
-            text.push_str("    ");
-            text.push_str(line);
-            text.push('\n');
+        for (key, value) in fields {
+            // One by one: as a map they would be sorted, and docker compose keeps the order of its fields.
+            let field = Map::from_iter([(key.to_lowercase(), value)]);
+            for line in yaml_text(&field, None, Dollars::Kept)?.lines() {
+                text.push_str("    ");
+                text.push_str(line);
+                text.push('\n');
+            }
         }
     }
     Ok(text)
