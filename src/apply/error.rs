@@ -123,6 +123,23 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
+    /// Says the name of a container wherever an engine's error says its id.
+    pub(super) fn named(self, id: &str, name: &str) -> Self {
+        match self {
+            Self::Engine(error) => Self::Engine(error.named(id, name)),
+            Self::Update {
+                service,
+                outcome,
+                source,
+            } => Self::Update {
+                service,
+                outcome,
+                source: Box::new(source.named(id, name)),
+            },
+            other => other,
+        }
+    }
+
     /// The message with its causes, on one line.
     #[must_use]
     pub fn chain(&self) -> String {

@@ -69,6 +69,17 @@ impl Run {
         self.lock().insert((node, name.to_owned()), id);
     }
 
+    /// Says containers by their names: those of this run, and the one that the action is about.
+    fn with_names(&self, action: &Action, error: ApplyError) -> ApplyError {
+        let error = match action.container() {
+            Some(ContainerRef::Existing { id, name }) => error.named(id, name),
+            _ => error,
+        };
+        self.lock()
+            .iter()
+            .fold(error, |error, ((_, name), id)| error.named(id, name))
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(NodeId, String), String>> {
         self.created.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -222,6 +233,7 @@ async fn perform(run: &Run, id: NodeId) -> Result<(), ApplyError> {
         run.tell(event);
     }
     let outcome = dispatch::dispatch(run, id, action).await;
+    let outcome = outcome.map_err(|error| run.with_names(action, error));
     match (&words, &outcome) {
         (Some(words), Ok(dispatch::Told::No)) => {
             words.end().into_iter().for_each(|event| run.tell(event));

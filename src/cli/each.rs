@@ -38,7 +38,7 @@ where
                 Ok(()) => ui.step(StepState::Done, &id, wording.done),
                 Err(_) => ui.step(StepState::Error, &id, "Error"),
             }
-            result
+            result.map_err(|error| error.named(member.id(), member.name()))
         }
     });
     let failed: Option<EngineError> = join_all(calls).await.into_iter().find_map(Result::err);

@@ -275,6 +275,20 @@ fn report(ui: &Ui, error: &CommandError) -> ExitCode {
     error.exit_status().into()
 }
 
+/// What to do instead of a command that only docker compose has.
+fn instead_of(command: &str) -> Option<String> {
+    let text = match command {
+        "alpha" => {
+            "`publish`, `scale` and `watch` go without `alpha`, and `--dry-run` is a flag; `generate` and `viz` are docker compose's only"
+        }
+        "bridge" => {
+            "hoist makes no Kubernetes manifests; `hoist config` prints the model for a tool that does"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
 /// Prints what clap found wrong. docker compose answers 1 for every usage error, and help is no error.
 fn report_usage(failure: &clap::Error) -> ExitCode {
     let ui = Ui::plain();
@@ -295,7 +309,7 @@ fn report_usage(failure: &clap::Error) -> ExitCode {
             drop(ui.print(Root::command().render_help()));
             ui.error(
                 &format!("unknown docker command: \"compose {command}\""),
-                &[],
+                &Vec::from_iter(instead_of(&command)),
             );
         }
         _ => {

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal;
 
 use clap::Args;
+use indexmap::IndexMap;
 
 use hoist::apply::ApplyError;
 use hoist::engine::{AttachOptions, ContainerSpec, EngineErrorKind, ObservedState};
-use hoist::load::Dependencies;
+use hoist::load::{Dependencies, dotenv_text};
 use hoist::model::{Mount, MountKind, Port, Project, Service};
 use hoist::plan::resolve::Aliases;
 use hoist::plan::{self, AnonymousVolumes, Goal, OneOff, Plan, PlanOptions, preflight};
@@ -130,7 +131,10 @@ pub(super) async fn cmd_run(ui: &Ui, context: &Context, args: &RunArgs) -> Comma
         .get(name)
         .cloned()
         .ok_or_else(|| CommandError::user(format!("no such service: {name}")))?;
-    let service = customise(&session.project, service, command, args, tty)?;
+    let mut service = customise(&session.project, service, command, args, tty)?;
+    for (key, value) in environment(session.ui, &session.project, args)? {
+        service.environment.insert(key, Some(value));
+    }
     let hooked = Service {
         name: service.name.clone(),
         post_start: service.post_start.clone(),
@@ -222,24 +226,6 @@ fn customise(
     if !command.is_empty() {
         service.command = Some(command.to_vec());
     }
-    for file in &args.env_from_file {
-        for (key, value) in env_file(project, file)? {
-            service.environment.insert(key, Some(value));
-        }
-    }
-    for entry in &args.env {
-        match entry.split_once('=') {
-            Some((key, value)) => service
-                .environment
-                .insert(key.to_owned(), Some(value.to_owned())),
-            None => match project.environment.get(entry) {
-                Some(value) => service
-                    .environment
-                    .insert(entry.clone(), Some(value.clone())),
-                None => service.environment.shift_remove(entry),
-            },
-        };
-    }
     for label in &args.label {
         let Some((key, value)) = label.split_once('=') else {
             return Err(CommandError::user(format!(
@@ -273,26 +259,42 @@ fn customise(
     Ok(service)
 }
 
-/// `KEY=VALUE` lines; `KEY` alone is taken from the project's environment.
-fn env_file(project: &Project, path: &str) -> Result<Vec<(String, String)>, CommandError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| CommandError::user(format!("couldn't find env file: {path}: {error}")))?;
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
-    Ok(lines
-        .filter_map(|line| match line.split_once('=') {
-            Some((key, value)) => {
-                let value = value.trim();
-                let plain = value
-                    .strip_prefix('"')
-                    .and_then(|value| value.strip_suffix('"'));
-                Some((key.trim().to_owned(), plain.unwrap_or(value).to_owned()))
-            }
-            None => Some((line.to_owned(), project.environment.get(line)?.clone())),
-        })
-        .collect())
+/// What `--env` and `--env-from-file` say. The first to name a variable decides, and `--env` comes before all files;
+/// values in files may use what is decided already, and nothing else.
+fn environment(
+    ui: &Ui,
+    project: &Project,
+    args: &RunArgs,
+) -> Result<IndexMap<String, String>, CommandError> {
+    let mut decided = IndexMap::new();
+    for entry in &args.env {
+        if let Some((key, value)) = entry.split_once('=') {
+            decided.insert(key.to_owned(), value.to_owned());
+        } else if let Some(value) = project.environment.get(entry) {
+            decided.insert(entry.clone(), value.clone());
+        }
+    }
+    for path in &args.env_from_file {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            CommandError::user(format!("couldn't read env file: {path}: {error}"))
+        })?;
+        let read = dotenv_text(&text, &|name| decided.get(name).cloned())
+            .map_err(|error| CommandError::user(format!("env file {path}: {error}")))?;
+        for name in read.missing {
+            ui.warn(format_args!(
+                "The \"{name}\" variable is not set. Defaulting to a blank string."
+            ));
+        }
+        // A last name without a line break comes as a value without a name, which no engine takes.
+        let named = read
+            .variables
+            .into_iter()
+            .filter(|(key, _)| !key.is_empty());
+        for (key, value) in named {
+            decided.entry(key).or_insert(value);
+        }
+    }
+    Ok(decided)
 }
 
 /// Reads `[ip:][published:]target[/protocol]`.

@@ -49,9 +49,42 @@ impl EngineError {
         }
     }
 
+    /// Says the name of a container wherever the error says its id: nobody knows sixty-four digits by heart.
+    #[must_use]
+    pub fn named(mut self, id: &str, name: &str) -> Self {
+        if id.is_empty() || name.is_empty() {
+            return self;
+        }
+        self.resource = self.resource.replace(id, name);
+        let words = self.source.to_string();
+        if words.contains(id) {
+            self.source = words.replace(id, name).into();
+        }
+        self
+    }
+
     /// Whether the object was not there.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.kind == EngineErrorKind::NotFound
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_is_told_by_its_name_in_what_was_tried_and_in_the_words_of_the_engine() {
+        let id = "0123456789abcdef".repeat(4);
+        let words = format!("cannot join network namespace of container {id}: not running");
+        let error = EngineError::new("start container", &id, EngineErrorKind::Conflict, words);
+        let error = error.named(&id, "shop-web-1");
+        assert_eq!(error.to_string(), "start container `shop-web-1`");
+        assert_eq!(
+            error.source.to_string(),
+            "cannot join network namespace of container shop-web-1: not running"
+        );
+        assert_eq!(error.kind, EngineErrorKind::Conflict);
     }
 }

@@ -109,6 +109,38 @@ pub fn is_old_word(text: &str) -> bool {
     scalar::is_old_boolean(text) || scalar::is_base60(text)
 }
 
+/// What a dotenv text assigns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Assigned {
+    /// Variables in the order of the text.
+    pub variables: indexmap::IndexMap<String, String>,
+    /// Variables that values refer to and nobody has set.
+    pub missing: Vec<String>,
+}
+
+/// Reads a dotenv text by itself, for `run --env-from-file`: `lookup` gives what comes before it.
+///
+/// # Errors
+/// Fails with the first line that is no assignment, and says which it is.
+pub fn dotenv_text(
+    text: &str,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<Assigned, String> {
+    let mut variables = indexmap::IndexMap::new();
+    let mut dotenv = dotenv::Dotenv {
+        variables: &mut variables,
+        lookup,
+        missing: Vec::new(),
+    };
+    dotenv.parse(text).map_err(|error| {
+        let before = text.get(..error.offset).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        format!("line {line}: {}", error.message)
+    })?;
+    let missing = dotenv.missing;
+    Ok(Assigned { variables, missing })
+}
+
 /// Loads a project.
 ///
 /// # Errors

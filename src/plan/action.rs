@@ -568,6 +568,23 @@ impl Action {
         Some(format!("services.{service}{attribute}"))
     }
 
+    /// The container that the action is about; none where it makes one, or is about several.
+    #[must_use]
+    pub fn container(&self) -> Option<&ContainerRef> {
+        match self {
+            Self::ConnectNetwork { container, .. }
+            | Self::DisconnectNetwork { container, .. }
+            | Self::RenameContainer { container, .. }
+            | Self::StartContainer { container, .. }
+            | Self::StopContainer { container, .. }
+            | Self::SignalContainer { container, .. }
+            | Self::RestartContainer { container, .. }
+            | Self::RemoveContainer { container, .. }
+            | Self::RunHook { container, .. } => Some(container),
+            _ => None,
+        }
+    }
+
     /// The service the action is for, where there is one.
     #[must_use]
     pub fn service(&self) -> Option<&str> {

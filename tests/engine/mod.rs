@@ -19,5 +19,6 @@ mod quickstart;
 mod refusal;
 mod remote;
 mod rolling;
+mod run_environment;
 mod update;
 mod watch;
