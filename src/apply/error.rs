@@ -95,6 +95,14 @@ pub enum ApplyError {
         /// Why the new container did not prove itself.
         source: Box<ApplyError>,
     },
+    /// A container of a rolling update, with the end of its log.
+    #[error("{}\nthe end of its log:\n  {log}", cause.chain())]
+    NewContainer {
+        /// Why it was given up.
+        cause: Box<ApplyError>,
+        /// The last lines.
+        log: String,
+    },
     /// A provider failed.
     #[error("provider of service `{service}`: {message}")]
     Provider {
@@ -135,6 +143,10 @@ impl ApplyError {
                 service,
                 outcome,
                 source: Box::new(source.named(id, name)),
+            },
+            Self::NewContainer { cause, log } => Self::NewContainer {
+                cause: Box::new(cause.named(id, name)),
+                log,
             },
             other => other,
         }

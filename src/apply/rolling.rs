@@ -11,15 +11,19 @@
 use std::time::Duration;
 
 use bollard_stubs::models::{EndpointIpamConfig, EndpointSettings};
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 
 use super::scheduler::Run;
 use super::{ApplyError, ApplyEvent, Status, dispatch, hook, wait};
-use crate::engine::{ContainerSpec, RemoveContainer};
+use crate::engine::{ContainerSpec, LogOptions, RemoveContainer};
 use crate::plan::{
     ContainerRef, FailureAction, HookKind, NodeId, RollingStep, RollingUpdate, UpdateOrder, Wait,
     WaitUntil,
 };
+
+/// Lines of the log of a container that did not prove itself.
+const LOG_LINES: u64 = 10;
 
 /// A replica whose new container has taken over.
 struct Replaced<'a> {
@@ -209,9 +213,33 @@ async fn replace<'a>(
         Err(error) => {
             let resource = format!("Container {}", step.create.display);
             run.tell_resource(&resource, Status::Error, "Error", &error.chain());
+            // The container goes when its replica gets the old one back, and its log with it.
+            let error = match last_words(run, &replaced.new).await {
+                Some(log) => ApplyError::NewContainer {
+                    cause: Box::new(error),
+                    log,
+                },
+                None => error,
+            };
             Err(Failed { replaced, error })
         }
     }
+}
+
+/// The end of a container's log; none where it said nothing, or was not made.
+async fn last_words(run: &Run, id: &str) -> Option<String> {
+    let options = LogOptions {
+        tail: Some(LOG_LINES),
+        ..LogOptions::default()
+    };
+    let mut output = run.engine.logs(id, &options).await.ok()?;
+    let mut bytes = Vec::new();
+    while let Some(Ok(piece)) = output.next().await {
+        bytes.extend_from_slice(&piece.bytes);
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    (!lines.is_empty()).then(|| lines.join("\n  "))
 }
 
 async fn try_replace(

@@ -9,7 +9,7 @@ use crate::common::has_root;
 type TestResult = Result<(), Box<dyn Error>>;
 
 /// Answers each connection with its version; the broken one ends at once.
-const SERVER: &str = r#"use IO::Socket::INET; exit 1 if $ENV{VERSION} eq 'broken';
+const SERVER: &str = r#"use IO::Socket::INET; die 'no port to serve' if $ENV{VERSION} eq 'broken';
 $SIG{TERM} = sub { exit 0 };
 my $server = IO::Socket::INET->new(LocalPort => 80, Listen => 64, ReuseAddr => 1) or die;
 while (1) { my $client = $server->accept or next; <$client>; print $client "version $ENV{VERSION}\n"; close $client }
@@ -133,6 +133,8 @@ fn a_broken_version_is_rolled_back_and_the_exit_code_says_so() -> TestResult {
     let broken = project.run("broken", &["up", "-d"])?;
     assert_eq!(broken.status, 1, "{broken}");
     assert!(broken.stderr.contains("rolled back"), "{broken}");
+    // The container has gone with its log: the report is where its reason is read.
+    assert!(broken.stderr.contains("no port to serve"), "{broken}");
     assert_eq!(project.ids()?, before);
     let told = project.told()?;
     assert!(!told.contains("FAILED"), "{told}");
