@@ -1,6 +1,7 @@
 //! `network`: a look at networks, at the rules of the built-in engine, and at what the outside can reach.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use bollard_stubs::models::{ContainerSummary, Network, PortSummary};
 use clap::{Args, Subcommand};
@@ -185,13 +186,25 @@ fn sources(address: &str) -> &'static str {
     }
 }
 
+/// By name, or by its socket's address as `hoist engine socket` gives it to docker's command line.
+fn is_built_in(choice: &Choice, layout: &Layout) -> bool {
+    match choice {
+        Choice::BuiltIn => true,
+        Choice::Address(endpoint) => endpoint
+            .address
+            .strip_prefix("unix://")
+            .is_some_and(|socket| Path::new(socket) == layout.engine_socket()),
+    }
+}
+
 fn rules(ui: &Ui, context: &Context) -> CommandResult {
-    if context.engine_choice()? != Choice::BuiltIn {
+    let layout = Layout::of_process();
+    if !is_built_in(&context.engine_choice()?, &layout) {
         return Err(CommandError::user(
             "only the built-in engine tells its rules: Docker's are listed by `nft list ruleset` or `iptables-save`",
         ));
     }
-    let answer = launch::ask(&Layout::of_process(), "/hoist/network/rules")?;
+    let answer = launch::ask(&layout, "/hoist/network/rules")?;
     match answer {
         Some(answer) => {
             let rules: Vec<String> = serde_json::from_str(&answer).map_err(CommandError::system)?;
@@ -205,6 +218,16 @@ fn rules(ui: &Ui, context: &Context) -> CommandResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_built_in_engine_is_known_by_its_socket() {
+        let layout = Layout::at(Path::new("/var/lib/h"), Path::new("/run/h"));
+        let at = |address: &str| Choice::Address(address.to_owned().into());
+        assert!(is_built_in(&Choice::BuiltIn, &layout));
+        assert!(is_built_in(&at("unix:///run/h/engine.sock"), &layout));
+        assert!(!is_built_in(&at("unix:///var/run/docker.sock"), &layout));
+        assert!(!is_built_in(&at("tcp:///run/h/engine.sock"), &layout));
+    }
 
     fn container(name: &str, ip: &str, public: Option<u16>) -> ContainerSummary {
         ContainerSummary {

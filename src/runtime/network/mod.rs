@@ -39,6 +39,7 @@ mod subnet;
 
 pub use error::{NetworkError, NetworkErrorKind};
 pub use owner::port_owner;
+pub use port::has_sctp;
 pub use record::{Driver, Protocol};
 pub use request::{
     AttachRequest, ContainerNames, HostsRequest, LiveContainer, NameService, NetworkPaths,

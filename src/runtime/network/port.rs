@@ -320,6 +320,23 @@ impl Holder {
     }
 }
 
+/// Whether this kernel has SCTP; asking loads its module where there is one.
+#[must_use]
+pub fn has_sctp() -> bool {
+    let opened = net::socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        Some(ipproto::SCTP),
+    );
+    !matches!(opened, Err(error) if is_unknown(error))
+}
+
+/// What the kernel says of a protocol that it does not have.
+fn is_unknown(error: Errno) -> bool {
+    matches!(error, Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT)
+}
+
 fn bind(port: &PublishedPort) -> io::Result<Option<Socket>> {
     let (kind, protocol) = match port.protocol {
         Protocol::Tcp => (SocketType::STREAM, ipproto::TCP),
@@ -333,10 +350,8 @@ fn bind(port: &PublishedPort) -> io::Result<Option<Socket>> {
     };
     let socket = match net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(protocol)) {
         Ok(socket) => socket,
-        // No SCTP in this kernel: then no process of the host can hold the port either.
-        Err(Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT) if port.protocol == Protocol::Sctp => {
-            return Ok(None);
-        }
+        // No SCTP in this kernel: then no process of the host can hold the port either. The client was warned.
+        Err(error) if port.protocol == Protocol::Sctp && is_unknown(error) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     if family == AddressFamily::INET6 {

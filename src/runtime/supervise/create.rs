@@ -15,6 +15,7 @@ use tokio::task::block_in_place;
 
 use super::container::Container;
 use super::mount::{WishedMount, wished_mounts};
+use super::network::sctp_warning;
 use super::record::{
     HealthRecord, Intent, Missing, MountRecord, MountType, Record, State, VolumeOwner,
 };
@@ -23,6 +24,7 @@ use super::{Supervisor, host, merge, name};
 use crate::runtime::container::request::Access;
 use crate::runtime::error::{RuntimeError, RuntimeResult};
 use crate::runtime::image::ImageRecord;
+use crate::runtime::network::has_sctp;
 
 /// What a client asks for.
 #[derive(Debug, Default)]
@@ -95,6 +97,7 @@ impl Supervisor {
         fill_hostname(&mut config, &host_config, id);
         let mut warnings = Vec::new();
         drop_discarded_ports(&mut host_config, &mut warnings);
+        warnings.extend(sctp_warning(&host_config, &config, has_sctp));
         let inherited = self.inherited_mounts(&host_config)?;
         let wished = wished_mounts(&config, &host_config, inherited)?;
         let networks = self.wished_networks(&host_config, endpoints);

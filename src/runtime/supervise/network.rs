@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use bollard_stubs::models::{EndpointSettings, PortBinding, PortMap};
+use bollard_stubs::models::{ContainerConfig, EndpointSettings, HostConfig, PortBinding, PortMap};
 use tokio::task::block_in_place;
 
 use super::Supervisor;
@@ -49,7 +49,7 @@ impl Supervisor {
         for (network, wishes) in self.ordered(record) {
             self.attach(&names, &network, wishes)?;
         }
-        let wishes = port_wishes(record);
+        let wishes = port_wishes(&record.host_config, &record.config);
         if !wishes.is_empty() && record.network_mode() != "none" {
             record.ports = self.networks().publish(container.id(), &wishes)?;
         }
@@ -375,8 +375,28 @@ fn names_of(record: &Record) -> RuntimeResult<ContainerNames> {
     })
 }
 
-fn port_wishes(record: &Record) -> PortMap {
-    let host = &record.host_config;
+/// Says which published ports nothing can serve because the kernel lacks their protocol.
+pub(super) fn sctp_warning(
+    host: &HostConfig,
+    config: &ContainerConfig,
+    has_sctp: impl FnOnce() -> bool,
+) -> Option<String> {
+    if host.network_mode.as_deref() == Some("host") {
+        return None; // nothing is published there
+    }
+    let mut ports: Vec<_> = port_wishes(host, config).into_keys().collect();
+    ports.retain(|port| port.to_ascii_lowercase().ends_with("/sctp"));
+    if ports.is_empty() || has_sctp() {
+        return None;
+    }
+    ports.sort();
+    Some(format!(
+        "published port {}: this kernel has no SCTP, so no program can listen there unless it brings its own; `modprobe sctp` loads it where the kernel has it as a module",
+        ports.join(", ")
+    ))
+}
+
+fn port_wishes(host: &HostConfig, config: &ContainerConfig) -> PortMap {
     let full = |port: &str| {
         if port.contains('/') {
             port.to_owned()
@@ -391,11 +411,59 @@ fn port_wishes(record: &Record) -> PortMap {
         wishes.insert(full(port), Some(bindings.unwrap_or_else(any)));
     }
     if host.publish_all_ports == Some(true) {
-        for port in record.config.exposed_ports.iter().flatten() {
+        for port in config.exposed_ports.iter().flatten() {
             wishes
                 .entry(full(port))
                 .or_insert_with(|| Some(vec![PortBinding::default()]));
         }
     }
     wishes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_published_port_of_a_protocol_that_the_kernel_lacks_is_warned_about() {
+        let published = HostConfig {
+            port_bindings: Some(PortMap::from([
+                ("9/sctp".to_owned(), None),
+                ("80/tcp".to_owned(), None),
+            ])),
+            ..HostConfig::default()
+        };
+        let config = ContainerConfig::default();
+        let warning = sctp_warning(&published, &config, || false).unwrap_or_default();
+        assert!(
+            warning.starts_with("published port 9/sctp: this kernel has no SCTP"),
+            "{warning}"
+        );
+        assert_eq!(sctp_warning(&published, &config, || true), None);
+        let of_host = HostConfig {
+            network_mode: Some("host".to_owned()),
+            ..published
+        };
+        assert_eq!(sctp_warning(&of_host, &config, || false), None);
+        let exposed = ContainerConfig {
+            exposed_ports: Some(vec!["9/SCTP".to_owned()]),
+            ..ContainerConfig::default()
+        };
+        assert_eq!(
+            sctp_warning(&HostConfig::default(), &exposed, || false),
+            None
+        );
+        let all = HostConfig {
+            publish_all_ports: Some(true),
+            ..HostConfig::default()
+        };
+        assert!(sctp_warning(&all, &exposed, || false).is_some());
+    }
+
+    #[test]
+    fn the_kernel_is_only_asked_where_it_matters() {
+        let (host, config) = (HostConfig::default(), ContainerConfig::default());
+        let asked = || unreachable!("nothing of SCTP is published");
+        assert_eq!(sctp_warning(&host, &config, asked), None);
+    }
 }
