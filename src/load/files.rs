@@ -108,7 +108,7 @@ pub(super) fn resolve_label_files(
     let mut failures = Failures::default();
     for service in project.services.values_mut() {
         let mut labels = EnvMap::new();
-        for file in std::mem::take(&mut service.label_file) {
+        for file in service.label_file.clone() {
             let span = place(tree, &service.name, "label_file", &file);
             let path = Path::new(&file);
             let known = labels.clone();

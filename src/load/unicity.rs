@@ -238,7 +238,12 @@ fn port_key(node: &Node) -> Option<String> {
                     .unwrap_or_else(|| default.to_owned())
             };
             let target = map.get("target")?.scalar_text()?;
-            let (host, published) = (part("host_ip", "0.0.0.0"), part("published", ""));
+            // docker compose takes the number 80 and the text "80" for two ports.
+            let published = match map.get("published").map(|node| &node.value) {
+                Some(Value::Int(number)) => format!("number {number}"),
+                _ => part("published", ""),
+            };
+            let host = part("host_ip", "0.0.0.0");
             Some(format!(
                 "{host}:{published}:{target}/{}",
                 part("protocol", "tcp")

@@ -50,6 +50,41 @@ services:
 }
 
 #[test]
+fn a_label_file_is_read_and_stays_in_the_model() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    fs::write(directory.path().join("labels"), "team=a\n")?;
+    let base = "services:\n  web:\n    image: x\n    label_file: labels\n";
+    fs::write(directory.path().join("base.yaml"), base)?;
+    let loaded = load::load(&request(directory.path(), &["base.yaml"]))?;
+    let web = &loaded.project.services["web"];
+    assert_eq!(web.labels.get("team").map(String::as_str), Some("a"));
+    let path = directory.path().canonicalize()?.join("labels");
+    assert_eq!(web.label_file, [path.display().to_string()]);
+    Ok(())
+}
+
+#[test]
+fn a_published_number_and_its_text_are_two_ports() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let write = |name: &str, ports: &str| {
+        let text = format!("services:\n  web:\n    image: x\n    ports: [{ports}]\n");
+        fs::write(directory.path().join(name), text)
+    };
+    write("base.yaml", "{target: 80, published: 80}")?;
+    write("text.yaml", "'80:80'")?;
+    write("number.yaml", "{target: 80, published: 80, protocol: tcp}")?;
+    for (over, expected) in [("text.yaml", 2), ("number.yaml", 1)] {
+        let loaded = load::load(&request(directory.path(), &["base.yaml", over]))?;
+        assert_eq!(
+            loaded.project.services["web"].ports.len(),
+            expected,
+            "{over}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn tells_where_a_value_comes_from() -> TestResult {
     let directory = tempfile::tempdir()?;
     fs::write(directory.path().join("base.yaml"), BASE)?;
