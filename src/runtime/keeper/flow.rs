@@ -362,7 +362,8 @@ fn reap(task: &Task, paths: &KeeperPaths) -> io::Result<Option<(i32, Option<i32>
 /// The kernel tells it from 6.15 on, once the guard has reaped it; on older ones the guard has written it down.
 fn end_of_another_s_child(task: &Task, paths: &KeeperPaths) -> Option<(i32, Option<i32>)> {
     let (pid, start_time) = (task.record.started.pid, task.record.started.start_time);
-    for _ in 0..PATIENCE.as_millis() {
+    // The guard may be pausing after a keeper that lived shortly.
+    for _ in 0..(guard::PAUSE + PATIENCE).as_millis() {
         let told = guard::recorded(paths, pid, start_time)
             .or_else(|| process::exit_status_of(task.pidfd.as_fd()).ok().map(decode));
         if told.is_some() {

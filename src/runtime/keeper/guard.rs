@@ -23,6 +23,8 @@ use crate::runtime::sys::process::{self, EndedChild};
 
 /// A keeper that lived shorter than this is not brought back at once.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
+/// The pause before the next one, in which no orphan's end is written down either.
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
 /// What a keeper answers that found another one.
 pub(super) const ANOTHER_LIVES: i32 = 3;
 
@@ -51,7 +53,7 @@ pub(super) fn run(paths: &KeeperPaths, report: OwnedFd) -> ! {
             Err(_) => {}
         }
         if began.elapsed() < SHORT_LIFE {
-            std::thread::sleep(SHORT_LIFE / 4);
+            std::thread::sleep(PAUSE);
         }
         // Whoever needs a keeper with nothing to keep starts one.
         if !has_something(paths) {
