@@ -1,9 +1,9 @@
 //! One change of a project at a time: the second hoist waits for the first, and says who that is.
 //!
 //! The lock is an advisory lock (`flock`) on a file of the user's runtime directory, one for each engine and project, so
-//! the kernel lets go of it when its holder ends, however it ends. The holder removes the file in the end. It is held from the snapshot to the end of the run,
-//! not while output is followed. Commands that only look, and `--dry-run`, take none; `kill` takes none either, since it
-//! is a way out. Called by `reconcile::Session`.
+//! the kernel lets go of it when its holder ends, however it ends; the holder removes the file in the end. It is held
+//! from the snapshot to the end of the run, not while output is followed. Commands that only look, and `--dry-run`, take
+//! none; `kill` takes none either, since it is a way out. Called by `reconcile::Session`.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};

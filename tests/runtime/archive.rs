@@ -12,7 +12,7 @@ use crate::common::has_root;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
-fn archive(entries: &[(Entry, &[u8])]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+pub(super) fn archive(entries: &[(Entry, &[u8])]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let mut nothing = NoRecorder;
     let mut writer = TarWriter::new(Vec::new(), &mut nothing);
     for (entry, content) in entries {
