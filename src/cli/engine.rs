@@ -20,7 +20,8 @@ use hoist::api;
 use hoist::runtime::error::RuntimeError;
 use hoist::runtime::keeper::Revival;
 use hoist::runtime::launch;
-use hoist::runtime::layout::Layout;
+use hoist::runtime::layout::{Layout, Privilege};
+use hoist::runtime::rootless;
 use hoist::runtime::supervise::{Left, Shutdown, Supervisor};
 
 /// Arguments of `engine`.
@@ -121,6 +122,10 @@ fn stop(ui: &Ui) -> CommandResult {
 
 async fn serve(ui: &Ui, mode: Mode) -> CommandResult {
     let layout = Layout::of_process();
+    if layout.privilege() == Privilege::Rootless && rootless::user_outside().is_none() {
+        layout.prepare().map_err(CommandError::system)?;
+        match rootless::enter()? {}
+    }
     if matches!(mode, Mode::Detached) {
         // Away from the client's terminal: its Ctrl-C is not ours.
         rustix::process::setsid().map_err(std::io::Error::from)?;

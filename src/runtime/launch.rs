@@ -17,13 +17,14 @@ use std::process::{Child, Command, Stdio};
 use thiserror::Error;
 
 use super::layout::{Layout, LayoutError};
+use super::rootless::{self, Obstacle};
 
 /// Why there is no engine to talk to.
 #[derive(Debug, Error)]
 pub enum LaunchError {
-    /// An ordinary user cannot run one, and none runs already.
-    #[error("the built-in engine needs root: run this with sudo")]
-    NotRoot,
+    /// This user cannot run one, and none runs already.
+    #[error(transparent)]
+    Obstacle(#[from] Obstacle),
     /// The folders cannot be used.
     #[error("cannot prepare the built-in engine's folders")]
     Layout(#[from] LayoutError),
@@ -60,7 +61,7 @@ pub fn find_or_spawn(layout: &Layout, program: &Path) -> Result<PathBuf, LaunchE
     }
     // Before the folders are made: nothing is left behind for a user who cannot go on.
     if !rustix::process::geteuid().is_root() {
-        return Err(LaunchError::NotRoot);
+        rootless::check()?;
     }
     layout.prepare()?;
     let _launching = layout.lock_launch()?;

@@ -14,11 +14,13 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+
+use super::rootless;
 
 const DEFAULT_ROOT: &str = "/var/lib/hoist";
 const DEFAULT_RUN: &str = "/run/hoist";
@@ -41,6 +43,12 @@ pub enum LayoutError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// The run folder is a link, or somebody else's.
+    #[error("the engine's run folder `{}` is not a folder of this user's own: remove it, or set XDG_RUNTIME_DIR or HOIST_RUN_DIR", path.display())]
+    Strange {
+        /// The folder.
+        path: PathBuf,
     },
     /// Another engine has this root.
     #[error("another engine already runs on `{}`", root.display())]
@@ -101,10 +109,16 @@ impl Layout {
     /// The layout of this process: its environment and user.
     #[must_use]
     pub fn of_process() -> Self {
-        Self::from_env(
-            &|name| std::env::var(name).ok(),
-            rustix::process::geteuid().as_raw(),
-        )
+        let uid = rootless::user_outside().unwrap_or(rustix::process::geteuid().as_raw());
+        // Sessions that no login manager made have the folder, but not the variable.
+        let session = format!("/run/user/{uid}");
+        let env = |name: &str| match std::env::var(name) {
+            Err(_) if name == "XDG_RUNTIME_DIR" && Path::new(&session).is_dir() => {
+                Some(session.clone())
+            }
+            value => value.ok(),
+        };
+        Self::from_env(&env, uid)
     }
 
     /// A layout at given places, for tests.
@@ -222,6 +236,9 @@ impl Layout {
     pub fn prepare(&self) -> Result<(), LayoutError> {
         make_private(&self.root, 0o711)?;
         make_private(&self.run, 0o700)?;
+        if self.privilege == Privilege::Rootless {
+            refuse_strangers(&self.run)?;
+        }
         make_private(&self.containers(), 0o711)
     }
 
@@ -291,15 +308,26 @@ fn make_private(path: &Path, mode: u32) -> Result<(), LayoutError> {
     })
 }
 
+/// Where others may write, a folder of this name can be anybody's: sockets are only made in one that is the user's.
+fn refuse_strangers(path: &Path) -> Result<(), LayoutError> {
+    let own = rustix::process::geteuid().as_raw();
+    let ours = fs::symlink_metadata(path).is_ok_and(|seen| seen.is_dir() && seen.uid() == own);
+    if ours {
+        return Ok(());
+    }
+    Err(LayoutError::Strange {
+        path: path.to_owned(),
+    })
+}
+
 fn rootless_folders(env: &dyn Fn(&str) -> Option<String>, uid: u32) -> (PathBuf, PathBuf) {
     let given = |name: &str| env(name).filter(|value| value.starts_with('/'));
-    let home = given("HOME").unwrap_or_else(|| format!("/tmp/hoist-{uid}"));
+    let own = format!("/tmp/hoist-{uid}");
+    let home = given("HOME").unwrap_or_else(|| own.clone());
     let share = given("XDG_DATA_HOME").unwrap_or_else(|| format!("{home}/.local/share"));
-    let run = given("XDG_RUNTIME_DIR").unwrap_or_else(|| format!("/run/user/{uid}"));
-    (
-        Path::new(&share).join("hoist"),
-        Path::new(&run).join("hoist"),
-    )
+    let run =
+        given("XDG_RUNTIME_DIR").map_or(PathBuf::from(own), |run| Path::new(&run).join("hoist"));
+    (Path::new(&share).join("hoist"), run)
 }
 
 fn instance_of(root: &Path, default_root: &Path) -> String {
@@ -334,7 +362,24 @@ mod tests {
         let env = |name: &str| (name == "HOME").then(|| "/home/u".to_owned());
         let layout = Layout::from_env(&env, 1000);
         assert_eq!(layout.root(), Path::new("/home/u/.local/share/hoist"));
+        assert_eq!(layout.run(), Path::new("/tmp/hoist-1000"));
+        let env = |name: &str| (name == "XDG_RUNTIME_DIR").then(|| "/run/user/1000".to_owned());
+        let layout = Layout::from_env(&env, 1000);
         assert_eq!(layout.run(), Path::new("/run/user/1000/hoist"));
+    }
+
+    #[test]
+    fn a_run_folder_that_is_a_link_is_refused() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        fs::create_dir(&real)?;
+        std::os::unix::fs::symlink(&real, &link)?;
+        assert!(refuse_strangers(&real).is_ok());
+        assert!(matches!(
+            refuse_strangers(&link),
+            Err(LayoutError::Strange { .. })
+        ));
+        Ok(())
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod launch;
 pub mod layout;
 pub mod network;
 pub mod registry;
+pub mod rootless;
 pub mod secret;
 pub mod supervise;
 pub mod sys;

@@ -154,9 +154,7 @@ pub fn opaque_attribute() -> &'static str {
 fn in_first_user_namespace() -> bool {
     static FIRST: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *FIRST.get_or_init(|| {
-        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-        rustix::process::geteuid().is_root()
-            && map.split_whitespace().collect::<Vec<_>>() == ["0", "0", "4294967295"]
+        rustix::process::geteuid().is_root() && crate::runtime::sys::userns::is_first()
     })
 }
 

@@ -9,8 +9,9 @@ use super::failure::Failure;
 use super::init::{self, Given, Joined};
 use super::membership::{self, Membership};
 use super::request::{ContainerRequest, ExecRequest, Namespace};
-use super::setup;
+use super::setup::{self, Powers};
 use crate::runtime::sys::process::{self, Forked};
+use crate::runtime::sys::userns;
 
 pub(crate) use super::operation::resize;
 
@@ -53,7 +54,12 @@ fn fork_container(
     group: &CgroupHandle,
     stdio: [OwnedFd; 3],
 ) -> Result<Launched, Failure> {
-    let steps = setup::operations(request, host);
+    let powers = if userns::is_first() {
+        Powers::Root
+    } else {
+        Powers::User
+    };
+    let steps = setup::operations(request, host, powers);
     let (sender, receiver) =
         channel().map_err(|error| Failure::step("cannot make a channel", error))?;
     let (word, helper_word) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)

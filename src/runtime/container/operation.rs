@@ -22,7 +22,7 @@ use super::request::{
 use super::rootfs;
 use super::setup::{Owners, Place, SetupOp};
 use crate::runtime::sys::mount::{Reach, mount_overlay_by_text, set_attributes};
-use crate::runtime::sys::process;
+use crate::runtime::sys::{process, userns};
 
 /// What the steps leave for each other.
 #[derive(Debug)]
@@ -146,6 +146,17 @@ impl<'a> Performer<'a> {
                 ..
             } => self.open_source(path, *recursion, *owners),
             SetupOp::OpenUser(path) => self.open_user(path),
+            SetupOp::OpenKernel {
+                filesystem,
+                attributes,
+                ..
+            } => {
+                let mount = named(new_mount(filesystem, &[], *attributes), || {
+                    format!("mount `{filesystem}`")
+                })?;
+                self.sources.push(mount);
+                Ok(())
+            }
             SetupOp::OwnMounts => own_mounts(),
             SetupOp::MountRoot {
                 lower,
@@ -183,6 +194,16 @@ impl<'a> Performer<'a> {
             }
             SetupOp::MakeDevice(device) => named(self.make_device(device), || {
                 format!("make the device `{}`", device.path)
+            }),
+            SetupOp::AttachDevice { slot, path } => named(self.attach_device(*slot, path), || {
+                format!("attach the host's device on `{path}`")
+            }),
+            SetupOp::AttachKernel {
+                slot,
+                name,
+                attributes,
+            } => named(self.attach_kernel(*slot, name, *attributes), || {
+                format!("attach `/{name}`")
             }),
             SetupOp::LinkDevice { name, target } => named(self.link_device(name, target), || {
                 format!("make the link `/dev/{name}`")
@@ -404,6 +425,29 @@ impl<'a> Performer<'a> {
         attach(source, place.as_fd())
     }
 
+    /// Of an ordinary user: what was opened while the host's tree was in sight.
+    fn attach_kernel(&mut self, slot: usize, name: &str, attributes: u64) -> io::Result<()> {
+        let source = self.source(slot)?;
+        set_attributes(source, attributes, libc::MS_PRIVATE, Reach::Recursive)?;
+        let target = rootfs::real_directory(self.root(), name)?;
+        attach(source, target.as_fd())?;
+        if name == "proc" {
+            self.proc = Some(rustix::io::fcntl_dupfd_cloexec(source, 3)?);
+        }
+        Ok(())
+    }
+
+    fn attach_device(&self, slot: usize, path: &str) -> io::Result<()> {
+        let source = self.source(slot)?;
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(source)?.st_mode);
+        if !matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) {
+            return Err(io::Error::other("the host's file is no device"));
+        }
+        set_attributes(source, 0, libc::MS_PRIVATE, Reach::Single)?;
+        let place = rootfs::make_file(self.root(), path)?;
+        attach(source, place.as_fd())
+    }
+
     fn attach_cgroup(&self, slot: usize, target: &str, attributes: u64) -> io::Result<()> {
         let source = self.source(slot)?;
         set_attributes(source, attributes, libc::MS_PRIVATE, Reach::Single)?;
@@ -442,7 +486,13 @@ impl<'a> Performer<'a> {
             .proc
             .as_ref()
             .ok_or_else(|| Failure::step("cannot use `/proc`", "it was not mounted"))?;
-        finish::write_below(proc.as_fd(), &file, value.as_bytes()).map_err(|error| {
+        let mut written = finish::write_below(proc.as_fd(), &file, value.as_bytes());
+        if name == "net.ipv4.ping_group_range" && written.is_err() && !userns::is_first() {
+            // All groups that there are: the kernel takes no others.
+            let all = format!("0 {}", userns::last_group());
+            written = finish::write_below(proc.as_fd(), &file, all.as_bytes());
+        }
+        written.map_err(|error| {
             Failure::step(
                 format!("cannot set the sysctl `{name}` to `{value}`"),
                 finish::plain(&error),
@@ -551,8 +601,13 @@ fn set_oom_score(score: i32) -> Step {
         Ok(())
     };
     match write() {
-        // Only a privileged process may lower it; the default need not be forced then.
-        Err(error) if error.raw_os_error() == Some(libc::EACCES) && score == 0 => Ok(()),
+        // Only a privileged process may lower it; the default need not be forced then, and an ordinary user was warned.
+        Err(error)
+            if error.raw_os_error() == Some(libc::EACCES)
+                && (score == 0 || !userns::is_first()) =>
+        {
+            Ok(())
+        }
         result => named(result, || {
             format!("set the out-of-memory score to `{score}`")
         }),
@@ -586,6 +641,9 @@ pub(super) fn mount_root(
         }
         rustix::mount::fsconfig_set_string(fs, "upperdir", upper)?;
         rustix::mount::fsconfig_set_string(fs, "workdir", work)?;
+        if !userns::is_first() {
+            rustix::mount::fsconfig_set_flag(fs, "userxattr")?;
+        }
         rustix::mount::fsconfig_create(fs)?;
         let flags = FsMountFlags::FSMOUNT_CLOEXEC;
         let mount = rustix::mount::fsmount(fs, flags, MountAttrFlags::empty())?;
@@ -599,7 +657,8 @@ pub(super) fn mount_root(
     match mount() {
         // Kernels before 6.8 take the layers only as one text.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            mount_overlay_by_text(lower, Some((upper, work)), "", at)
+            let flags = if userns::is_first() { "" } else { "userxattr" };
+            mount_overlay_by_text(lower, Some((upper, work)), flags, at)
         }
         result => result,
     }

@@ -13,6 +13,7 @@ use super::netlink::Netlink;
 use super::overlay;
 use super::record::{Driver, NetworkRecord};
 use super::subnet::Family;
+use crate::runtime::sys::netns;
 
 /// The alias that marks links of one engine and one network.
 pub(crate) fn owner_mark(instance: &str, network: &str) -> String {
@@ -86,7 +87,9 @@ fn bridge(network: &NetworkRecord, instance: &str) -> Result<u32, NetworkError> 
     // Only on our own bridges: lets a published port be reached by the host's 127.0.0.1. Rules drop what containers
     // send to that address.
     let switch = format!("/proc/sys/net/ipv4/conf/{name}/route_localnet");
-    std::fs::write(switch, "1").map_err(failed("let loopback reach"))?;
+    netns::on_ground(|| std::fs::write(switch, "1"))
+        .flatten()
+        .map_err(failed("let loopback reach"))?;
     Ok(index)
 }
 
@@ -204,8 +207,13 @@ pub(crate) fn allow_forwarding(network: &NetworkRecord) -> Result<(), NetworkErr
 }
 
 fn switch_on(path: &str) -> Result<(), NetworkError> {
-    if std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1") {
-        return Ok(());
-    }
-    std::fs::write(path, "1").map_err(NetworkError::file("switch on", path))
+    let switch = || {
+        if std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1") {
+            return Ok(());
+        }
+        std::fs::write(path, "1")
+    };
+    netns::on_ground(switch)
+        .flatten()
+        .map_err(NetworkError::file("switch on", path))
 }

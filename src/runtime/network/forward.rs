@@ -1,15 +1,17 @@
 //! The engine's forwarder: serves a published port where rules cannot (`::1`, an IPv6 port of a container without
-//! IPv6) or have been flushed. Where rules work, no packet comes here; the sockets only hold the port.
+//! IPv6) or have been flushed. Where rules work, no packet comes here; the sockets only hold the port. For an ordinary
+//! user no rule reaches the host's network: there everything comes this way.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
 use super::port::Targets;
+use crate::runtime::sys::netns;
 
 /// Where a port leads at the moment.
 #[derive(Debug, Default)]
@@ -78,11 +80,24 @@ fn listen(listener: std::net::TcpListener) -> std::io::Result<TcpListener> {
 }
 
 async fn pass(mut client: TcpStream, target: SocketAddr) {
-    let connected = tokio::time::timeout(CONNECT_PATIENCE, TcpStream::connect(target)).await;
+    let connected = tokio::time::timeout(CONNECT_PATIENCE, connect(target)).await;
     if let Ok(Ok(mut server)) = connected {
         // Either side may break off at any time; there is nobody to tell.
         drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
     }
+}
+
+/// From where the bridges stand, which is not where the port is held in the engine of an ordinary user.
+async fn connect(target: SocketAddr) -> std::io::Result<TcpStream> {
+    if !netns::has_ground() {
+        return TcpStream::connect(target).await;
+    }
+    let socket = netns::on_ground(|| match target {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    })
+    .flatten()?;
+    socket.connect(target).await
 }
 
 /// Passes UDP packets on until dropped.
@@ -126,7 +141,10 @@ async fn open_peer(target: SocketAddr) -> std::io::Result<Arc<UdpSocket>> {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).await?;
+    let socket =
+        netns::on_ground(|| std::net::UdpSocket::bind(SocketAddr::new(any, 0))).flatten()?;
+    socket.set_nonblocking(true)?;
+    let socket = UdpSocket::from_std(socket)?;
     socket.connect(target).await?;
     Ok(Arc::new(socket))
 }

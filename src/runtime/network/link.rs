@@ -25,6 +25,8 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::net::netdevice;
 
+use crate::runtime::sys::netns;
+
 use super::netlink::{Netlink, Refusal, Request};
 use super::subnet::Subnet;
 
@@ -340,13 +342,15 @@ fn family_of(address: IpAddr) -> AddressFamily {
     }
 }
 
-/// The index of a link of this namespace.
+/// The index of a link of the host's side, or of the namespace into which the thread has gone.
 pub(crate) fn index_of(name: &str) -> io::Result<Option<u32>> {
-    let socket = rustix::net::socket(
-        rustix::net::AddressFamily::INET,
-        rustix::net::SocketType::DGRAM,
-        None,
-    )?;
+    let socket = netns::on_ground(|| {
+        rustix::net::socket(
+            rustix::net::AddressFamily::INET,
+            rustix::net::SocketType::DGRAM,
+            None,
+        )
+    })??;
     match netdevice::name_to_index(&socket, name) {
         Ok(index) => Ok(Some(index)),
         Err(rustix::io::Errno::NODEV) => Ok(None),
@@ -408,7 +412,14 @@ fn seen(message: RouteNetlinkMessage) -> Option<LinkSeen> {
 
 /// The blocks that this host routes somewhere, except by the links left out and by default routes.
 pub(crate) fn routed_blocks(without: &[u32]) -> io::Result<Vec<Subnet>> {
-    let mut netlink = Netlink::route()?;
+    let mut blocks = blocks_of(Netlink::route()?, without)?;
+    if netns::has_ground() {
+        blocks.extend(blocks_of(Netlink::route_of_process()?, &[])?);
+    }
+    Ok(blocks)
+}
+
+fn blocks_of(mut netlink: Netlink, without: &[u32]) -> io::Result<Vec<Subnet>> {
     let mut blocks = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut query = RouteMessage::default();

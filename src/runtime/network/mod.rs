@@ -38,6 +38,7 @@ mod store;
 mod subnet;
 
 pub use error::{NetworkError, NetworkErrorKind};
+pub use namespace::{is_pinned, pin_ground, unpin_ground};
 pub use owner::port_owner;
 pub use port::has_sctp;
 pub use record::{Driver, Protocol};

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
@@ -31,6 +32,23 @@ pub(crate) fn pin(path: &Path) -> Result<(), NetworkError> {
             source,
         }
     })
+}
+
+/// Makes and pins the namespace in which bridges stand, unless the pin holds it already, and opens it.
+///
+/// # Errors
+/// When the kernel makes no such namespace.
+pub fn pin_ground(path: &Path) -> Result<OwnedFd, NetworkError> {
+    pin(path)?;
+    open(path).map(OwnedFd::from)
+}
+
+/// Lets that namespace go.
+///
+/// # Errors
+/// When its pin cannot be removed.
+pub fn unpin_ground(path: &Path) -> Result<(), NetworkError> {
+    unpin(path)
 }
 
 /// Pins a namespace that was made elsewhere, in place of what the pin holds.
@@ -70,7 +88,8 @@ pub(crate) fn open(path: &Path) -> Result<File, NetworkError> {
 }
 
 /// Whether a pin holds a namespace (a mere file is what a crash or a reboot leaves).
-pub(crate) fn is_pinned(path: &Path) -> bool {
+#[must_use]
+pub fn is_pinned(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|status| status.f_type == NSFS_MAGIC)
 }
 

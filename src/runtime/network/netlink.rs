@@ -16,6 +16,8 @@ use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use netlink_sys::{Socket, SocketAddr};
 use rustix::net::sockopt;
 
+use crate::runtime::sys::netns;
+
 /// How long the kernel may take for an answer; it takes microseconds, but nothing of ours may hang for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Room for a whole table of rules in one send.
@@ -37,7 +39,7 @@ pub(crate) struct Refusal {
     pub(crate) source: io::Error,
 }
 
-/// A netlink socket in the namespace of the thread that opened it.
+/// A netlink socket: of the host's side of networks, or of the namespace into which the thread has gone that opened it.
 pub(crate) struct Netlink {
     socket: Socket,
     sequence: u32,
@@ -72,10 +74,23 @@ impl Netlink {
         Ok(netlink)
     }
 
+    /// A socket for links, addresses and routes of the namespace that the process itself is in.
+    pub(crate) fn route_of_process() -> io::Result<Self> {
+        Self::new(Self::socket(NETLINK_ROUTE)?)
+    }
+
     fn open(protocol: isize) -> io::Result<Self> {
+        Self::new(netns::on_ground(|| Self::socket(protocol))??)
+    }
+
+    fn socket(protocol: isize) -> io::Result<Socket> {
         let mut socket = Socket::new(protocol)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(socket)
+    }
+
+    fn new(socket: Socket) -> io::Result<Self> {
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(PATIENCE))?;
         Ok(Self {
             socket,

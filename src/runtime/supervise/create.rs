@@ -98,6 +98,7 @@ impl Supervisor {
         let mut warnings = Vec::new();
         drop_discarded_ports(&mut host_config, &mut warnings);
         warnings.extend(sctp_warning(&host_config, &config, has_sctp));
+        warnings.extend(self.warn_of_user(&host_config));
         let inherited = self.inherited_mounts(&host_config)?;
         let wished = wished_mounts(&config, &host_config, inherited)?;
         let networks = self.wished_networks(&host_config, endpoints);

@@ -6,7 +6,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::runtime::container::DEVICE_FOLDERS;
-use crate::runtime::layout::Layout;
+use crate::runtime::container::cgroup::CgroupHost;
+use crate::runtime::layout::{Layout, Privilege};
 
 /// The kernel's release.
 #[must_use]
@@ -60,7 +61,7 @@ pub fn describe(layout: &Layout) -> Value {
     let mut info = json!({
         "ID": engine_id(layout),
         "Driver": "overlay2",
-        "DriverStatus": [["Backing Filesystem", "extfs"], ["Supports d_type", "true"], ["userxattr", "false"]],
+        "DriverStatus": [["Backing Filesystem", "extfs"], ["Supports d_type", "true"], ["userxattr", match layout.privilege() { Privilege::Rootful => "false", Privilege::Rootless => "true" }]],
         "Plugins": plugins(),
         "NFd": 0,
         "NGoroutines": 0,
@@ -83,23 +84,31 @@ pub fn describe(layout: &Layout) -> Value {
         "Labels": [],
         "ExperimentalBuild": false,
     });
-    let abilities = abilities();
+    let abilities = abilities(layout.privilege());
     if let (Value::Object(info), Value::Object(more)) = (&mut info, abilities) {
         info.extend(more);
     }
     info
 }
 
-fn abilities() -> Value {
+fn abilities(privilege: Privilege) -> Value {
+    let mut security = vec!["name=seccomp,profile=builtin", "name=cgroupns"];
+    let limits = match privilege {
+        Privilege::Rootful => true,
+        Privilege::Rootless => {
+            security.push("name=rootless");
+            CgroupHost::probe().is_ok_and(|groups| groups.is_usable())
+        }
+    };
     json!({
-        "MemoryLimit": true,
-        "SwapLimit": true,
-        "CpuCfsPeriod": true,
-        "CpuCfsQuota": true,
-        "CPUShares": true,
-        "CPUSet": true,
-        "PidsLimit": true,
-        "OomKillDisable": cgroup_version() == "1",
+        "MemoryLimit": limits,
+        "SwapLimit": limits,
+        "CpuCfsPeriod": limits,
+        "CpuCfsQuota": limits,
+        "CPUShares": limits,
+        "CPUSet": limits,
+        "PidsLimit": limits,
+        "OomKillDisable": limits && cgroup_version() == "1",
         "IPv4Forwarding": true,
         "Debug": false,
         "HttpProxy": "",
@@ -117,7 +126,7 @@ fn abilities() -> Value {
         "ContainerdCommit": { "ID": "" },
         "RuncCommit": { "ID": "" },
         "InitCommit": { "ID": "" },
-        "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+        "SecurityOptions": security,
         "CDISpecDirs": DEVICE_FOLDERS,
         "Warnings": null,
     })

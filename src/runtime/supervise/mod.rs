@@ -41,6 +41,7 @@ mod signal;
 mod start;
 pub mod status;
 mod stop;
+mod unprivileged;
 mod update;
 pub mod usage;
 mod validate;
@@ -70,9 +71,10 @@ use super::container::cgroup::CgroupHost;
 use super::error::{RuntimeError, RuntimeResult};
 use super::image::{ImageStore, ImageUse, UseState};
 use super::keeper::{FailureKind, KeeperClient, KeeperPaths, Revival};
-use super::layout::Layout;
+use super::layout::{Layout, Privilege};
 use super::network::{NetworkPaths, NetworkService};
 use super::registry::{Registries, RegistrySettings};
+use super::rootless::{self, Outlet};
 use super::volume::{VolumeStore, VolumeUse};
 use record::MountType;
 use remap::Remap;
@@ -117,6 +119,7 @@ pub struct Supervisor {
     keeper: KeeperClient,
     revival: Option<Revival>,
     remap: Remap,
+    outlet: Outlet,
     images: ImageStore,
     volumes: VolumeStore,
     registries: Registries,
@@ -136,9 +139,13 @@ impl Supervisor {
     /// # Errors
     /// When a store cannot be opened.
     pub fn open(layout: Layout, revival: Option<Revival>) -> RuntimeResult<Arc<Self>> {
+        let outlet = match layout.privilege() {
+            Privilege::Rootful => Outlet::Host,
+            Privilege::Rootless => Self::settle(&layout)?,
+        };
         let images = ImageStore::open(layout.root())?;
         let volumes = VolumeStore::open(layout.root())?;
-        let remap = Remap::read()?;
+        let remap = Remap::read(layout.privilege())?;
         let registries = Registries::new(RegistrySettings::read()?)?;
         let networks = NetworkService::open(NetworkPaths {
             state: layout.networks(),
@@ -150,6 +157,7 @@ impl Supervisor {
             revival,
             remap,
             layout,
+            outlet,
             images,
             volumes,
             registries,
@@ -161,6 +169,21 @@ impl Supervisor {
             execs: Mutex::default(),
             watching: tokio::sync::Mutex::default(),
         }))
+    }
+
+    /// What an ordinary user's engine needs before anything else: its own group, and a network for its bridges.
+    fn settle(layout: &Layout) -> RuntimeResult<Outlet> {
+        let settled = CgroupHost::probe().and_then(|host| host.enter_leaf());
+        if let Err(error) = settled {
+            tracing::warn!(%error, "cannot use the control group that is delegated to this user");
+        }
+        rootless::stand_on_ground(layout)
+    }
+
+    /// How containers reach the outside.
+    #[must_use]
+    pub fn outlet(&self) -> &Outlet {
+        &self.outlet
     }
 
     /// Its folders.
@@ -395,6 +418,9 @@ impl Supervisor {
             return Ok(Left::Containers);
         }
         self.networks.shut_down()?;
+        if self.layout.privilege() == Privilege::Rootless {
+            rootless::leave_ground(&self.layout);
+        }
         self.stop_keeper().await?;
         if let Ok(host) = CgroupHost::probe() {
             host.remove_parent(&self.cgroup_parent());

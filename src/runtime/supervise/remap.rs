@@ -18,6 +18,7 @@ use super::Supervisor;
 use crate::runtime::container::IdMaps;
 use crate::runtime::container::request::Namespace;
 use crate::runtime::error::{RuntimeError, RuntimeResult};
+use crate::runtime::layout::Privilege;
 use crate::runtime::sys::userns::{self, Holder};
 
 const VARIABLE: &str = "HOIST_USERNS_REMAP";
@@ -41,11 +42,18 @@ impl Remap {
     ///
     /// # Errors
     /// When the file cannot be read, or no range belongs to what they name.
-    pub(super) fn read() -> RuntimeResult<Self> {
-        let wish = match std::env::var(VARIABLE) {
-            Ok(text) => text,
-            Err(_) => from_file(Path::new(FILE))?,
+    pub(super) fn read(privilege: Privilege) -> RuntimeResult<Self> {
+        let wish = match (std::env::var(VARIABLE), privilege) {
+            (Ok(text), _) => text,
+            (Err(_), Privilege::Rootful) => from_file(Path::new(FILE))?,
+            // Root of the containers is an ordinary user already: the administrator's wish is fulfilled.
+            (Err(_), Privilege::Rootless) => String::new(),
         };
+        if privilege == Privilege::Rootless && !wish.is_empty() {
+            return Err(RuntimeError::invalid(format!(
+                "{VARIABLE} is for root's engine: in an ordinary user's, root of the containers is that user already"
+            )));
+        }
         let remap = Self {
             wish: Some(wish).filter(|wish| !wish.is_empty()),
         };
@@ -143,6 +151,11 @@ impl Supervisor {
             return Ok(None);
         }
         let refuse = |text: &str| Err(RuntimeError::invalid(text));
+        if self.layout().privilege() == Privilege::Rootless {
+            return refuse(
+                "`userns_mode` other than `host` needs root's engine: in an ordinary user's, root of the containers is that user already",
+            );
+        }
         if host.privileged == Some(true) {
             return refuse(
                 "privileged mode is incompatible with user namespaces.  You must run the container in the host namespace when running privileged mode",

@@ -81,6 +81,40 @@ impl Drop for Holder {
     }
 }
 
+/// Whether the process is in the first user namespace, where root is root of the machine.
+#[must_use]
+pub fn is_first() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// The highest group that this user namespace has in one piece from 0 on.
+#[must_use]
+pub fn last_group() -> u32 {
+    let map = std::fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
+    last_of(&map)
+}
+
+fn last_of(map: &str) -> u32 {
+    let mut ranges: Vec<(u32, u32)> = map
+        .lines()
+        .filter_map(|line| {
+            let mut numbers = line.split_ascii_whitespace();
+            let first = numbers.next()?.parse().ok()?;
+            Some((first, numbers.nth(1)?.parse().ok()?))
+        })
+        .collect();
+    ranges.sort_unstable();
+    let mut next = 0_u32;
+    for (first, count) in ranges {
+        if first != next {
+            break;
+        }
+        next = next.saturating_add(count);
+    }
+    next.saturating_sub(1)
+}
+
 /// The user namespace that owns another namespace.
 ///
 /// # Errors
@@ -115,4 +149,16 @@ pub fn make_files_as(uid: u32, gid: u32) -> io::Result<()> {
             ..sets
         },
     )?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_of;
+
+    #[test]
+    fn groups_are_counted_up_to_the_first_gap() {
+        assert_eq!(last_of("0 1000 1\n1 100000 65536\n"), 65_536);
+        assert_eq!(last_of("1 100000 9\n0 1000 1\n70000 5 1\n"), 9);
+        assert_eq!(last_of(""), 0);
+    }
 }

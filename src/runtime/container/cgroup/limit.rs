@@ -26,12 +26,31 @@ fn setting(controller: &'static str, file: &'static str, value: impl ToString) -
 }
 
 pub(super) fn apply(group: &CgroupHandle, limits: &Limits) -> Vec<String> {
+    if !group.host.is_usable() {
+        return without_groups(limits);
+    }
     let (settings, mut warnings) = match group.host.version() {
         CgroupVersion::V1 => (settings_v1(limits), Vec::new()),
         CgroupVersion::V2 => (settings_v2(limits), unsupported_v2(limits)),
     };
     warnings.extend(settings.iter().filter_map(|setting| write(group, setting)));
     warnings
+}
+
+/// One warning for all that an engine without control groups cannot limit.
+fn without_groups(limits: &Limits) -> Vec<String> {
+    let settings = settings_v2(limits);
+    let files: Vec<String> = settings
+        .iter()
+        .map(|setting| format!("`{}`", setting.file))
+        .collect();
+    if files.is_empty() {
+        return Vec::new();
+    }
+    vec![format!(
+        "no control group is delegated to this engine: without effect are {}",
+        files.join(", ")
+    )]
 }
 
 /// Writes one setting and reads it back; a value that did not take is a warning.

@@ -15,9 +15,13 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, Mode, OFlags};
 
 use super::request::{DeviceRule, Limits};
+use crate::runtime::sys::userns;
+
+/// The group of an ordinary user's engine and keeper, in the group that was delegated to it.
+const LEAF: &str = "hoist-engine";
 
 /// One mounted hierarchy of version 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +74,57 @@ impl CgroupHost {
     /// # Errors
     /// When the list of mounts cannot be read.
     pub fn probe() -> io::Result<Self> {
-        Ok(Self::parse(&fs::read_to_string("/proc/self/mountinfo")?))
+        let host = Self::parse(&fs::read_to_string("/proc/self/mountinfo")?);
+        if userns::is_first() {
+            return Ok(host);
+        }
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        Ok(host.delegated(&own, &|folder| {
+            rustix::fs::access(folder, Access::WRITE_OK).is_ok()
+        }))
+    }
+
+    /// What of it an ordinary user may use: hierarchies of version 1 hardly ever; of version 2 the caller's own group,
+    /// where the system has delegated it. `own` is `/proc/self/cgroup`.
+    fn delegated(self, own: &str, writable: &dyn Fn(&Path) -> bool) -> Self {
+        let v1 = self
+            .v1
+            .into_iter()
+            .filter(|hierarchy| writable(&hierarchy.mount))
+            .collect();
+        let v2 = self.v2.and_then(|mount| {
+            if writable(&mount.join("cgroup.subtree_control")) {
+                return Some(mount);
+            }
+            let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+            let group = mount.join(
+                path.strip_suffix(LEAF)
+                    .unwrap_or(path)
+                    .trim_end_matches('/'),
+            );
+            let files = [".", "cgroup.procs", "cgroup.subtree_control"];
+            let ours = files.iter().all(|file| writable(&group.join(file)));
+            ours.then_some(group)
+        });
+        Self { v1, v2 }
+    }
+
+    /// Moves the caller out of the way: a group of version 2 that hands controllers down has no processes of its own.
+    ///
+    /// # Errors
+    /// When the group cannot be made or entered.
+    pub fn enter_leaf(&self) -> io::Result<()> {
+        let Some(folder) = self.v2.as_ref().map(|group| group.join(LEAF)) else {
+            return Ok(());
+        };
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("cgroup.procs"), "0")
+    }
+
+    /// Whether there is any group to put limits on.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.v2.is_some() || !self.v1.is_empty()
     }
 
     /// Parses a list of mounts as `/proc/self/mountinfo` has it.
@@ -241,6 +295,8 @@ impl CgroupHandle {
         }
         match (self.v1("devices"), self.v2()) {
             (Some(folder), _) => device::apply_v1(&folder, rules),
+            // In a user namespace no device node can be made in the first place, and the kernel takes no filter.
+            (None, Some(_)) if !userns::is_first() => Ok(()),
             (None, Some(folder)) => device::apply_v2(&folder, rules),
             (None, None) => Ok(()),
         }
@@ -280,6 +336,12 @@ impl CgroupHandle {
             .collect()
     }
 
+    /// Whether the machine has any hierarchy that this engine may use.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.host.is_usable()
+    }
+
     /// Pids of the members, as the reader's pid namespace has them.
     #[must_use]
     pub fn pids(&self) -> Vec<i32> {
@@ -313,7 +375,7 @@ impl CgroupHandle {
                     text.contains("frozen 1")
                 })
             }
-            (None, None) => Err(io::Error::from(io::ErrorKind::Unsupported)),
+            (None, None) => Err(no_group()),
         }
     }
 
@@ -325,7 +387,7 @@ impl CgroupHandle {
         match (self.v1("freezer"), self.v2()) {
             (Some(folder), _) => fs::write(folder.join("freezer.state"), "THAWED"),
             (None, Some(folder)) => fs::write(folder.join("cgroup.freeze"), "0"),
-            (None, None) => Err(io::Error::from(io::ErrorKind::Unsupported)),
+            (None, None) => Err(no_group()),
         }
     }
 
@@ -366,6 +428,10 @@ impl CgroupHandle {
     pub fn remove(&self) -> io::Result<()> {
         self.folders().try_for_each(|folder| remove_tree(&folder))
     }
+}
+
+fn no_group() -> io::Error {
+    io::Error::other("no control group is delegated to this engine")
 }
 
 fn collect_pids(folder: &Path, pids: &mut Vec<i32>) {
@@ -450,6 +516,27 @@ mod tests {
             host.v2.as_deref(),
             Some(Path::new("/sys/fs/cgroup/unified"))
         );
+    }
+
+    #[test]
+    fn an_ordinary_user_has_the_group_that_was_delegated() {
+        let host = CgroupHost {
+            v1: vec![Hierarchy {
+                mount: PathBuf::from("/sys/fs/cgroup/memory"),
+                controllers: vec!["memory".to_owned()],
+            }],
+            v2: Some(PathBuf::from("/sys/fs/cgroup")),
+        };
+        let below = |folder: &Path| folder.starts_with("/sys/fs/cgroup/user/run");
+        for own in ["0::/user/run\n", "4:memory:/\n0::/user/run/hoist-engine\n"] {
+            let found = host.clone().delegated(own, &below);
+            assert_eq!(
+                found.v2.as_deref(),
+                Some(Path::new("/sys/fs/cgroup/user/run"))
+            );
+            assert!(found.v1.is_empty());
+        }
+        assert!(!host.delegated("0::/user\n", &below).is_usable());
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! `init`. In short: open what the host has to give, leave the host's tree, build the kernel's mounts, attach the
 //! user's, write what `/proc` takes, close doors.
 
+mod borrowed;
+
 use std::path::{Path, PathBuf};
 
 use super::cgroup::{CgroupHost, CgroupVersion, Hierarchy};
@@ -12,6 +14,7 @@ use super::request::{
     Access, ContainerRequest, Device, DeviceKind, Mount, MountKind, Namespace, Propagation,
     Recursion, TerminalSize,
 };
+use borrowed::Borrowed;
 
 /// Where a container sees its control groups.
 const CGROUP_TOP: &str = "/sys/fs/cgroup";
@@ -52,6 +55,13 @@ pub(crate) enum SetupOp {
         mounts: PathBuf,
         path: PathBuf,
     },
+    /// Mount a file system of the kernel for later, into a slot: for an ordinary user, whom the kernel allows it only
+    /// while the host's own is in sight.
+    OpenKernel {
+        slot: usize,
+        filesystem: &'static str,
+        attributes: u64,
+    },
     /// A mount namespace of the container's own, cut off from the host's.
     OwnMounts,
     /// Mount the root below the host's tree.
@@ -81,6 +91,14 @@ pub(crate) enum SetupOp {
     },
     /// Make a device node on our `/dev`.
     MakeDevice(Device),
+    /// Attach the host's device node in a slot: for an ordinary user, who can make none.
+    AttachDevice { slot: usize, path: String },
+    /// Attach the `/proc` or `/sys` in a slot.
+    AttachKernel {
+        slot: usize,
+        name: &'static str,
+        attributes: u64,
+    },
     /// Make a symbolic link on our `/dev`.
     LinkDevice {
         name: &'static str,
@@ -114,6 +132,16 @@ pub(crate) enum SetupOp {
     Mask(String),
     /// Make a mount read-only.
     ReadOnlyMount(String),
+}
+
+/// What the kernel lets the keeper do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Powers {
+    /// All.
+    Root,
+    /// What an ordinary user may in a user namespace of its own: no device nodes, and file systems of the kernel only
+    /// for namespaces that belong to it.
+    User,
 }
 
 /// How the owners of files in a mount are shown to a container with a user namespace.
@@ -185,14 +213,19 @@ pub(crate) fn clone_flags(request: &ContainerRequest) -> u64 {
 }
 
 /// The steps of a container, in order.
-pub(crate) fn operations(request: &ContainerRequest, cgroups: &CgroupHost) -> Vec<SetupOp> {
+pub(crate) fn operations(
+    request: &ContainerRequest,
+    cgroups: &CgroupHost,
+    powers: Powers,
+) -> Vec<SetupOp> {
     let mut steps = vec![SetupOp::NewSession];
     identity(request, &mut steps);
     let sources = open_sources(request, &mut steps);
     let own_groups = open_groups(request, cgroups, &mut steps);
+    let borrowed = borrowed::open(request, powers, &mut steps);
     root(request, &mut steps);
-    kernel_mounts(request, &mut steps);
-    devices(request, &mut steps);
+    kernel_mounts(request, &borrowed, &mut steps);
+    devices(request, &borrowed, &mut steps);
     cgroup_mounts(request, cgroups, own_groups, &mut steps);
     attach_sources(request, sources, &mut steps);
     if let Some(size) = request.process.terminal {
@@ -314,6 +347,19 @@ fn owners_of(request: &ContainerRequest, mount: &Mount) -> Owners {
     }
 }
 
+/// How many slots are taken.
+fn opened(steps: &[SetupOp]) -> usize {
+    let slots = steps.iter().filter(|step| {
+        matches!(
+            step,
+            SetupOp::OpenSource { .. }
+                | SetupOp::OpenPeerSource { .. }
+                | SetupOp::OpenKernel { .. }
+        )
+    });
+    slots.count()
+}
+
 /// In the host's cgroup namespace a hierarchy of version 1 would show the host's root: the container is given its own
 /// group of each instead. Returns the first of their slots.
 fn open_groups(
@@ -324,15 +370,7 @@ fn open_groups(
     if request.namespaces.cgroup != Namespace::Host {
         return None;
     }
-    let first = steps
-        .iter()
-        .filter(|step| {
-            matches!(
-                step,
-                SetupOp::OpenSource { .. } | SetupOp::OpenPeerSource { .. }
-            )
-        })
-        .count();
+    let first = opened(steps);
     let groups = cgroups.v1.iter().enumerate();
     steps.extend(groups.map(|(index, hierarchy)| SetupOp::OpenSource {
         slot: first + index,
@@ -386,7 +424,7 @@ fn kernel(
     }
 }
 
-fn kernel_mounts(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
+fn kernel_mounts(request: &ContainerRequest, borrowed: &Borrowed, steps: &mut Vec<SetupOp>) {
     let locked = match request.paths.kernel {
         Access::ReadOnly => READ_ONLY,
         Access::ReadWrite => 0,
@@ -400,7 +438,7 @@ fn kernel_mounts(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
         ("mode", "0620"),
         ("gid", terminals.as_str()),
     ];
-    steps.push(kernel(Place::Top("proc"), "proc", &[], HARDENED));
+    steps.push(borrowed.kernel("proc", HARDENED));
     steps.push(kernel(
         Place::Top("dev"),
         "tmpfs",
@@ -408,7 +446,7 @@ fn kernel_mounts(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
         NOSUID | libc::MOUNT_ATTR_STRICTATIME,
     ));
     steps.push(kernel(below("/dev/pts"), "devpts", &pts, NOSUID | NOEXEC));
-    steps.push(kernel(Place::Top("sys"), "sysfs", &[], HARDENED | locked));
+    steps.push(borrowed.kernel("sys", HARDENED | locked));
     if request.namespaces.ipc != Namespace::Host {
         steps.push(kernel(below("/dev/mqueue"), "mqueue", &[], HARDENED));
     }
@@ -510,7 +548,7 @@ fn usual_devices() -> impl Iterator<Item = Device> {
     })
 }
 
-fn devices(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
+fn devices(request: &ContainerRequest, borrowed: &Borrowed, steps: &mut Vec<SetupOp>) {
     let links = [
         ("fd", "/proc/self/fd"),
         ("stdin", "/proc/self/fd/0"),
@@ -523,7 +561,7 @@ fn devices(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
     let made = |mut device: Device| {
         device.uid = namespaces.outside_uid(device.uid);
         device.gid = namespaces.outside_gid(device.gid);
-        SetupOp::MakeDevice(device)
+        borrowed.device(device)
     };
     steps.extend(usual_devices().map(made));
     steps.extend(
@@ -534,11 +572,13 @@ fn devices(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
             .map(|(name, target)| SetupOp::LinkDevice { name, target }),
     );
     let usual: Vec<Device> = usual_devices().collect();
-    let more = request
-        .devices
-        .iter()
-        .filter(|device| usual.iter().all(|node| node.path != device.path));
-    steps.extend(more.cloned().map(made));
+    steps.extend(further_devices(request, &usual).map(made));
+}
+
+fn further_devices(request: &ContainerRequest, usual: &[Device]) -> impl Iterator<Item = Device> {
+    let more = request.devices.iter();
+    more.filter(|device| usual.iter().all(|node| node.path != device.path))
+        .cloned()
 }
 
 fn attach_sources(

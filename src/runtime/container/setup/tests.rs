@@ -82,7 +82,7 @@ fn hybrid() -> CgroupHost {
 }
 
 fn steps() -> Vec<SetupOp> {
-    operations(&request(), &hybrid())
+    operations(&request(), &hybrid(), Powers::Root)
 }
 
 /// Places of the steps in the list, in the order asked for.
@@ -148,7 +148,7 @@ fn parents_are_mounted_before_children() {
 fn a_shared_queue_namespace_shares_memory_too() {
     let mut request = request();
     request.namespaces.ipc = Namespace::Path("/proc/7/ns/ipc".into());
-    let steps = operations(&request, &hybrid());
+    let steps = operations(&request, &hybrid(), Powers::Root);
     let peer = SetupOp::OpenPeerSource {
         slot: 0,
         mounts: "/proc/7/ns/mnt".into(),
@@ -162,7 +162,7 @@ fn a_shared_queue_namespace_shares_memory_too() {
 #[test]
 fn version_2_is_born_inside() {
     let host = CgroupHost::parse("2 0 0:2 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
-    let steps = operations(&request(), &host);
+    let steps = operations(&request(), &host, Powers::Root);
     assert!(!steps.contains(&SetupOp::JoinCgroups));
     assert!(steps.iter().any(|step| is_kernel(step, "cgroup2")));
 }
@@ -171,7 +171,7 @@ fn version_2_is_born_inside() {
 fn in_the_host_s_cgroup_namespace_a_container_is_given_its_own_group() {
     let mut request = request();
     request.namespaces.cgroup = Namespace::Host;
-    let steps = operations(&request, &hybrid());
+    let steps = operations(&request, &hybrid(), Powers::Root);
     let slot = 3; // behind the files and mounts
     assert!(steps.contains(&SetupOp::OpenSource {
         slot,
@@ -191,7 +191,7 @@ fn in_the_host_s_cgroup_namespace_a_container_is_given_its_own_group() {
 fn no_shared_memory_is_mounted_where_none_is_wanted() {
     let mut request = request();
     request.shm_size = 0;
-    let steps = operations(&request, &hybrid());
+    let steps = operations(&request, &hybrid(), Powers::Root);
     let mounted = steps.iter().any(|step| matches!(step, SetupOp::MountKernel { place: Place::Below(path), .. } if path == "/dev/shm"));
     assert!(!mounted);
 }
@@ -216,7 +216,7 @@ fn the_user_namespace_is_joined_last_and_its_keyring_made_inside() {
     request.namespaces.user = Namespace::Path(network.clone());
     request.namespaces.uid_map = vec![(0, 5000, 100)];
     request.namespaces.gid_map = vec![(0, 6000, 100)];
-    let steps = operations(&request, &hybrid());
+    let steps = operations(&request, &hybrid(), Powers::Root);
     let joined = SetupOp::JoinUser {
         uid: 5000,
         gid: 6000,

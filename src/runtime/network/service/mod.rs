@@ -46,6 +46,7 @@ use super::record::{ContainerRecord, Driver, NetworkRecord, inspect, is_predefin
 use super::request::NetworkPaths;
 use super::store;
 use super::subnet::{Family, Subnet};
+use crate::runtime::sys::netns;
 
 /// The outcome of a creation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +111,7 @@ impl NetworkService {
 
     /// Without the watcher nothing fails; what others remove then stays away until the next use.
     fn watch(&self) {
-        match watch::Ears::open() {
+        match netns::on_ground(watch::Ears::open).flatten() {
             Ok(ears) => {
                 let state = Arc::downgrade(&self.state);
                 let work = watch::run(ears, state, self.paths.instance.clone());
