@@ -1,7 +1,9 @@
 //! The keeper's side of a start or exec: cgroup, clone, and nothing that waits.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::process::{Pid, PidfdFlags};
 
 use super::cgroup::{CgroupHandle, CgroupHost};
 use super::channel::{Receiver, channel};
@@ -68,9 +70,7 @@ fn fork_container(
     let members = group.open_v1_members().map_err(open)?;
     let v2 = group.open_v2().map_err(open)?;
     let flags = setup::clone_flags(request);
-    let forked = with_pid_namespace(&request.namespaces.pid, || {
-        process::fork_with(flags, v2.as_ref().map(AsFd::as_fd))
-    });
+    let forked = fork_into(&request.namespaces.pid, flags, v2.as_ref().map(AsFd::as_fd));
     match forked.map_err(|error| Failure::step("cannot make the process", error))? {
         Forked::Child => {
             // Its end must be the only one, for a helper that dies to be noticed.
@@ -122,16 +122,16 @@ fn prepare_group(group: &CgroupHandle, request: &ContainerRequest) -> Result<Vec
     Ok(warnings)
 }
 
-/// Runs `fork` so that the child is born in another pid namespace, and comes back to our own.
-fn with_pid_namespace(
+/// Forks, with the child born in another pid namespace where one is named.
+fn fork_into(
     namespace: &Namespace,
-    fork: impl FnOnce() -> io::Result<Forked>,
+    flags: u64,
+    cgroup: Option<BorrowedFd<'_>>,
 ) -> io::Result<Forked> {
     let Namespace::Path(path) = namespace else {
-        return fork();
+        return process::fork_with(flags, cgroup);
     };
-    let target = open_namespace(path.as_os_str())?;
-    in_pid_namespace(&target, fork)
+    fork_in_pid_namespace(&open_namespace(path.as_os_str())?, flags, cgroup)
 }
 
 fn open_namespace(path: &std::ffi::OsStr) -> io::Result<OwnedFd> {
@@ -143,17 +143,64 @@ fn open_namespace(path: &std::ffi::OsStr) -> io::Result<OwnedFd> {
     )?)
 }
 
-fn in_pid_namespace(
+/// Goes over to the namespace for the fork and comes back.
+fn fork_in_pid_namespace(
     target: &OwnedFd,
-    fork: impl FnOnce() -> io::Result<Forked>,
+    flags: u64,
+    cgroup: Option<BorrowedFd<'_>>,
 ) -> io::Result<Forked> {
+    if !userns::is_first() {
+        return fork_by_another(target, flags, cgroup);
+    }
     let own = open_namespace("/proc/self/ns/pid".as_ref())?;
     process::join_namespaces(target.as_fd(), libc::CLONE_NEWPID)?;
-    let forked = fork();
+    let forked = process::fork_with(flags, cgroup);
     if !matches!(forked, Ok(Forked::Child)) {
         process::join_namespaces(own.as_fd(), libc::CLONE_NEWPID)?;
     }
     forked
+}
+
+/// An ordinary user has no way back: another process goes, forks a sibling of itself, which is a child of ours, and ends.
+fn fork_by_another(
+    target: &OwnedFd,
+    flags: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> io::Result<Forked> {
+    let (answer, word) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let Forked::Parent { pidfd, .. } = process::fork_with(0, None)? else {
+        drop(answer);
+        let sibling = flags | u64::from(libc::CLONE_PARENT.unsigned_abs());
+        let forked = process::join_namespaces(target.as_fd(), libc::CLONE_NEWPID)
+            .and_then(|()| process::fork_with(sibling, cgroup));
+        let said = match forked {
+            Ok(Forked::Child) => return Ok(Forked::Child),
+            Ok(Forked::Parent { pid, .. }) => pid,
+            Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
+        };
+        // A word that does not arrive is a failure to the reader.
+        rustix::io::write(&word, &said.to_ne_bytes()).unwrap_or_default();
+        process::exit_now(0);
+    };
+    drop(word);
+    let mut said = [0_u8; 4];
+    let read = rustix::io::read(&answer, &mut said);
+    let _reaped = rustix::process::waitid(
+        rustix::process::WaitId::PidFd(pidfd.as_fd()),
+        rustix::process::WaitIdOptions::EXITED,
+    );
+    let said = match read? {
+        4 => i32::from_ne_bytes(said),
+        _ => -libc::ECHILD,
+    };
+    // Whatever has become of it, it is there until it is reaped.
+    let pid = Pid::from_raw(said)
+        .filter(|_| said > 0)
+        .ok_or_else(|| io::Error::from_raw_os_error(-said))?;
+    Ok(Forked::Parent {
+        pid: said,
+        pidfd: rustix::process::pidfd_open(pid, PidfdFlags::empty())?,
+    })
 }
 
 /// Makes a further process in the container whose first process is `container`.
@@ -170,9 +217,7 @@ pub(crate) fn exec(
     let cgroups = group.open_v1_members().map_err(open)?;
     let v2 = group.open_v2().map_err(open)?;
     let joined = what_to_join(pid);
-    let forked = in_pid_namespace(container, || {
-        process::fork_with(0, v2.as_ref().map(AsFd::as_fd))
-    });
+    let forked = fork_in_pid_namespace(container, 0, v2.as_ref().map(AsFd::as_fd));
     match forked.map_err(|error| Failure::step("cannot make the process", error))? {
         Forked::Child => init::run_exec(
             request,
@@ -194,6 +239,13 @@ pub(crate) fn exec(
     }
 }
 
+/// Whether a namespace of a process is another than ours. An ordinary user cannot join the host's, not even from within.
+fn differs(pid: i32, name: &str) -> bool {
+    let own = std::fs::read_link(format!("/proc/self/ns/{name}"));
+    let other = std::fs::read_link(format!("/proc/{pid}/ns/{name}"));
+    !matches!((own, other), (Ok(own), Ok(other)) if own == other)
+}
+
 /// All kinds but pid; the user namespace only where it is another, for one cannot join one's own.
 fn what_to_join(pid: i32) -> Joined {
     let own = std::fs::read_link("/proc/self/ns/user");
@@ -206,11 +258,18 @@ fn what_to_join(pid: i32) -> Joined {
             (words.next()? == "0").then(|| words.next()?.parse().ok())?
         })
     };
-    let namespaces = libc::CLONE_NEWNS
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWNET
-        | libc::CLONE_NEWCGROUP;
+    let kinds = [
+        ("mnt", libc::CLONE_NEWNS),
+        ("uts", libc::CLONE_NEWUTS),
+        ("ipc", libc::CLONE_NEWIPC),
+        ("net", libc::CLONE_NEWNET),
+        ("cgroup", libc::CLONE_NEWCGROUP),
+    ];
+    let all = userns::is_first();
+    let namespaces = kinds
+        .into_iter()
+        .filter(|(name, _)| all || differs(pid, name))
+        .fold(0, |flags, (_, flag)| flags | flag);
     let user = if is_other { libc::CLONE_NEWUSER } else { 0 };
     Joined {
         namespaces: namespaces | user,

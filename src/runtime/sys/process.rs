@@ -35,7 +35,7 @@ fn check(result: libc::c_long) -> io::Result<libc::c_long> {
     }
 }
 
-/// Forks with `flags` (`CLONE_NEW…`) and, where given, into a cgroup of version 2.
+/// Forks with `flags` (`CLONE_NEW…`, or `CLONE_PARENT` for a sibling) and, where given, into a cgroup of version 2.
 ///
 /// The child has a copy of the caller's memory. It may run any code, because the caller has only one thread: this is
 /// checked, for a fork in a process with threads would leave locks taken for ever.
@@ -58,7 +58,12 @@ pub fn fork_with(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forke
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = flags | into | libc::CLONE_PIDFD as u64;
     arguments.pidfd = ptr::from_mut(&mut pidfd) as u64;
-    arguments.exit_signal = libc::SIGCHLD as u64;
+    // A sibling tells its end as the caller would.
+    arguments.exit_signal = if flags & libc::CLONE_PARENT as u64 == 0 {
+        libc::SIGCHLD as u64
+    } else {
+        0
+    };
     arguments.cgroup = cgroup.map_or(0, |fd| u64::from(fd.as_raw_fd().unsigned_abs()));
     // SAFETY: `arguments` lives across the call; without CLONE_VM and a stack the child continues here on its own
     // copy of memory, and the caller has no other thread (checked above) that could have held a lock.
