@@ -23,6 +23,7 @@ use super::reply::{Reply, failure};
 use super::router::route;
 use super::version::API_VERSION;
 use crate::runtime::supervise::{ClientPresent, Shutdown, Supervisor};
+use crate::runtime::sys::userns;
 
 /// Why the API cannot be served.
 #[derive(Debug, Error)]
@@ -55,7 +56,9 @@ pub fn bind(path: &Path) -> Result<UnixListener, ServeError> {
         Err(error) => return Err(failed(error)),
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
+    // Root may give the socket to a group; an ordinary user's is nobody else's.
+    let mode = if userns::is_first() { 0o660 } else { 0o600 };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
     Ok(listener)
 }
 

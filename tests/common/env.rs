@@ -2,12 +2,14 @@
 
 use std::{
     ffi::OsStr,
-    fmt, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use tempfile::TempDir;
+
+use super::user::{Ranges, User};
 
 /// What a run of the binary gave.
 #[derive(Debug, Clone)]
@@ -44,6 +46,7 @@ impl CommandOutput {
 #[derive(Debug)]
 pub(crate) struct TestEnvironment {
     folder: TempDir,
+    user: Option<User>,
 }
 
 impl TestEnvironment {
@@ -51,7 +54,21 @@ impl TestEnvironment {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             folder: TempDir::with_prefix("hoist-test-")?,
+            user: None,
         })
+    }
+
+    /// The same for an ordinary user, who owns the folder; the tests run as root.
+    pub(crate) fn of_user(ranges: Ranges) -> io::Result<Self> {
+        let mut env = Self::new()?;
+        let path = env.folder.path();
+        // The build folder may be closed to others.
+        let program = path.join("hoist");
+        fs::hard_link(env!("CARGO_BIN_EXE_hoist"), &program)
+            .or_else(|_| fs::copy(env!("CARGO_BIN_EXE_hoist"), &program).map(drop))?;
+        env.user = Some(User::new(path, ranges)?);
+        User::own(path)?;
+        Ok(env)
     }
 
     /// A path inside the test's folder.
@@ -61,7 +78,10 @@ impl TestEnvironment {
 
     /// The binary in the cleared environment, ready for arguments; the working directory is the test's folder.
     pub(crate) fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hoist"));
+        let mut command = match &self.user {
+            Some(user) => user.command(&self.path("hoist")),
+            None => Command::new(env!("CARGO_BIN_EXE_hoist")),
+        };
         command
             .args(args)
             .env_clear()

@@ -3,6 +3,7 @@
 pub(crate) mod env;
 pub(crate) mod registry;
 pub(crate) mod stub;
+pub(crate) mod user;
 
 use std::io::Write as _;
 

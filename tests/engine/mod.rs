@@ -19,6 +19,7 @@ mod quickstart;
 mod refusal;
 mod remote;
 mod rolling;
+mod rootless;
 mod run_environment;
 mod update;
 mod watch;

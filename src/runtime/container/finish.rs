@@ -16,7 +16,7 @@ use super::reaper;
 use super::request::{self, Init, NewPrivileges, Process, Seccomp};
 use super::rootfs;
 use super::user::{self, Identity};
-use crate::runtime::sys::process;
+use crate::runtime::sys::{process, userns};
 
 /// What the host's root alone may do: before a user namespace is joined.
 pub(super) fn with_privileges(wanted: &Process, proc: BorrowedFd<'_>) -> Result<(), Failure> {
@@ -131,8 +131,16 @@ fn set_limits(limits: &[request::Rlimit]) -> Result<(), Failure> {
             current: value(limit.soft),
             maximum: value(limit.hard),
         };
+        let old = rustix::process::getrlimit(resource).maximum;
         rustix::process::setrlimit(resource, new).map_err(|error| {
-            Failure::step(format!("error setting rlimit type {}", limit.name), error)
+            let what = format!("error setting rlimit type {}", limit.name);
+            match (error, old) {
+                (rustix::io::Errno::PERM, Some(most)) if !userns::is_first() => Failure::step(
+                    what,
+                    format!("an ordinary user's engine cannot raise it above {most}"),
+                ),
+                _ => Failure::step(what, error),
+            }
         })?;
     }
     Ok(())

@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::DumpableBehavior;
 
 use super::channel::Sender;
@@ -15,7 +16,7 @@ use super::operation::{Performer, mount_proc, own_keyring, terminal};
 use super::remap;
 use super::request::{ContainerRequest, ExecRequest};
 use super::setup::SetupOp;
-use crate::runtime::sys::process;
+use crate::runtime::sys::{process, userns};
 
 /// What the child of a start was given.
 #[derive(Debug)]
@@ -87,10 +88,17 @@ fn enter(
 ) -> Result<Entered, Failure> {
     given.membership.settle()?;
     // Of the container's processes already: a child is born in their namespace.
-    let proc = mount_proc().map_err(|error| Failure::step("cannot mount `proc`", error))?;
+    let proc = mount_proc()
+        .or_else(|error| proc_of_host().ok_or(error))
+        .map_err(|error| Failure::step("cannot mount `proc`", error))?;
     let score = request.process.oom_score_adj.unwrap_or(0).to_string();
-    finish::write_below(proc.as_fd(), "self/oom_score_adj", score.as_bytes())
-        .map_err(|error| Failure::step("cannot set the out-of-memory score", error))?;
+    match finish::write_below(proc.as_fd(), "self/oom_score_adj", score.as_bytes()) {
+        // An ordinary user's engine cannot lower it, and has said so.
+        Err(error) if error.raw_os_error() == Some(libc::EACCES) && !userns::is_first() => {}
+        written => {
+            written.map_err(|error| Failure::step("cannot set the out-of-memory score", error))?;
+        }
+    }
     let joining = |error| Failure::step("cannot join the container's namespaces", error);
     if let Some(root) = joined.root {
         finish::with_privileges(&request.process, proc.as_fd())?;
@@ -111,10 +119,21 @@ fn enter(
     Ok((Some(proc).filter(|_| joined.root.is_none()), tty))
 }
 
+/// For an ordinary user, who can mount none for the host's processes: the host's own, before the container is entered.
+fn proc_of_host() -> Option<OwnedFd> {
+    if userns::is_first() {
+        return None;
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = rustix::fs::open("/proc", flags, Mode::empty()).ok()?;
+    let is_proc = rustix::fs::fstatfs(&proc).ok()?.f_type == rustix::fs::PROC_SUPER_MAGIC;
+    is_proc.then_some(proc)
+}
+
 /// Until the exec nobody in the container may look into this process: it is a copy of the keeper.
 fn harden() {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).unwrap_or_default();
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    rustix::process::umask(Mode::from_raw_mode(0o022));
 }
 
 fn give_up(sender: &Sender, failure: &Failure) -> ! {

@@ -194,9 +194,10 @@ fn fork_by_another(
         _ => -libc::ECHILD,
     };
     // Whatever has become of it, it is there until it is reaped.
-    let pid = Pid::from_raw(said)
-        .filter(|_| said > 0)
-        .ok_or_else(|| io::Error::from_raw_os_error(-said))?;
+    if said <= 0 {
+        return Err(io::Error::from_raw_os_error(-said));
+    }
+    let pid = Pid::from_raw(said).ok_or(io::ErrorKind::NotFound)?;
     Ok(Forked::Parent {
         pid: said,
         pidfd: rustix::process::pidfd_open(pid, PidfdFlags::empty())?,
@@ -217,7 +218,12 @@ pub(crate) fn exec(
     let cgroups = group.open_v1_members().map_err(open)?;
     let v2 = group.open_v2().map_err(open)?;
     let joined = what_to_join(pid);
-    let forked = fork_in_pid_namespace(container, 0, v2.as_ref().map(AsFd::as_fd));
+    let group = v2.as_ref().map(AsFd::as_fd);
+    let forked = if userns::is_first() || differs(pid, "pid") {
+        fork_in_pid_namespace(container, 0, group)
+    } else {
+        process::fork_with(0, group)
+    };
     match forked.map_err(|error| Failure::step("cannot make the process", error))? {
         Forked::Child => init::run_exec(
             request,

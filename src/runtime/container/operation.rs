@@ -657,11 +657,26 @@ pub(super) fn mount_root(
     match mount() {
         // Kernels before 6.8 take the layers only as one text.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            let flags = if userns::is_first() { "" } else { "userxattr" };
-            mount_overlay_by_text(lower, Some((upper, work)), flags, at)
+            if userns::is_first() {
+                return mount_overlay_by_text(lower, Some((upper, work)), "", at);
+            }
+            if let Some(layer) = lower.iter().find(|layer| has_mounts(layer)) {
+                return Err(io::Error::other(format!(
+                    "other file systems are mounted below `{}`, and only root can leave them out",
+                    layer.display()
+                )));
+            }
+            mount_overlay_by_text(lower, Some((upper, work)), "userxattr", at)
         }
         result => result,
     }
+}
+
+/// Whether something is mounted below a folder.
+fn has_mounts(folder: &Path) -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut places = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    places.any(|place| Path::new(place) != folder && Path::new(place).starts_with(folder))
 }
 
 /// A new, unattached mount of a file system.

@@ -69,7 +69,12 @@ pub fn leave_ground(layout: &Layout) {
 
 /// Never maps the gateway's address to the host's loopback: services of the host are not for containers.
 fn start_pasta(ground: &Path, pid: &Path) -> Outlet {
-    let output = Command::new("pasta")
+    let log = pid.with_extension("log");
+    // A file and no pipe: the process that stays keeps it open.
+    let Ok(heard) = fs::File::create(&log) else {
+        return Outlet::None(format!("cannot make `{}`", log.display()));
+    };
+    let status = Command::new("pasta")
         .args(["--config-net", "--quiet", "--no-map-gw", "--netns-only"])
         .args(["--tcp-ports", "none", "--udp-ports", "none"])
         .args(["--tcp-ns", "none", "--udp-ns", "none"])
@@ -79,13 +84,16 @@ fn start_pasta(ground: &Path, pid: &Path) -> Outlet {
         .arg(ground)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .output();
-    match output {
-        Ok(output) if output.status.success() => Outlet::Pasta,
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let said = said.trim().replace('\n', "; ");
-            Outlet::None(format!("`pasta` did not start: {said}"))
+        .stderr(heard)
+        .status();
+    let said = fs::read_to_string(&log).unwrap_or_default();
+    fs::remove_file(&log).unwrap_or_default();
+    match status {
+        Ok(status) if status.success() => Outlet::Pasta,
+        Ok(_) => {
+            // It complains of the system's log first.
+            let last = said.trim().lines().next_back().unwrap_or("it says nothing");
+            Outlet::None(format!("`pasta` did not start: {last}"))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Outlet::None(
             "`pasta` is not installed (Debian, Ubuntu and Fedora: package `passt`)".to_owned(),
