@@ -7,6 +7,7 @@
 //! [`resolve()`] is called by the engine (it knows images, volumes and networks); everything after the request happens
 //! in the keeper, which has no choices left to make.
 
+mod borrowed;
 pub mod capability;
 pub mod cgroup;
 pub(crate) mod channel;

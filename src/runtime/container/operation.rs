@@ -11,6 +11,7 @@ use rustix::mount::{
 };
 use rustix::pty::OpenptFlags;
 
+use super::borrowed;
 use super::channel::Sender;
 use super::failure::Failure;
 use super::finish;
@@ -31,18 +32,18 @@ pub(super) struct Performer<'a> {
     stdio: &'a [OwnedFd; 3],
     sender: &'a Sender,
     membership: Membership,
-    sources: Vec<OwnedFd>,
+    pub(super) sources: Vec<OwnedFd>,
     user: Option<OwnedFd>,
     root: Option<OwnedFd>,
-    proc: Option<OwnedFd>,
+    pub(super) proc: Option<OwnedFd>,
     empty: Option<OwnedFd>,
     terminal: Option<[OwnedFd; 3]>,
 }
 
 /// A step with its name in words, for errors.
-type Step = Result<(), (String, io::Error)>;
+pub(super) type Step = Result<(), (String, io::Error)>;
 
-fn named<T>(
+pub(super) fn named<T>(
     result: Result<T, impl Into<io::Error>>,
     what: impl FnOnce() -> String,
 ) -> Result<T, (String, io::Error)> {
@@ -146,17 +147,6 @@ impl<'a> Performer<'a> {
                 ..
             } => self.open_source(path, *recursion, *owners),
             SetupOp::OpenUser(path) => self.open_user(path),
-            SetupOp::OpenKernel {
-                filesystem,
-                attributes,
-                ..
-            } => {
-                let mount = named(new_mount(filesystem, &[], *attributes), || {
-                    format!("mount `{filesystem}`")
-                })?;
-                self.sources.push(mount);
-                Ok(())
-            }
             SetupOp::OwnMounts => own_mounts(),
             SetupOp::MountRoot {
                 lower,
@@ -194,16 +184,6 @@ impl<'a> Performer<'a> {
             }
             SetupOp::MakeDevice(device) => named(self.make_device(device), || {
                 format!("make the device `{}`", device.path)
-            }),
-            SetupOp::AttachDevice { slot, path } => named(self.attach_device(*slot, path), || {
-                format!("attach the host's device on `{path}`")
-            }),
-            SetupOp::AttachKernel {
-                slot,
-                name,
-                attributes,
-            } => named(self.attach_kernel(*slot, name, *attributes), || {
-                format!("attach `/{name}`")
             }),
             SetupOp::LinkDevice { name, target } => named(self.link_device(name, target), || {
                 format!("make the link `/dev/{name}`")
@@ -249,11 +229,11 @@ impl<'a> Performer<'a> {
             SetupOp::ReadOnlyMount(path) => named(self.read_only_mount(path), || {
                 format!("make `{path}` read-only")
             }),
-            _ => Ok(()),
+            _ => self.perform_borrowed(step),
         }
     }
 
-    fn root(&self) -> BorrowedFd<'_> {
+    pub(super) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_ref().map_or(CWD, AsFd::as_fd)
     }
 
@@ -425,29 +405,6 @@ impl<'a> Performer<'a> {
         attach(source, place.as_fd())
     }
 
-    /// Of an ordinary user: what was opened while the host's tree was in sight.
-    fn attach_kernel(&mut self, slot: usize, name: &str, attributes: u64) -> io::Result<()> {
-        let source = self.source(slot)?;
-        set_attributes(source, attributes, libc::MS_PRIVATE, Reach::Recursive)?;
-        let target = rootfs::real_directory(self.root(), name)?;
-        attach(source, target.as_fd())?;
-        if name == "proc" {
-            self.proc = Some(rustix::io::fcntl_dupfd_cloexec(source, 3)?);
-        }
-        Ok(())
-    }
-
-    fn attach_device(&self, slot: usize, path: &str) -> io::Result<()> {
-        let source = self.source(slot)?;
-        let kind = FileType::from_raw_mode(rustix::fs::fstat(source)?.st_mode);
-        if !matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) {
-            return Err(io::Error::other("the host's file is no device"));
-        }
-        set_attributes(source, 0, libc::MS_PRIVATE, Reach::Single)?;
-        let place = rootfs::make_file(self.root(), path)?;
-        attach(source, place.as_fd())
-    }
-
     fn attach_cgroup(&self, slot: usize, target: &str, attributes: u64) -> io::Result<()> {
         let source = self.source(slot)?;
         set_attributes(source, attributes, libc::MS_PRIVATE, Reach::Single)?;
@@ -460,7 +417,7 @@ impl<'a> Performer<'a> {
         Ok(rustix::fs::symlinkat(target, &folder, name)?)
     }
 
-    fn source(&self, slot: usize) -> io::Result<BorrowedFd<'_>> {
+    pub(super) fn source(&self, slot: usize) -> io::Result<BorrowedFd<'_>> {
         let source = self.sources.get(slot).map(AsFd::as_fd);
         source.ok_or_else(|| io::Error::other("the source was not opened"))
     }
@@ -660,7 +617,7 @@ pub(super) fn mount_root(
             if userns::is_first() {
                 return mount_overlay_by_text(lower, Some((upper, work)), "", at);
             }
-            if let Some(layer) = lower.iter().find(|layer| has_mounts(layer)) {
+            if let Some(layer) = lower.iter().find(|layer| borrowed::has_mounts(layer)) {
                 return Err(io::Error::other(format!(
                     "other file systems are mounted below `{}`, and only root can leave them out",
                     layer.display()
@@ -670,13 +627,6 @@ pub(super) fn mount_root(
         }
         result => result,
     }
-}
-
-/// Whether something is mounted below a folder.
-fn has_mounts(folder: &Path) -> bool {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut places = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-    places.any(|place| Path::new(place) != folder && Path::new(place).starts_with(folder))
 }
 
 /// A new, unattached mount of a file system.
@@ -721,7 +671,7 @@ fn clone_mount(mount: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 }
 
 /// Attaches a mount to a place, both by descriptor: no path is walked.
-fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
+pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     Ok(rustix::mount::move_mount(mount, "", target, "", flags)?)
 }

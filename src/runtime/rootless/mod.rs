@@ -12,7 +12,7 @@
 //!
 //! The engine stays in the host's network namespace: it pulls images, resolves names, listens at published ports and runs
 //! containers with `network_mode: host` as the user could. Bridges, links and rules stand in a network namespace of
-//! their own ([`ground`]), which belongs to the nest.
+//! their own, the ground, which belongs to the nest.
 //!
 //! Called by `main` ([`run_if_requested`]), by `cli::engine` ([`enter`]), by [`super::launch`] ([`check`]) and by the
 //! supervisor.

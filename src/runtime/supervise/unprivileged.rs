@@ -45,16 +45,19 @@ fn warnings(host: &HostConfig, has_groups: bool) -> Vec<String> {
 /// The limits that a container asks for, as the compose file names them.
 fn limits(host: &HostConfig) -> Vec<&'static str> {
     let number = |value: Option<i64>| value.is_some_and(|value| value != 0);
-    let text = |value: &Option<String>| value.as_ref().is_some_and(|text| !text.is_empty());
-    fn list<T>(value: &Option<Vec<T>>) -> bool {
-        value.as_ref().is_some_and(|list| !list.is_empty())
-    }
+    let text = |value: Option<&str>| value.is_some_and(|text| !text.is_empty());
+    let throttles = [
+        &host.blkio_device_read_bps,
+        &host.blkio_device_read_iops,
+        &host.blkio_device_write_bps,
+        &host.blkio_device_write_iops,
+    ];
+    let weights = host.blkio_weight_device.as_deref().unwrap_or_default();
     let block = number(host.blkio_weight.map(i64::from))
-        || list(&host.blkio_weight_device)
-        || list(&host.blkio_device_read_bps)
-        || list(&host.blkio_device_read_iops)
-        || list(&host.blkio_device_write_bps)
-        || list(&host.blkio_device_write_iops);
+        || !weights.is_empty()
+        || throttles
+            .into_iter()
+            .any(|list| list.as_ref().is_some_and(|list| !list.is_empty()));
     let asked = [
         ("memory", number(host.memory)),
         ("memory reservation", number(host.memory_reservation)),
@@ -72,7 +75,10 @@ fn limits(host: &HostConfig) -> Vec<&'static str> {
             "cpu_rt_runtime",
             number(host.cpu_realtime_runtime) || number(host.cpu_realtime_period),
         ),
-        ("cpuset", text(&host.cpuset_cpus) || text(&host.cpuset_mems)),
+        (
+            "cpuset",
+            text(host.cpuset_cpus.as_deref()) || text(host.cpuset_mems.as_deref()),
+        ),
         ("pids_limit", host.pids_limit.is_some_and(|limit| limit > 0)),
         ("blkio_config", block),
     ];
