@@ -173,14 +173,6 @@ fn target(project: &Project, settings: &BuildSettings, build: &BuildImage) -> Va
             target.insert(key.to_owned(), value);
         }
     };
-    let mut tags = vec![build.image.clone()];
-    tags.extend(
-        section
-            .tags
-            .iter()
-            .filter(|tag| **tag != build.image)
-            .cloned(),
-    );
     set("context", json!(section.context));
     set("contexts", contexts(project, section));
     if section.dockerfile_inline.is_empty() {
@@ -193,13 +185,13 @@ fn target(project: &Project, settings: &BuildSettings, build: &BuildImage) -> Va
     }
     set("args", arguments(project, settings, section));
     set("labels", json!(build.labels));
-    set("tags", json!(tags));
+    set("tags", json!(build.tags()));
     set("cache-from", json!(section.cache_from));
     set("cache-to", json!(section.cache_to));
     set("target", json!(section.target));
     set("secret", secrets(project, &section.secrets));
     set("ssh", json!(section.ssh));
-    set("platforms", platforms(build));
+    set("platforms", json!(build.platforms()));
     set("no-cache", json!(section.no_cache || settings.no_cache));
     set("no-cache-filter", json!(section.no_cache_filter));
     set("pull", json!(section.pull || settings.pull));
@@ -298,14 +290,6 @@ fn secrets(project: &Project, references: &[FileReference]) -> Value {
         Some(json!(format!("id={id},{source}")))
     });
     Value::Array(secrets.collect())
-}
-
-fn platforms(build: &BuildImage) -> Value {
-    match (build.build.platforms.as_slice(), build.platform.as_str()) {
-        ([], "") => Value::Null,
-        ([], platform) => json!([platform]),
-        (platforms, _) => json!(platforms),
-    }
 }
 
 fn ulimits(section: &Build) -> Value {

@@ -1,7 +1,6 @@
 //! Builds: on Docker with `BuildKit` where its plugin is, on hoist's own engine by a description, else through the
 //! engine's classic builder.
 
-use futures_util::StreamExt;
 use serde_json::Value;
 
 use super::scheduler::Run;
@@ -37,13 +36,7 @@ pub(super) async fn build(run: &Run, build: &BuildImage) -> Result<(), ApplyErro
     let request = request(run, build).await?;
     let mut stream = run.engine.build_image(&request).await?;
     let mut last = Vec::new();
-    loop {
-        let item = tokio::select! {
-            item = stream.next() => item,
-            () = run.options.cancel.cancelled() => return Err(ApplyError::Cancelled),
-        };
-        let Some(item) = item else { break };
-        let item = item?;
+    while let Some(item) = run.next(&mut stream).await? {
         if let Some(message) = image::find_error(&item) {
             return Err(ApplyError::Build {
                 image: build.image.clone(),
@@ -134,14 +127,6 @@ async fn request(run: &Run, build: &BuildImage) -> Result<BuildRequest, ApplyErr
         }
     }
     args.retain(|_, value| value.is_some());
-    let mut tags = vec![build.image.clone()];
-    tags.extend(
-        section
-            .tags
-            .iter()
-            .filter(|tag| **tag != build.image)
-            .cloned(),
-    );
     let platform = match section.platforms.as_slice() {
         [only] => only.clone(),
         _ => build.platform.clone(),
@@ -149,7 +134,7 @@ async fn request(run: &Run, build: &BuildImage) -> Result<BuildRequest, ApplyErr
     Ok(BuildRequest {
         context: tar,
         dockerfile,
-        tags,
+        tags: build.tags(),
         args,
         labels: build.labels.clone(),
         target: section.target,

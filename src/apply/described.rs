@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures_util::StreamExt;
 use serde_json::{Map, Value, json};
 
 use super::agent::Agent;
@@ -30,13 +29,8 @@ pub(super) async fn build(run: &Run, build: &BuildImage) -> Result<(), ApplyErro
     let description = describe(run, build, &agents)?;
     let mut stream = run.engine.build_described(&description).await?;
     let mut lines = BuildLines::new(build.build.dockerfile.as_str());
-    loop {
-        let item = tokio::select! {
-            item = stream.next() => item,
-            () = run.options.cancel.cancelled() => return Err(ApplyError::Cancelled),
-        };
-        let Some(item) = item else { break };
-        for line in lines.take(&item?) {
+    while let Some(item) = run.next(&mut stream).await? {
+        for line in lines.take(&item) {
             if !run.options.build.quiet {
                 run.tell(ApplyEvent::BuildOutput(line));
             }
@@ -74,30 +68,17 @@ fn describe(
 ) -> Result<Value, ApplyError> {
     let section = &build.build;
     let (project, settings) = (&run.options.model, &run.options.build);
-    let mut tags = vec![build.image.clone()];
-    tags.extend(
-        section
-            .tags
-            .iter()
-            .filter(|tag| **tag != build.image)
-            .cloned(),
-    );
     let (dockerfile, ignore) = dockerfile(section)?;
-    let platforms = match (section.platforms.as_slice(), build.platform.as_str()) {
-        ([], "") => Vec::new(),
-        ([], platform) => vec![platform.to_owned()],
-        (platforms, _) => platforms.to_vec(),
-    };
     Ok(json!({
         "context": main_context(section)?,
         "contexts": contexts(project, section)?,
         "dockerfile": dockerfile,
         "ignore": ignore,
-        "tags": tags,
+        "tags": build.tags(),
         "args": arguments(run, section),
         "labels": build.labels,
         "target": section.target,
-        "platforms": platforms,
+        "platforms": build.platforms(),
         "network": section.network,
         "extra_hosts": extra_hosts(section),
         "shm_size": section.shm_size.and_then(|size| u64::try_from(size.0).ok()),

@@ -2,6 +2,7 @@
 
 use crate::apply::context::ContextError;
 use crate::engine::EngineError;
+use crate::plan::preflight::Refusal;
 
 /// Failure of one action.
 #[derive(Debug, thiserror::Error)]
@@ -90,8 +91,8 @@ pub enum ApplyError {
     Update {
         /// Service.
         service: String,
-        /// `paused` or `rolled back`.
-        outcome: &'static str,
+        /// What was done about it.
+        outcome: UpdateOutcome,
         /// Why the new container did not prove itself.
         source: Box<ApplyError>,
     },
@@ -119,6 +120,9 @@ pub enum ApplyError {
         /// Why.
         source: std::io::Error,
     },
+    /// It was known beforehand that the action cannot succeed.
+    #[error("{}", .0.message)]
+    Refused(Refusal),
     /// The container that an action is for was not made.
     #[error("container `{name}` was not created")]
     NoContainer {
@@ -128,6 +132,24 @@ pub enum ApplyError {
     /// The run was ended early.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// How a rolling update ended that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpdateOutcome {
+    /// What was replaced stays.
+    Paused,
+    /// Every replica has its old container back.
+    RolledBack,
+}
+
+impl std::fmt::Display for UpdateOutcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Paused => "paused",
+            Self::RolledBack => "rolled back",
+        })
+    }
 }
 
 impl ApplyError {

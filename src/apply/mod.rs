@@ -49,12 +49,12 @@ use indexmap::IndexMap;
 
 pub use bake::bake_definition;
 pub use context::{ContextError, Ignore, context_tar};
-pub use error::ApplyError;
+pub use error::{ApplyError, UpdateOutcome};
 pub use event::{ApplyEvent, Progress, ResourceEvent, Status};
 pub use evidence::Evidence;
 pub use explain::answers;
 pub use provider::{ProviderEnvironment, run_provider};
-pub use report::{ApplyReport, Failure};
+pub use report::{ApplyReport, Failure, Skipped};
 
 /// Where news go.
 pub type EventSender = UnboundedSender<ApplyEvent>;

@@ -108,7 +108,8 @@ impl Words {
         )))
     }
 
-    pub(super) fn fail(&self, message: &str) -> ApplyEvent {
-        ApplyEvent::Resource(ResourceEvent::new(&self.id, Status::Error, "Error").detailed(message))
+    /// That it failed; why, the report says.
+    pub(super) fn fail(&self) -> ApplyEvent {
+        ApplyEvent::Resource(ResourceEvent::new(&self.id, Status::Error, "Error"))
     }
 }

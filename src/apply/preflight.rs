@@ -61,6 +61,7 @@ fn missing_file(need: &Need, (kind, name, file): (&str, &str, &str)) -> Refusal 
     let service = &need.service;
     Refusal {
         path: need.path.clone(),
+        node: None,
         message: match kind {
             "volume" => format!(
                 "service `{service}` mounts {file} at {name}: bind source path does not exist"
@@ -98,6 +99,8 @@ fn port_refusal(
             need.service
         ),
         hint: "stop what holds the port, or publish another one".to_owned(),
+        // The port may be free again any time, and nothing else is wrong with the project.
+        node: need.node,
     })
 }
 

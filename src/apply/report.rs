@@ -20,6 +20,15 @@ pub struct Failure {
     pub evidence: Option<Evidence>,
 }
 
+/// An action that was not begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The service it was for.
+    pub service: Option<String>,
+    /// The action in words.
+    pub action: String,
+}
+
 /// The outcome of a run.
 #[derive(Debug, Default)]
 pub struct ApplyReport {
@@ -27,8 +36,8 @@ pub struct ApplyReport {
     pub done: usize,
     /// Actions that failed, in the order they did.
     pub failures: Vec<Failure>,
-    /// Actions that were not begun because of a failure or the cancellation, in words.
-    pub skipped: Vec<String>,
+    /// Actions that were not begun because of a failure or the cancellation; steps of a replacement are told by it.
+    pub skipped: Vec<Skipped>,
     /// Whether the run was ended early.
     pub cancelled: bool,
     /// The containers that were made: (node, id).

@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 
 use super::scheduler::Run;
-use super::{ApplyError, ApplyEvent, Status, dispatch, hook, wait};
+use super::{ApplyError, ApplyEvent, Status, UpdateOutcome, dispatch, hook, wait};
 use crate::engine::{ContainerSpec, LogOptions, RemoveContainer};
 use crate::plan::{
     ContainerRef, FailureAction, HookKind, NodeId, RollingStep, RollingUpdate, UpdateOrder, Wait,
@@ -108,9 +108,11 @@ async fn give_up(
     error: ApplyError,
 ) -> ApplyError {
     let outcome = match update.update.failure_action {
-        FailureAction::Rollback => roll_back(run, update, &done).await.map(|()| "rolled back"),
+        FailureAction::Rollback => roll_back(run, update, &done)
+            .await
+            .map(|()| UpdateOutcome::RolledBack),
         FailureAction::Pause | FailureAction::Continue => {
-            put_away_all(run, &done).await.map(|()| "paused")
+            put_away_all(run, &done).await.map(|()| UpdateOutcome::Paused)
         }
     };
     match outcome {
@@ -212,7 +214,7 @@ async fn replace<'a>(
         Ok(()) => Ok(replaced),
         Err(error) => {
             let resource = format!("Container {}", step.create.display);
-            run.tell_resource(&resource, Status::Error, "Error", &error.chain());
+            run.tell_resource(&resource, Status::Error, "Error", "");
             // The container goes when its replica gets the old one back, and its log with it.
             let error = match last_words(run, &replaced.new).await {
                 Some(log) => ApplyError::NewContainer {

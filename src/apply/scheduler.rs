@@ -3,15 +3,17 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::StreamExt;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
 use super::hub::Hub;
 use super::{
-    ApplyError, ApplyEvent, ApplyOptions, ApplyReport, EventSender, Failure, ResourceEvent, Status,
+    ApplyError, ApplyEvent, ApplyOptions, ApplyReport, EventSender, Failure, ResourceEvent, Skipped,
+    Status,
 };
 use super::{dispatch, evidence, news};
-use crate::engine::Engine;
+use crate::engine::{Engine, Stream};
 use crate::plan::{Action, Cause, ContainerRef, NodeId, Plan};
 
 /// Engine calls at once, where the user does not say.
@@ -46,6 +48,14 @@ impl Run {
         self.hub
             .get_or_init(|| Hub::open(&self.engine, &self.options.project))
             .await
+    }
+
+    /// The next piece of what the engine streams, unless the run is cancelled.
+    pub(super) async fn next<T>(&self, stream: &mut Stream<T>) -> Result<Option<T>, ApplyError> {
+        tokio::select! {
+            item = stream.next() => Ok(item.transpose()?),
+            () = self.options.cancel.cancelled() => Err(ApplyError::Cancelled),
+        }
     }
 
     /// The id of a container, which may have been made by this run.
@@ -90,6 +100,7 @@ struct Progress {
     waiting_for: HashMap<NodeId, usize>,
     ready: BTreeSet<NodeId>,
     skipped: BTreeSet<NodeId>,
+    refused: BTreeSet<NodeId>,
 }
 
 impl Progress {
@@ -107,14 +118,22 @@ impl Progress {
             waiting_for,
             ready,
             skipped: BTreeSet::new(),
+            refused: plan.refusals().map(|(id, _)| id).collect(),
         }
+    }
+
+    /// Leaves out what cannot succeed, and what is of no use without it.
+    fn hold_back(&mut self, plan: &Plan) {
+        self.skipped.extend(plan.held_back());
+        let left_out = |id: &NodeId| self.skipped.contains(id) || self.refused.contains(id);
+        self.ready.retain(|id| !left_out(id));
     }
 
     fn done(&mut self, plan: &Plan, id: NodeId) {
         for next in plan.after(id) {
             if let Some(count) = self.waiting_for.get_mut(&next) {
                 *count = count.saturating_sub(1);
-                if *count == 0 && !self.skipped.contains(&next) {
+                if *count == 0 && !self.skipped.contains(&next) && !self.refused.contains(&next) {
                     self.ready.insert(next);
                 }
             }
@@ -152,6 +171,12 @@ pub(super) async fn run(
     let mut progress = Progress::new(&run.plan);
     let mut report = ApplyReport::default();
     let mut tasks = JoinSet::new();
+    progress.hold_back(&run.plan);
+    for (id, refusal) in run.plan.refusals() {
+        let words = news::words(&run.plan.node(id).action);
+        words.iter().for_each(|words| run.tell(words.fail()));
+        fail(&run, &mut report, id, ApplyError::Refused(refusal.clone())).await;
+    }
     loop {
         begin_ready(&run, &mut progress, &mut tasks);
         let Some(joined) = tasks.join_next().await else {
@@ -174,7 +199,12 @@ pub(super) async fn run(
     report.cancelled = run.options.cancel.is_cancelled();
     let never_begun = progress.skipped.iter().chain(&progress.ready);
     report.skipped = never_begun
-        .map(|id| run.plan.node(*id).action.to_string())
+        .map(|id| run.plan.node(*id))
+        .filter(|node| node.cause != Cause::Replacement)
+        .map(|node| Skipped {
+            service: node.action.service().map(str::to_owned),
+            action: node.summary(),
+        })
         .collect();
     report.created = run
         .lock()
@@ -238,7 +268,7 @@ async fn perform(run: &Run, id: NodeId) -> Result<(), ApplyError> {
         (Some(words), Ok(dispatch::Told::No)) => {
             words.end().into_iter().for_each(|event| run.tell(event));
         }
-        (Some(words), Err(error)) => run.tell(words.fail(&error.chain())),
+        (Some(words), Err(_)) => run.tell(words.fail()),
         (None, _) | (Some(_), Ok(dispatch::Told::Yes)) => {}
     }
     outcome.map(|_| ())
@@ -249,12 +279,17 @@ async fn fail(run: &Run, report: &mut ApplyReport, id: NodeId, error: ApplyError
         return;
     }
     let action = &run.plan.node(id).action;
+    let (path, evidence) = match &error {
+        // Nothing was tried, so the container has nothing to say about it.
+        ApplyError::Refused(refusal) => (Some(refusal.path.clone()), None),
+        error => (action.model_path(), evidence::collect(run, action, error).await),
+    };
     report.failures.push(Failure {
         node: id,
         action: action.to_string(),
         service: action.service().map(str::to_owned),
-        path: action.model_path(),
-        evidence: evidence::collect(run, action, &error).await,
+        path,
+        evidence,
         error,
     });
 }

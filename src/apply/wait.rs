@@ -171,8 +171,7 @@ async fn reached(run: &Run, wait: &Wait, id: &str, name: &str) -> Result<bool, A
         }
         Look::Failed(reason) => {
             if wait.required {
-                let details = format!("dependency {} failed to start", wait.service);
-                run.tell_resource(&resource, Status::Error, "Error", &details);
+                run.tell_resource(&resource, Status::Error, "Error", "");
             }
             Err(ApplyError::Unhealthy {
                 container: name.to_owned(),
@@ -181,11 +180,7 @@ async fn reached(run: &Run, wait: &Wait, id: &str, name: &str) -> Result<bool, A
         }
         Look::Exited(code) => {
             if wait.required {
-                let details = format!(
-                    "service \"{}\" didn't complete successfully: exit {code}",
-                    wait.service
-                );
-                run.tell_resource(&resource, Status::Error, "Error", &details);
+                run.tell_resource(&resource, Status::Error, "Error", "");
             }
             Err(ApplyError::NotCompleted {
                 service: wait.service.clone(),

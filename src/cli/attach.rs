@@ -6,9 +6,9 @@ use clap::{ArgAction, Args};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::terminal::{Input, Joined, Tty, join};
-use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
+use crate::cli::{CommandResult, Context, ExitStatus};
 use crate::ui::Ui;
-use hoist::engine::member::{OneOffs, Stopped, choose, members};
+use hoist::engine::member::Stopped;
 use hoist::engine::{AttachOptions, Engine};
 
 /// Arguments of `attach`.
@@ -33,17 +33,9 @@ pub(super) struct AttachArgs {
 
 /// Attaches.
 pub(super) async fn cmd_attach(ui: &Ui, context: &Context, args: &AttachArgs) -> CommandResult {
-    let project = context.project_name(ui).await?;
-    let engine = context.engine().await?;
-    let found = members(
-        engine.as_ref(),
-        &project,
-        OneOffs::Include,
-        Stopped::Exclude,
-    )
-    .await?;
-    let index = Some(args.index).filter(|index| *index > 0);
-    let container = choose(&found, &args.service, index).map_err(CommandError::user)?;
+    let (engine, container) = context
+        .container(ui, (&args.service, args.index), Stopped::Exclude)
+        .await?;
     let id = container.id().to_owned();
     let config = engine
         .inspect_container(&id)

@@ -2,10 +2,10 @@
 
 use clap::{ArgAction, Args};
 
-use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
+use crate::cli::{CommandResult, Context, ExitStatus};
 use crate::ui::{StepState, Ui};
 use hoist::engine::CommitOptions;
-use hoist::engine::member::{OneOffs, Stopped, choose, members};
+use hoist::engine::member::Stopped;
 
 /// Arguments of `commit`.
 #[derive(Debug, Args)]
@@ -35,17 +35,9 @@ pub(super) struct CommitArgs {
 
 /// Makes the image.
 pub(super) async fn cmd_commit(ui: &Ui, context: &Context, args: &CommitArgs) -> CommandResult {
-    let project = context.project_name(ui).await?;
-    let engine = context.engine().await?;
-    let found = members(
-        engine.as_ref(),
-        &project,
-        OneOffs::Include,
-        Stopped::Include,
-    )
-    .await?;
-    let index = Some(args.index).filter(|index| *index > 0);
-    let container = choose(&found, &args.service, index).map_err(CommandError::user)?;
+    let (engine, container) = context
+        .container(ui, (&args.service, args.index), Stopped::Include)
+        .await?;
     let options = CommitOptions {
         reference: args.reference.clone(),
         message: args.message.clone().unwrap_or_default(),

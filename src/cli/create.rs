@@ -115,6 +115,14 @@ pub(super) async fn load(
     context.load(ui, request).await
 }
 
+/// Refuses a project of which nothing is to be made.
+pub(super) fn check_selection(context: &Context, project: &Project) -> Result<(), CommandError> {
+    if project.services.is_empty() && !context.global().all_resources {
+        return Err(CommandError::user("no service selected"));
+    }
+    Ok(())
+}
+
 /// Reads `--migrate-volumes`.
 pub(super) fn volume_change(migrate: bool) -> VolumeChange {
     if migrate {

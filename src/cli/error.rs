@@ -1,7 +1,7 @@
 //! What a command ends with: an exit status, or an error with its kind, causes and hints.
 //!
-//! The only place that maps failures to exit codes (behaviours.md B293): 0, 1, 130 after Ctrl-C, or the code of a
-//! container that the command ran.
+//! The only place that maps failures to exit codes (behaviours.md B293): 0, 1, 3 where a rolling update was taken back,
+//! 130 after Ctrl-C, or the code of a container that the command ran.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -44,6 +44,8 @@ pub(crate) enum CommandErrorKind {
     Project,
     /// The engine failed or refused.
     Engine,
+    /// A rolling update failed and was taken back as its service asks for; nothing else failed.
+    RolledBack,
     /// Ctrl-C, SIGTERM, or a declined prompt.
     Cancelled,
     /// The reader of our output went away.
@@ -92,6 +94,15 @@ impl CommandError {
         }
     }
 
+    /// The same failure, of which nothing is left: the old containers serve again.
+    #[must_use]
+    pub(crate) fn rolled_back(self) -> Self {
+        Self {
+            kind: CommandErrorKind::RolledBack,
+            ..self
+        }
+    }
+
     /// A failure of the system.
     pub(crate) fn system(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(CommandErrorKind::System, error)
@@ -116,6 +127,7 @@ impl CommandError {
             | CommandErrorKind::Project
             | CommandErrorKind::Engine
             | CommandErrorKind::System => ExitStatus(1),
+            CommandErrorKind::RolledBack => ExitStatus(3),
             CommandErrorKind::Cancelled => ExitStatus(130),
             CommandErrorKind::BrokenPipe => ExitStatus::SUCCESS,
         }
@@ -133,6 +145,7 @@ impl CommandError {
             CommandErrorKind::User
             | CommandErrorKind::Project
             | CommandErrorKind::Engine
+            | CommandErrorKind::RolledBack
             | CommandErrorKind::System
                 if self.diagnostics.is_empty() =>
             {
@@ -141,6 +154,7 @@ impl CommandError {
             CommandErrorKind::User
             | CommandErrorKind::Project
             | CommandErrorKind::Engine
+            | CommandErrorKind::RolledBack
             | CommandErrorKind::System => {
                 ui.file_warnings(&self.warnings);
                 ui.diagnostics(&self.diagnostics);

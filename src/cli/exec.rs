@@ -6,7 +6,7 @@ use crate::cli::terminal::{Input, Joined, Tty, join};
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::Ui;
 use hoist::engine::ExecSpec;
-use hoist::engine::member::{OneOffs, Stopped, choose, members};
+use hoist::engine::member::Stopped;
 
 /// Arguments of `exec`.
 #[derive(Debug, Args)]
@@ -56,17 +56,9 @@ pub(super) struct ExecArgs {
 /// Runs the command.
 pub(super) async fn cmd_exec(ui: &Ui, context: &Context, args: &ExecArgs) -> CommandResult {
     let (service, command) = args.words.split_first().expect("clap asks for two");
-    let project = context.project_name(ui).await?;
-    let engine = context.engine().await?;
-    let found = members(
-        engine.as_ref(),
-        &project,
-        OneOffs::Include,
-        Stopped::Exclude,
-    )
-    .await?;
-    let index = Some(args.index).filter(|index| *index > 0);
-    let container = choose(&found, service, index).map_err(CommandError::user)?;
+    let (engine, container) = context
+        .container(ui, (service, args.index), Stopped::Exclude)
+        .await?;
     let tty = wants_tty(ui, args);
     if tty == Tty::Yes && !ui.stdin_is_terminal() {
         return Err(CommandError::user(

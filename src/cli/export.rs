@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::{StepState, Ui};
 use hoist::engine::RawStream;
-use hoist::engine::member::{OneOffs, Stopped, choose, members};
+use hoist::engine::member::Stopped;
 
 /// Arguments of `export`.
 #[derive(Debug, Args)]
@@ -30,17 +30,9 @@ pub(super) async fn cmd_export(ui: &Ui, context: &Context, args: &ExportArgs) ->
             "output option is required when exporting to terminal",
         ));
     }
-    let project = context.project_name(ui).await?;
-    let engine = context.engine().await?;
-    let found = members(
-        engine.as_ref(),
-        &project,
-        OneOffs::Include,
-        Stopped::Include,
-    )
-    .await?;
-    let index = Some(args.index).filter(|index| *index > 0);
-    let container = choose(&found, &args.service, index).map_err(CommandError::user)?;
+    let (engine, container) = context
+        .container(ui, (&args.service, args.index), Stopped::Include)
+        .await?;
     ui.step(StepState::Working, container.name(), "Exporting");
     let tar = engine.export_container(container.id()).await?;
     match &args.output {

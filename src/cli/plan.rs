@@ -4,12 +4,14 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use hoist::load::Dependencies;
-use hoist::plan::{self, Action, Cause, Decision, ImageOptions, Node, Plan, PlanOptions, Shown};
+use hoist::plan::{Action, Cause, Decision, ImageOptions, Node, NodeId, Plan, PlanOptions, Shown};
 
-use crate::cli::create::{ImageArgs, load, orphan_policy, scale, volume_change};
-use crate::cli::reconcile::Session;
+use crate::cli::create::{
+    ImageArgs, check_selection, load, orphan_policy, scale, volume_change,
+};
+use crate::cli::reconcile::{Answers, Session};
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
-use crate::ui::{Colour, Ui};
+use crate::ui::{Colour, Progress, Ui};
 
 /// How a plan is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -49,29 +51,56 @@ pub(super) struct PlanArgs {
 pub(super) async fn cmd_plan(ui: &Ui, context: &Context, args: &PlanArgs) -> CommandResult {
     let mut project = load(ui, context, &args.services, Dependencies::Include).await?;
     scale(&mut project, &args.scale)?;
+    check_selection(context, &project)?;
     let session = Session::open_for_containers(ui, context, project).await?;
-    let observed = session.observe().await?;
-    let image_options: ImageOptions = args.images.options(&session)?;
-    let mut images = plan::plan_images(&session.project, &observed, &image_options);
-    let options = PlanOptions {
+    let mut options = PlanOptions {
         named: args.services.clone(),
         volume_change: volume_change(args.migrate_volumes),
         orphans: orphan_policy(&session, args.remove_orphans)?,
         ..session.plan_options()
     };
-    let mut main = plan::plan(&session.project, &session.graph, &observed, &options)
-        .map_err(CommandError::user)?;
-    session.explain(&mut images).await;
-    session.explain(&mut main).await;
-    match args.format {
-        Format::Text => print_text(ui, &images, &main)?,
-        Format::Json => ui.print(format_args!("{:#}\n", to_json(&images, &main)))?,
-    }
-    let changes = !images.is_empty() || !main.is_empty() || !main.decisions.is_empty();
+    let images = args.images.options(&session)?;
+    let (images, main) = session
+        .preview(&images, &mut options, Answers::Ask)
+        .await?;
+    show(&session, args.format, &images, &main)?;
+    let changes = images.has_changes() || main.has_changes() || !main.decisions.is_empty();
     if args.detailed_exitcode && changes {
         return Ok(ExitStatus::of_container(2));
     }
     Ok(ExitStatus::SUCCESS)
+}
+
+/// Shows what `up` would do instead of doing it (`up --dry-run`).
+pub(super) async fn dry_run(
+    session: &Session<'_>,
+    images: &ImageOptions,
+    options: &mut PlanOptions,
+    answers: Answers,
+) -> CommandResult {
+    let (images, main) = session.preview(images, options, answers).await?;
+    let format = match session.ui.progress() {
+        Progress::Json => Format::Json,
+        Progress::Tty | Progress::Plain | Progress::Quiet => Format::Text,
+    };
+    show(session, format, &images, &main)?;
+    Ok(ExitStatus::SUCCESS)
+}
+
+/// Prints a plan, then fails as `up` would where something of it cannot be done.
+fn show(
+    session: &Session<'_>,
+    format: Format,
+    images: &Plan,
+    main: &Plan,
+) -> Result<(), CommandError> {
+    match format {
+        Format::Text => print_text(session.ui, images, main)?,
+        Format::Json => session
+            .ui
+            .print(format_args!("{:#}\n", to_json(images, main)))?,
+    }
+    session.refuse(main.refusals().map(|(_, refusal)| refusal.clone()).collect())
 }
 
 /// The sign of an action: `+` makes, `-` removes, `~` changes, `>` runs.
@@ -115,12 +144,7 @@ fn is_shown(node: &Node) -> bool {
 
 fn line(node: &Node, colour: Colour) -> String {
     let sign = sign(&node.action);
-    let mut text = node.action.to_string();
-    if let Action::CreateContainer(create) = &node.action
-        && create.replaces.is_some()
-    {
-        text = format!("recreate container {}", create.display);
-    }
+    let text = node.summary();
     let code = match sign {
         '+' => "32",
         '-' => "31",
@@ -146,13 +170,22 @@ fn question(decision: &Decision) -> String {
 
 fn print_text(ui: &Ui, images: &Plan, main: &Plan) -> Result<(), CommandError> {
     let colour = ui.stdout_colour();
-    let mut lines: Vec<String> = images
-        .nodes()
-        .chain(main.nodes())
-        .filter(|(_, node)| is_shown(node))
-        .map(|(_, node)| line(node, colour))
-        .collect();
+    // What cannot be begun is no part of what is going to be done.
+    let held = main.held_back();
+    let is_begun = |id: &NodeId| !held.contains(id) && main.refusals().all(|(it, _)| it != *id);
+    let of_main = main.nodes().filter(|(id, _)| is_begun(id));
+    let mut lines: Vec<String> = Vec::new();
+    if images.has_changes() || main.has_changes() {
+        let told = images.nodes().chain(of_main).filter(|(_, node)| is_shown(node));
+        lines.extend(told.map(|(_, node)| line(node, colour)));
+    }
     lines.extend(main.decisions.iter().map(question));
+    for (id, _) in main.refusals() {
+        lines.push(format!("x {}  # cannot be done, see below", main.node(id).summary()));
+    }
+    for node in held.iter().map(|id| main.node(*id)).filter(|node| is_shown(node)) {
+        lines.push(format!("x {}  # skipped because of that", node.summary()));
+    }
     if lines.is_empty() {
         lines.push("nothing to do".to_owned());
     }
@@ -190,6 +223,26 @@ fn without_values(mut value: Value) -> Value {
     value
 }
 
+/// Says containers that an action makes by the number which that action has in the whole plan.
+fn numbered(mut value: Value, offset: usize) -> Value {
+    match &mut value {
+        Value::Array(list) => list
+            .iter_mut()
+            .for_each(|entry| *entry = numbered(entry.take(), offset)),
+        Value::Object(map) => {
+            for (key, entry) in map.iter_mut() {
+                let number = entry.as_u64().filter(|_| key == "made_by");
+                *entry = match number.and_then(|number| usize::try_from(number).ok()) {
+                    Some(number) => json!(number + offset),
+                    None => numbered(entry.take(), offset),
+                };
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    value
+}
+
 /// The keys of a map, or of a list of `KEY=VALUE`.
 fn keys_only(value: Value) -> Value {
     let key = |entry: &Value| {
@@ -214,20 +267,26 @@ fn to_json(images: &Plan, main: &Plan) -> Value {
                     .collect();
                 json!({
                     "id": id.0 + offset,
-                    "summary": node.action.to_string(),
+                    "summary": node.summary(),
                     "cause": node.cause,
                     "reason": node.why(),
                     "place": node.place,
                     "after": after,
-                    "step": without_values(json!(node.action)),
+                    "step": numbered(without_values(json!(node.action)), offset),
                 })
             })
             .collect()
     };
     let mut actions = nodes(images, 0);
     actions.extend(nodes(main, images.len()));
+    let refused = main.refusals().map(|(id, refusal)| {
+        json!({ "id": id.0 + images.len(), "reason": refusal.message, "help": refusal.hint })
+    });
+    let held = main.held_back();
     json!({
         "actions": actions,
+        "refused": refused.collect::<Vec<_>>(),
+        "skipped": held.iter().map(|id| id.0 + images.len()).collect::<Vec<_>>(),
         "unchanged": main.unchanged,
         "decisions": main.decisions,
         "notices": main.notices,

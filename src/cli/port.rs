@@ -1,13 +1,11 @@
 //! `port`: where a port of a service is published.
 
-use std::num::NonZeroU32;
-
 use bollard_stubs::models::PortSummary;
 use clap::Args;
 
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::Ui;
-use hoist::engine::member::{Member, OneOffs, Stopped, choose, members};
+use hoist::engine::member::{Member, Stopped};
 
 /// Arguments of `port`.
 #[derive(Debug, Args)]
@@ -27,17 +25,9 @@ pub(super) struct PortArgs {
 
 /// Prints the address.
 pub(super) async fn cmd_port(ui: &Ui, context: &Context, args: &PortArgs) -> CommandResult {
-    let project = context.project_name(ui).await?;
-    let engine = context.engine().await?;
-    let found = members(
-        engine.as_ref(),
-        &project,
-        OneOffs::Include,
-        Stopped::Exclude,
-    )
-    .await?;
-    let index = NonZeroU32::new(args.index).map(NonZeroU32::get);
-    let container = choose(&found, &args.service, index).map_err(CommandError::user)?;
+    let (_, container) = context
+        .container(ui, (&args.service, args.index), Stopped::Exclude)
+        .await?;
     let protocol = args.protocol.to_lowercase();
     let port = container
         .ports()

@@ -211,16 +211,47 @@ impl<'a> Session<'a> {
         let existing = observed.containers.iter().map(|it| it.id.clone());
         *self.settles.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((settled, existing.collect()));
-        let needs = preflight::needs(&self.project, &plan);
-        self.refuse_unmet(&needs, &preflight::released(&plan))
-            .await?;
-        self.warn_of_missing_files();
-        self.warn_of_native_health();
         let mut plan = plan;
-        if self.context.global().dry_run {
+        self.look_ahead(&mut plan).await?;
+        if self.effect() == Effect::Simulated {
             self.explain(&mut plan).await;
         }
         Ok(plan)
+    }
+
+    /// Refuses what cannot be done at all, marks what cannot be done in part, and warns of what will be otherwise than
+    /// the file says.
+    async fn look_ahead(&self, plan: &mut Plan) -> Result<(), CommandError> {
+        let needs = preflight::needs(&self.project, plan);
+        let refused = self
+            .refuse_unmet(&needs, &preflight::released(plan))
+            .await?;
+        for refusal in refused {
+            if let Some(node) = refusal.node {
+                plan.refuse(node, refusal);
+            }
+        }
+        self.warn_of_missing_files();
+        self.warn_of_native_health();
+        Ok(())
+    }
+
+    /// The plans that `up` would run, for the images and for the rest, checked as there and explained; nothing is
+    /// changed, and nothing is asked.
+    pub(crate) async fn preview(
+        &self,
+        images: &ImageOptions,
+        options: &mut PlanOptions,
+        answers: Answers,
+    ) -> Result<(Plan, Plan), CommandError> {
+        self.refuse_directory_images()?;
+        let observed = self.observe().await?;
+        let mut images = plan::plan_images(&self.project, &observed, images);
+        let mut main = self.plan_and_answer(&observed, options, |_| Ok(answers == Answers::Yes))?;
+        self.look_ahead(&mut main).await?;
+        self.explain(&mut images).await;
+        self.explain(&mut main).await;
+        Ok((images, main))
     }
 
     fn plan_and_ask(
@@ -229,14 +260,36 @@ impl<'a> Session<'a> {
         options: &mut PlanOptions,
         answers: Answers,
     ) -> Result<Plan, CommandError> {
+        self.plan_and_answer(observed, options, |volume| {
+            if answers == Answers::Yes {
+                return Ok(true);
+            }
+            if self.effect() == Effect::Simulated {
+                self.ui.warn(format_args!(
+                    "volume \"{volume}\" exists but doesn't match configuration in compose file: without --dry-run \
+                     you are asked whether to recreate it"
+                ));
+                return Ok(false);
+            }
+            let question = format!(
+                "Volume \"{volume}\" exists but doesn't match configuration in compose file. Recreate (data will be lost)?"
+            );
+            ask(self.ui, &question)
+        })
+    }
+
+    /// Plans with the answers to what only the user can answer.
+    fn plan_and_answer(
+        &self,
+        observed: &ObservedState,
+        options: &mut PlanOptions,
+        may_recreate: impl Fn(&str) -> Result<bool, CommandError>,
+    ) -> Result<Plan, CommandError> {
         let plan = plan::plan(&self.project, &self.graph, observed, options)
             .map_err(CommandError::user)?;
         let mut agreed = false;
         for Decision::RecreateVolume { volume, .. } in &plan.decisions {
-            let question = format!(
-                "Volume \"{volume}\" exists but doesn't match configuration in compose file. Recreate (data will be lost)?"
-            );
-            if answers == Answers::Yes || ask(self.ui, &question)? {
+            if may_recreate(volume)? {
                 options.volumes_to_recreate.insert(volume.clone());
                 agreed = true;
             }

@@ -3,12 +3,12 @@
 //!
 //! Callers: `reconcile` and the commands that make containers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 
 use hoist::apply::preflight::{self as looking, Host};
-use hoist::apply::{ApplyError, ApplyReport, Failure};
+use hoist::apply::{ApplyError, ApplyReport, Failure, Skipped, UpdateOutcome};
 use hoist::engine::EngineErrorKind;
 use hoist::engine::connect::Choice;
 use hoist::load::{Code, Diagnostic};
@@ -52,24 +52,34 @@ impl Host for ThisMachine {
     }
 }
 
+fn is_rolled_back(failure: &Failure) -> bool {
+    let outcome = UpdateOutcome::RolledBack;
+    matches!(&failure.error, ApplyError::Update { outcome: found, .. } if *found == outcome)
+}
+
 fn is_gone(failure: &Failure) -> bool {
     matches!(&failure.error, ApplyError::Engine(error) if error.kind == EngineErrorKind::Unreachable)
 }
 
 impl Session<'_> {
-    /// Refuses what cannot be met, while everything is still as it was.
+    /// Refuses what cannot be met, while everything is still as it was; answers the refusals that stop one action of
+    /// the plan alone, with what comes after it.
     pub(super) async fn refuse_unmet(
         &self,
         needs: &[Need],
         free: &BTreeSet<&str>,
-    ) -> Result<(), CommandError> {
+    ) -> Result<Vec<Refusal>, CommandError> {
         let engine = self.engine.as_ref();
         let here = self.may_be_here().then_some(&ThisMachine as &dyn Host);
         let mut refusals = looking::check(engine, &self.project, needs, free, here).await?;
         if !refusals.is_empty() && here.is_some() && !self.is_here().await {
             refusals = looking::check(engine, &self.project, needs, free, None).await?;
         }
-        self.refuse(refusals)
+        let (single, whole): (Vec<_>, Vec<_>) = refusals
+            .into_iter()
+            .partition(|refusal| refusal.node.is_some());
+        self.refuse(whole)?;
+        Ok(single)
     }
 
     /// Refuses images that are directories, where there are none.
@@ -119,17 +129,21 @@ impl Session<'_> {
         }
     }
 
-    fn refuse(&self, refusals: Vec<Refusal>) -> Result<(), CommandError> {
+    /// Fails where there are refusals, each with its place.
+    pub(super) fn refuse(&self, refusals: Vec<Refusal>) -> Result<(), CommandError> {
         if refusals.is_empty() {
             return Ok(());
         }
+        let diagnostics = refusals.iter().map(|refusal| self.refusal(refusal));
+        Err(CommandError::placed(once(diagnostics)))
+    }
+
+    fn refusal(&self, refusal: &Refusal) -> Diagnostic {
+        let message = refusal.message.clone();
+        let mut diagnostic = Diagnostic::error(Code::Unmet, message).hint(refusal.hint.clone());
         let origins = self.context.origins();
-        let diagnostics = refusals.into_iter().map(|refusal| {
-            let mut diagnostic = Diagnostic::error(Code::Unmet, refusal.message).hint(refusal.hint);
-            diagnostic.labels.extend(origins.label(&refusal.path, ""));
-            diagnostic
-        });
-        Err(CommandError::placed(diagnostics.collect()))
+        diagnostic.labels.extend(origins.label(&refusal.path, ""));
+        diagnostic
     }
 
     fn is_built_in(&self) -> bool {
@@ -161,37 +175,35 @@ impl Session<'_> {
         if report.is_complete() {
             return Ok(report);
         }
-        for failure in &report.failures {
-            tell_evidence(self.ui, failure);
-        }
-        if !report.skipped.is_empty() && !report.failures.is_empty() {
-            self.ui.status(format_args!(
-                "not done because of that: {}",
-                report.skipped.join(", ")
-            ));
-        }
         if report.failures.is_empty() {
             return Err(CommandError::cancelled());
         }
-        let origins = self.context.origins();
-        let mut diagnostics: Vec<Diagnostic> = Vec::new();
-        for failure in &report.failures {
-            let mut diagnostic = Diagnostic::error(Code::Unmet, failure.error.chain());
-            if is_gone(failure) {
-                // No line of the file is to blame.
-                diagnostic.hints.push(
-                    "the engine went away: the same command goes on where this one ended"
-                        .to_owned(),
-                );
-                diagnostics.push(diagnostic);
-                continue;
-            }
-            let path = failure.path.as_deref().unwrap_or_default();
-            diagnostic.labels.extend(origins.label(path, ""));
-            diagnostic.hints.extend(self.way_out(failure));
-            diagnostics.push(diagnostic);
+        tell_evidence(self.ui, &report.failures);
+        tell_skipped(self.ui, &report.skipped);
+        let diagnostics = report.failures.iter().map(|failure| self.failure(failure));
+        let error = CommandError::placed(once(diagnostics));
+        Err(if report.failures.iter().all(is_rolled_back) {
+            error.rolled_back()
+        } else {
+            error
+        })
+    }
+
+    fn failure(&self, failure: &Failure) -> Diagnostic {
+        if let ApplyError::Refused(refusal) = &failure.error {
+            return self.refusal(refusal);
         }
-        Err(CommandError::placed(diagnostics))
+        let mut diagnostic = Diagnostic::error(Code::Unmet, failure.error.chain());
+        if is_gone(failure) {
+            // No line of the file is to blame.
+            let hint = "the engine went away: the same command goes on where this one ended";
+            return diagnostic.hint(hint.to_owned());
+        }
+        let path = failure.path.as_deref().unwrap_or_default();
+        let origins = self.context.origins();
+        diagnostic.labels.extend(origins.label(path, ""));
+        diagnostic.hints.extend(self.way_out(failure));
+        diagnostic
     }
 
     fn way_out(&self, failure: &Failure) -> Option<String> {
@@ -214,24 +226,59 @@ impl Session<'_> {
     }
 }
 
-fn tell_evidence(ui: &Ui, failure: &Failure) {
-    let Some(evidence) = &failure.evidence else {
-        return;
-    };
-    let service = failure.service.as_deref().unwrap_or(&evidence.container);
-    if !evidence.ended.is_empty() {
-        ui.status(format_args!(
-            "{service}: container {} {}",
-            evidence.container, evidence.ended
-        ));
+/// Each diagnostic once: several actions may fail for one reason.
+fn once(diagnostics: impl Iterator<Item = Diagnostic>) -> Vec<Diagnostic> {
+    let mut kept: Vec<Diagnostic> = Vec::new();
+    for diagnostic in diagnostics {
+        if !kept.contains(&diagnostic) {
+            kept.push(diagnostic);
+        }
     }
-    if !evidence.probe.is_empty() {
-        ui.status(format_args!(
-            "{service}: last output of the probe: {}",
-            evidence.probe
-        ));
+    kept
+}
+
+/// Tells what each container that failed has to say, once.
+fn tell_evidence(ui: &Ui, failures: &[Failure]) {
+    let mut told = BTreeSet::new();
+    for failure in failures {
+        let Some(evidence) = &failure.evidence else {
+            continue;
+        };
+        if !told.insert(&evidence.container) {
+            continue;
+        }
+        let service = failure.service.as_deref().unwrap_or(&evidence.container);
+        if !evidence.ended.is_empty() {
+            ui.status(format_args!(
+                "{service}: container {} {}",
+                evidence.container, evidence.ended
+            ));
+        }
+        if !evidence.probe.is_empty() {
+            ui.status(format_args!(
+                "{service}: last output of the probe: {}",
+                evidence.probe
+            ));
+        }
+        for line in &evidence.log {
+            ui.status(format_args!("{service}: log: {line}"));
+        }
     }
-    for line in &evidence.log {
-        ui.status(format_args!("{service}: log: {line}"));
+}
+
+/// Tells what was not begun, by service.
+fn tell_skipped(ui: &Ui, skipped: &[Skipped]) {
+    let mut by_service: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for skipped in skipped {
+        let service = skipped.service.as_deref().unwrap_or_default();
+        let actions = by_service.entry(service).or_default();
+        actions.push(&skipped.action);
+    }
+    for (service, actions) in by_service {
+        let actions = actions.join(", ");
+        match service {
+            "" => ui.status(format_args!("skipped: {actions}")),
+            service => ui.status(format_args!("{service}: skipped: {actions}")),
+        }
     }
 }

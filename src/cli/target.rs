@@ -3,8 +3,9 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use hoist::engine::member::Member;
-use hoist::load::{self, LoadRequest, Phase, Resources};
+use hoist::engine::Engine;
+use hoist::engine::member::{Member, OneOffs, Stopped, choose, members};
+use hoist::load::{self, Code, Diagnostic, LoadRequest, Phase, Resources};
 use hoist::model::Project;
 
 use crate::cli::context::is_true;
@@ -77,14 +78,36 @@ impl Context {
     }
 
     /// Loads the project; its warnings are shown.
+    pub(crate) async fn load(
+        &self,
+        ui: &Ui,
+        request: LoadRequest,
+    ) -> Result<Project, CommandError> {
+        self.load_warning_of(ui, request, |_| true).await
+    }
+
+    /// Loads the project of a command that does not bring it about; what may be meant otherwise is told by those that
+    /// do.
+    async fn load_to_find(
+        &self,
+        ui: &Ui,
+        request: LoadRequest,
+    ) -> Result<Project, CommandError> {
+        let as_compose = |warning: &Diagnostic| {
+            matches!(warning.code, Code::UnsetVariable | Code::Deprecated)
+        };
+        self.load_warning_of(ui, request, as_compose).await
+    }
+
     #[expect(
         clippy::unused_async,
         reason = "remote files will have to be waited for"
     )]
-    pub(crate) async fn load(
+    async fn load_warning_of(
         &self,
         ui: &Ui,
         mut request: LoadRequest,
+        is_told: impl Fn(&Diagnostic) -> bool,
     ) -> Result<Project, CommandError> {
         if load::reads_stdin(&request) {
             let mut text = String::new();
@@ -92,7 +115,9 @@ impl Context {
             request.stdin = Some(text);
         }
         let loaded = load::load(&request)?;
-        ui.file_warnings(&loaded.warnings);
+        let mut warnings = loaded.warnings;
+        warnings.retain(is_told);
+        ui.file_warnings(&warnings);
         self.keep_origins(loaded.origins);
         Ok(loaded.project)
     }
@@ -113,7 +138,7 @@ impl Context {
         // An `env_file` that is gone must not keep anybody from looking (behaviours.md B043).
         request.skip.push(Phase::EnvironmentResolution);
         match (
-            self.load(ui, request).await,
+            self.load_to_find(ui, request).await,
             self.variable("COMPOSE_PROJECT_NAME"),
         ) {
             (Ok(project), _) => Ok(Target {
@@ -128,6 +153,21 @@ impl Context {
         }
     }
 
+    /// For commands about one container of a service; an index of 0 is any.
+    pub(crate) async fn container(
+        &self,
+        ui: &Ui,
+        (service, index): (&str, u32),
+        stopped: Stopped,
+    ) -> Result<(Arc<dyn Engine>, Member), CommandError> {
+        let project = self.project_name(ui).await?;
+        let engine = self.engine().await?;
+        let found = members(engine.as_ref(), &project, OneOffs::Include, stopped).await?;
+        let index = Some(index).filter(|index| *index > 0);
+        let container = choose(&found, service, index).map_err(CommandError::user)?;
+        Ok((engine, container))
+    }
+
     /// For commands that need the name only.
     pub(crate) async fn project_name(&self, ui: &Ui) -> Result<String, CommandError> {
         let given = self.global().project_name.as_deref();
@@ -136,7 +176,7 @@ impl Context {
         }
         let mut request = self.load_request();
         request.skip.push(Phase::EnvironmentResolution);
-        Ok(self.load(ui, request).await?.name)
+        Ok(self.load_to_find(ui, request).await?.name)
     }
 
     /// Whether names are joined by `_` as in old versions.

@@ -25,6 +25,7 @@ pub enum ContainerRef {
     /// A node of the plan makes it.
     Planned {
         /// The node.
+        #[serde(rename = "made_by")]
         node: NodeId,
         /// The name it will have in the end.
         name: String,
@@ -65,6 +66,7 @@ pub struct CreateContainer {
     /// Service it belongs to.
     pub service: String,
     /// The name to report: of the container it replaces, or its own.
+    #[serde(rename = "container")]
     pub display: String,
     /// Everything the engine is told.
     pub spec: ContainerSpec,
@@ -166,6 +168,7 @@ pub enum Action {
         /// Name.
         name: String,
         /// Whether it is reported.
+        #[serde(skip)]
         shown: Shown,
     },
     /// Connects a container to a network.
@@ -191,6 +194,7 @@ pub enum Action {
         /// Name.
         name: String,
         /// Whether it is reported.
+        #[serde(skip)]
         shown: Shown,
     },
     /// Copies everything from one volume into another.
@@ -225,6 +229,7 @@ pub enum Action {
         #[serde(skip_serializing_if = "Option::is_none")]
         timeout: Option<i64>,
         /// Whether it is reported.
+        #[serde(skip)]
         shown: Shown,
     },
     /// Puts changed files into a container that runs, then sends it a signal.
@@ -255,6 +260,7 @@ pub enum Action {
         /// Even while it runs.
         force: bool,
         /// Whether it is reported.
+        #[serde(skip)]
         shown: Shown,
     },
     /// Runs a command in a container.
@@ -292,6 +298,25 @@ pub struct BuildImage {
     pub build: Build,
     /// Labels of the image, docker compose's own included.
     pub labels: IndexMap<String, String>,
+}
+
+impl BuildImage {
+    /// The image's name, then its further ones.
+    #[must_use]
+    pub fn tags(&self) -> Vec<String> {
+        let further = self.build.tags.iter().filter(|tag| **tag != self.image);
+        std::iter::once(&self.image).chain(further).cloned().collect()
+    }
+
+    /// The platforms to build for; none is the engine's own.
+    #[must_use]
+    pub fn platforms(&self) -> Vec<String> {
+        match (self.build.platforms.as_slice(), self.platform.as_str()) {
+            ([], "") => Vec::new(),
+            ([], platform) => vec![platform.to_owned()],
+            (platforms, _) => platforms.to_vec(),
+        }
+    }
 }
 
 /// A copy from one volume into another, made by a container that has both.
@@ -566,6 +591,36 @@ impl Action {
             _ => "",
         };
         Some(format!("services.{service}{attribute}"))
+    }
+
+    /// Whether the action is nothing by itself where all that comes after it is held back. What starts or makes
+    /// something is worth doing for its own sake.
+    #[must_use]
+    pub fn is_preparation(&self) -> bool {
+        match self {
+            Self::CreateContainer(create) => create.replaces.is_some(),
+            Self::CreateNetwork(_)
+            | Self::RemoveNetwork { .. }
+            | Self::ConnectNetwork { .. }
+            | Self::DisconnectNetwork { .. }
+            | Self::CreateVolume(_)
+            | Self::RemoveVolume { .. }
+            | Self::CopyVolume(_)
+            | Self::RenameContainer { .. }
+            | Self::StopContainer { .. }
+            | Self::RemoveContainer { .. }
+            | Self::Wait(_) => true,
+            Self::RunHook { kind, .. } => *kind == HookKind::PreStop,
+            Self::PullImage { .. }
+            | Self::BuildImage(_)
+            | Self::RemoveImage { .. }
+            | Self::RollingUpdate(_)
+            | Self::PreStart(_)
+            | Self::StartContainer { .. }
+            | Self::SignalContainer { .. }
+            | Self::RestartContainer { .. }
+            | Self::Provide { .. } => false,
+        }
     }
 
     /// The container that the action is about; none where it makes one, or is about several.

@@ -635,17 +635,10 @@ fn specify(
     let inherit =
         replaces.filter(|_| planner.options.anonymous_volumes == AnonymousVolumes::Inherit);
     let mut spec = resolve::resolve(&Request {
-        project: planner.project,
-        service: &bound.service,
-        name: &name,
-        role: Role::Replica(number),
-        observed: planner.observed,
         hash: bound.hash.as_deref().unwrap_or_default(),
         inherit,
         replaces,
-        separator: planner.separator(),
-        api: planner.options.api,
-        delivery: planner.options.delivery,
+        ..planner.request(&bound.service, &name, Role::Replica(number))
     })?;
     if let Some(old) = replaces {
         spec.name = format!("{}_{name}", old.id.get(..12).unwrap_or(&old.id));

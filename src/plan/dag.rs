@@ -1,10 +1,12 @@
 //! The plan as a value: actions with their causes, and what each comes after.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 use serde::Serialize;
 
+use super::preflight::Refusal;
 use super::{Action, Cause, Change};
 
 /// Identity of a node within its plan.
@@ -25,6 +27,17 @@ pub struct Node {
 }
 
 impl Node {
+    /// What is done, in words: a container that takes the place of another is recreated.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match &self.action {
+            Action::CreateContainer(create) if create.replaces.is_some() => {
+                format!("recreate container {}", create.display)
+            }
+            action => action.to_string(),
+        }
+    }
+
     /// The cause with its place; changed fields have places of their own.
     #[must_use]
     pub fn why(&self) -> String {
@@ -77,6 +90,8 @@ pub struct Plan {
     pub decisions: Vec<Decision>,
     /// What the user should know.
     pub notices: Vec<Notice>,
+    /// Actions of which it is known beforehand that they cannot succeed.
+    refusals: BTreeMap<NodeId, Refusal>,
 }
 
 impl Plan {
@@ -97,6 +112,46 @@ impl Plan {
     pub fn order(&mut self, before: NodeId, after: NodeId) {
         self.dag
             .update_edge(NodeIndex::new(before.0), NodeIndex::new(after.0), ());
+    }
+
+    /// Marks an action as one that cannot succeed: it fails without being tried, and with it what comes after it.
+    pub fn refuse(&mut self, id: NodeId, refusal: Refusal) {
+        self.refusals.entry(id).or_insert(refusal);
+    }
+
+    /// The actions that cannot succeed, and why.
+    pub fn refusals(&self) -> impl Iterator<Item = (NodeId, &Refusal)> {
+        self.refusals.iter().map(|(id, refusal)| (*id, refusal))
+    }
+
+    /// What comes after an action that cannot succeed, and what only prepares for such: none of it is begun, so that
+    /// what runs is not taken down for a successor that cannot come.
+    #[must_use]
+    pub fn held_back(&self) -> BTreeSet<NodeId> {
+        let mut held: BTreeSet<NodeId> = self.refusals.keys().copied().collect();
+        let order = petgraph::algo::toposort(&self.dag, None).unwrap_or_default();
+        let order: Vec<_> = order.into_iter().map(|node| NodeId(node.index())).collect();
+        for id in &order {
+            if self.before(*id).iter().any(|before| held.contains(before)) {
+                held.insert(*id);
+            }
+        }
+        for id in order.iter().rev() {
+            let after = self.after(*id);
+            let vain = !after.is_empty() && after.iter().all(|after| held.contains(after));
+            if vain && self.node(*id).action.is_preparation() {
+                held.insert(*id);
+            }
+        }
+        held.retain(|id| !self.refusals.contains_key(id));
+        held
+    }
+
+    /// Whether it would change anything: to wait for what is there already is no change.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        self.nodes()
+            .any(|(_, node)| !matches!(node.action, Action::Wait(_)))
     }
 
     /// Whether there is nothing to do.
@@ -166,6 +221,13 @@ impl fmt::Display for Plan {
         }
         for Decision::RecreateVolume { volume, .. } in &self.decisions {
             writeln!(f, "? recreate volume {volume} (its data will be lost)")?;
+        }
+        for (id, refusal) in self.refusals() {
+            writeln!(f, "x {}. {}", id.0 + 1, refusal.message)?;
+        }
+        let held: Vec<_> = self.held_back().iter().map(|id| (id.0 + 1).to_string()).collect();
+        if !held.is_empty() {
+            writeln!(f, "x held back: {}", held.join(", "))?;
         }
         for notice in &self.notices {
             writeln!(f, "! {}", notice.text)?;

@@ -244,6 +244,28 @@ impl<'a> Planner<'a> {
         self.options.separator.as_char()
     }
 
+    /// How a container of a service is to be, of which neither the hash nor what it replaces matters.
+    fn request<'b>(
+        &'b self,
+        service: &'b Service,
+        name: &'b str,
+        role: resolve::Role,
+    ) -> resolve::Request<'b> {
+        resolve::Request {
+            project: self.project,
+            service,
+            name,
+            role,
+            observed: self.observed,
+            hash: "",
+            inherit: None,
+            replaces: None,
+            separator: self.separator(),
+            api: self.options.api,
+            delivery: self.options.delivery,
+        }
+    }
+
     /// Whether the user named a service, or all of them.
     fn is_named(&self, service: &str) -> bool {
         self.options.named.is_empty() || self.options.named.iter().any(|name| name == service)

@@ -2,7 +2,7 @@
 
 use bollard_stubs::models::{EndpointSettings, Ipam, IpamConfig, NetworkCreateRequest};
 
-use super::resolve::{self, Aliases, Request, Role, network_labels};
+use super::resolve::{self, Aliases, Role, network_labels};
 use super::{Action, Cause, ContainerRef, PlanError, Planner, Shown, hash};
 use crate::engine::spec::Subnet;
 use crate::engine::{NetworkSpec, ObservedContainer, ObservedNetwork, label};
@@ -194,20 +194,7 @@ pub(super) fn endpoint(
             aliases: Aliases::Container,
         },
     };
-    let request = Request {
-        project: planner.project,
-        service,
-        name: &container.name,
-        role,
-        observed: planner.observed,
-        hash: "",
-        inherit: None,
-        replaces: None,
-        separator: planner.separator(),
-        api: planner.options.api,
-        delivery: planner.options.delivery,
-    };
-    resolve::endpoint_of(&request, key)
+    resolve::endpoint_of(&planner.request(service, &container.name, role), key)
 }
 
 /// A network of this key with another name is removed in the end, when nothing uses it.

@@ -9,7 +9,7 @@ use std::fmt;
 
 use bollard_stubs::models::MountType;
 
-use super::{Action, Plan};
+use super::{Action, ContainerRef, NodeId, Plan};
 use crate::engine::ContainerSpec;
 use crate::model::{Project, Service};
 
@@ -20,6 +20,8 @@ pub struct Need {
     pub service: String,
     /// Where the file asks for it: `services.web.ports.0`.
     pub path: String,
+    /// The action of the plan that fails without it; none where there is no plan.
+    pub node: Option<NodeId>,
     /// What it is.
     pub what: Needed,
 }
@@ -88,26 +90,41 @@ pub struct Refusal {
     pub message: String,
     /// The way out.
     pub hint: String,
+    /// The one action of the plan that cannot succeed for it; where there is none, nothing of the plan is begun.
+    pub node: Option<NodeId>,
 }
 
-/// What the containers that a plan makes need.
+/// What the containers that a plan makes or starts need.
 #[must_use]
 pub fn needs(project: &Project, plan: &Plan) -> Vec<Need> {
     let mut found = Vec::new();
     let mut seen = HashSet::new();
-    for (_, node) in plan.nodes() {
-        let Action::CreateContainer(create) = &node.action else {
+    for (id, node) in plan.nodes() {
+        let Some(service) = node.action.service() else {
             continue;
         };
-        let Some(service) = project.services.get(&create.service) else {
+        let Some(service) = project.services.get(service) else {
             continue;
         };
-        // Replicas mount the same files; their ports are a need each.
-        if seen.insert(&create.service) {
-            object_files(project, service, &mut found);
-            bind_sources(service, &create.spec, &mut found);
+        let known = found.len();
+        match &node.action {
+            Action::CreateContainer(create) => {
+                // Replicas mount the same files; their ports are a need each.
+                if seen.insert(&create.service) {
+                    object_files(project, service, &mut found);
+                    bind_sources(service, &create.spec, &mut found);
+                }
+                host_ports(service, &create.spec, &mut found);
+            }
+            Action::StartContainer {
+                container: ContainerRef::Existing { .. },
+                ..
+            } => model_ports(service, &mut found),
+            _ => {}
         }
-        host_ports(service, &create.spec, &mut found);
+        for need in &mut found[known..] {
+            need.node = Some(id);
+        }
     }
     found
 }
@@ -129,17 +146,21 @@ pub fn spec_needs(service: &Service, spec: &ContainerSpec) -> Vec<Need> {
     found
 }
 
-/// The containers whose ports are free again before the plan's new ones start.
+/// The containers whose ports are free again before the plan's new ones start, or are their own.
 #[must_use]
 pub fn released(plan: &Plan) -> BTreeSet<&str> {
     plan.nodes()
         .filter_map(|(_, node)| match &node.action {
             Action::StopContainer {
-                container: super::ContainerRef::Existing { id, .. },
+                container: ContainerRef::Existing { id, .. },
                 ..
             }
             | Action::RemoveContainer {
-                container: super::ContainerRef::Existing { id, .. },
+                container: ContainerRef::Existing { id, .. },
+                ..
+            }
+            | Action::StartContainer {
+                container: ContainerRef::Existing { id, .. },
                 ..
             } => Some(id.as_str()),
             _ => None,
@@ -215,6 +236,7 @@ fn clash(holder: &Need, need: &Need, port: &HostPort) -> Refusal {
         path: need.path.clone(),
         message,
         hint,
+        node: None,
     }
 }
 
@@ -234,6 +256,7 @@ fn object_files(project: &Project, service: &Service, found: &mut Vec<Need>) {
             found.push(Need {
                 service: service.name.clone(),
                 path: format!("{kind}s.{}.file", used.source),
+                node: None,
                 what: Needed::File {
                     kind,
                     name: used.source.clone(),
@@ -264,6 +287,7 @@ fn bind_sources(service: &Service, spec: &ContainerSpec, found: &mut Vec<Need>) 
             found.push(Need {
                 service: service.name.clone(),
                 path: format!("services.{}.volumes.{index}", service.name),
+                node: None,
                 what: Needed::File {
                     kind: "volume",
                     name: service.volumes[index].target.clone(),
@@ -302,6 +326,7 @@ fn host_ports(service: &Service, spec: &ContainerSpec, found: &mut Vec<Need>) {
                     Some(index) => format!("services.{name}.ports.{index}"),
                     None => format!("services.{name}.ports"),
                 },
+                node: None,
                 what: Needed::Port(HostPort {
                     address: binding.host_ip.clone().unwrap_or_default(),
                     port,
@@ -309,6 +334,26 @@ fn host_ports(service: &Service, spec: &ContainerSpec, found: &mut Vec<Need>) {
                 }),
             });
         }
+    }
+}
+
+/// The single ports that a container of the service has which exists as the file says.
+fn model_ports(service: &Service, found: &mut Vec<Need>) {
+    for (index, port) in service.ports.iter().enumerate() {
+        let number = port.published.parse::<u16>().unwrap_or(0);
+        if number == 0 {
+            continue;
+        }
+        found.push(Need {
+            service: service.name.clone(),
+            path: format!("services.{}.ports.{index}", service.name),
+            node: None,
+            what: Needed::Port(HostPort {
+                address: port.host_ip.clone(),
+                port: number,
+                protocol: port.protocol.clone(),
+            }),
+        });
     }
 }
 
@@ -347,6 +392,7 @@ pub fn directory_images(
                 path: format!("services.{name}.image"),
                 message: format!("service `{name}`: image `{image}` {problem}"),
                 hint: hint.to_owned(),
+                node: None,
             })
         })
         .collect()
@@ -369,6 +415,7 @@ mod tests {
         Need {
             service: service.to_owned(),
             path: format!("services.{service}.ports.0"),
+            node: None,
             what: Needed::Port(port),
         }
     }

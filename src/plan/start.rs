@@ -3,7 +3,7 @@
 
 use indexmap::IndexMap;
 
-use super::resolve::{self, Request, ResolveError, Role};
+use super::resolve::{self, ResolveError, Role};
 use super::rolling;
 use super::{
     Action, Cause, ContainerRef, Goal, HookKind, NodeId, PlanError, Planner, PreStart, Replica,
@@ -331,21 +331,10 @@ fn pre_start_spec(
             mode.clear();
         }
     }
-    let mut spec = resolve::resolve(&Request {
-        project: planner.project,
-        service: &plain,
-        name: "",
-        role: Role::OneOff {
-            aliases: resolve::Aliases::Container,
-        },
-        observed: planner.observed,
-        hash: "",
-        inherit: None,
-        replaces: None,
-        separator: planner.separator(),
-        api: planner.options.api,
-        delivery: planner.options.delivery,
-    })?;
+    let role = Role::OneOff {
+        aliases: resolve::Aliases::Container,
+    };
+    let mut spec = resolve::resolve(&planner.request(&plain, "", role))?;
     if let Some(networks) = spec
         .body
         .networking_config

@@ -9,7 +9,7 @@
 
 use std::io::{BufWriter, Stderr, Stdout, Write};
 
-use super::Colour;
+use super::{Colour, Ui};
 use super::style::{log_colour, watch_colour};
 
 /// Whether lines begin with the name of their source.
@@ -48,6 +48,29 @@ pub(crate) struct LogStyle {
     pub(crate) colour: Colour,
     /// Where standard error goes.
     pub(crate) streams: Streams,
+}
+
+impl LogStyle {
+    /// The style that flags ask for.
+    pub(crate) fn from_flags(
+        ui: &Ui,
+        (no_prefix, no_colour): (bool, bool),
+        streams: Streams,
+    ) -> Self {
+        Self {
+            prefix: if no_prefix {
+                Prefix::None
+            } else {
+                Prefix::Name
+            },
+            colour: if no_colour {
+                Colour::Off
+            } else {
+                ui.stdout_colour()
+            },
+            streams,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -203,7 +226,12 @@ impl<O: Write, E: Write> LogMux<O, E> {
         self.end(source)?;
         self.clear_menu()?;
         let name = &self.sources[source].name;
-        writeln!(self.out, "\r\x1b[K{name} {text}")?;
+        // What a key pressed at a terminal left there, such as `^C`.
+        let clear = match self.style.colour {
+            Colour::On => "\r\x1b[K",
+            Colour::Off => "",
+        };
+        writeln!(self.out, "{clear}{name} {text}")?;
         self.flush()
     }
 

@@ -23,8 +23,8 @@ use tokio::sync::mpsc;
 use crate::cli::logs::stamp::Stamps;
 use crate::cli::target::Target;
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
-use crate::ui::log_mux::{LogMux, LogStyle, Output, Prefix, Streams};
-use crate::ui::{Colour, Ui};
+use crate::ui::log_mux::{LogMux, LogStyle, Output, Streams};
+use crate::ui::Ui;
 use hoist::engine::member::{Member, OneOffs, Stopped, members};
 use hoist::engine::stream::Channel;
 use hoist::engine::{
@@ -171,19 +171,8 @@ impl<'a> Reader<'a> {
         target: Target,
     ) -> Result<Self, CommandError> {
         let (sender, receiver) = mpsc::channel(256);
-        let style = LogStyle {
-            prefix: if args.no_log_prefix {
-                Prefix::None
-            } else {
-                Prefix::Name
-            },
-            colour: if args.no_color {
-                Colour::Off
-            } else {
-                ui.stdout_colour()
-            },
-            streams: Streams::Merged,
-        };
+        let flags = (args.no_log_prefix, args.no_color);
+        let style = LogStyle::from_flags(ui, flags, Streams::Merged);
         let stamps = (args.follow && engine.info().is_own()).then(HashMap::new);
         let mut options = options(args)?;
         options.timestamps |= stamps.is_some();

@@ -21,8 +21,7 @@ use super::follow::{Follower, Written};
 use super::{UpArgs, followed, running};
 use crate::cli::reconcile::Session;
 use crate::cli::{CommandError, CommandResult, ExitStatus, interrupt};
-use crate::ui::Colour;
-use crate::ui::log_mux::{LogMux, LogStyle, Output, Prefix, Streams};
+use crate::ui::log_mux::{LogMux, LogStyle, Output, Streams};
 
 /// When the end of one container is the end of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,19 +115,8 @@ pub(super) async fn up(
 }
 
 fn style(session: &Session<'_>, args: &UpArgs) -> LogStyle {
-    LogStyle {
-        prefix: if args.no_log_prefix {
-            Prefix::None
-        } else {
-            Prefix::Name
-        },
-        colour: if args.no_color {
-            Colour::Off
-        } else {
-            session.ui.stdout_colour()
-        },
-        streams: Streams::Split,
-    }
+    let flags = (args.no_log_prefix, args.no_color);
+    LogStyle::from_flags(session.ui, flags, Streams::Split)
 }
 
 /// Names the containers whose output follows (behaviours.md B212).

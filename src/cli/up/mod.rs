@@ -12,13 +12,18 @@ use hoist::engine::ObservedState;
 use hoist::load::Dependencies;
 use hoist::plan::{AnonymousVolumes, Goal, Plan, PlanOptions, Recreate};
 
-use crate::cli::create::{ImageArgs, load, orphan_policy, scale, volume_change};
+use crate::cli::create::{
+    ImageArgs, check_selection, load, orphan_policy, scale, volume_change,
+};
 use crate::cli::reconcile::{Answers, Session};
-use crate::cli::{CommandError, CommandResult, Context, ExitStatus, provider};
+use crate::cli::{CommandError, CommandResult, Context, ExitStatus, plan as preview, provider};
 use crate::ui::Ui;
 
 /// Arguments of `up`.
 #[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 where all was done; 1 where something failed; 3 where the only failure is a \
+rolling update that was rolled back, so that the old containers serve again; 130 after Ctrl-C; with --exit-code-from \
+and the like, that of the container.")]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "independent command line switches"
@@ -129,6 +134,12 @@ pub(crate) async fn cmd_up(ui: &Ui, context: &Context, args: &UpArgs) -> Command
         ));
     }
     let mut session = open(ui, context, args).await?;
+    if context.global().dry_run {
+        let images = args.images.options(&session)?;
+        let mut options = plan_options(&session, args, limit)?;
+        let answers = Answers::from_flag(args.yes);
+        return preview::dry_run(&session, &images, &mut options, answers).await;
+    }
     let observed = session
         .prepare_images(&args.images.options(&session)?)
         .await?;
@@ -140,7 +151,7 @@ pub(crate) async fn cmd_up(ui: &Ui, context: &Context, args: &UpArgs) -> Command
         session.run("create", plan, None).await?;
         return Ok(ExitStatus::SUCCESS);
     }
-    if args.detach || args.wait || context.global().dry_run {
+    if args.detach || args.wait {
         return detached(&session, plan, args, limit).await;
     }
     attached::up(&mut session, args, plan, &observed).await
@@ -164,14 +175,15 @@ async fn open<'a>(
     {
         return Err(CommandError::user(format!("no such service: {service}")));
     }
-    if project.services.is_empty() && !context.global().all_resources {
-        return Err(CommandError::user("no service selected"));
-    }
+    check_selection(context, &project)?;
     let mut session = Session::open_for_containers(ui, context, project).await?;
     session.build.quiet = args.quiet_build;
     session.quiet_pulls = args.images.quiet_pull;
-    let session = provider::provide(session, "up").await?;
-    Ok(session)
+    // What a provider starts is an effect.
+    if context.global().dry_run {
+        return Ok(session);
+    }
+    provider::provide(session, "up").await
 }
 
 async fn detached(

@@ -11,15 +11,17 @@ use super::attribute::{
     network_mode, networks, ports, probe, processors, restart, security, ulimits,
 };
 use super::place::{Places, Section};
-use super::reading::{Entries, Keys, Values, bytes, pairs, scalar, texts};
+use super::reading::{Entries, Keys, Values, bytes, pairs, scalar, switch, texts};
 use crate::model::Service;
 use crate::plan::{Change, ChangeKind, CreateContainer};
 
 /// How an attribute is read.
 #[derive(Clone, Copy)]
 enum Read {
-    /// Text, number, truth.
+    /// Text or number.
     Scalar,
+    /// On or off; off where nothing is said.
+    Switch,
     /// A number of bytes.
     Bytes,
     /// Billionths of a processor.
@@ -53,7 +55,9 @@ const NONE: &[&str] = &[];
 
 /// The attributes, in the order in which they are told.
 const ROWS: &[Row] = {
-    use Read::{Bytes, List, Map, Pairs, Processors, Scalar, Seconds, Special, Words};
+    use Read::{
+        Bytes, List, Map, Pairs, Processors, Scalar, Seconds, Special, Switch, Words,
+    };
     use Values::{Hidden, Shown};
     &[
         Row(&["image"], "", Special(image), Shown, NONE),
@@ -75,8 +79,8 @@ const ROWS: &[Row] = {
         Row(&["working_dir"], "/WorkingDir", Scalar, Shown, NONE),
         Row(&["hostname"], "", Special(hostname), Shown, NONE),
         Row(&["domainname"], "/Domainname", Scalar, Shown, NONE),
-        Row(&["tty"], "/Tty", Scalar, Shown, NONE),
-        Row(&["stdin_open"], "/OpenStdin", Scalar, Shown, NONE),
+        Row(&["tty"], "/Tty", Switch, Shown, NONE),
+        Row(&["stdin_open"], "/OpenStdin", Switch, Shown, NONE),
         Row(
             &["stop_signal"],
             "/StopSignal",
@@ -189,14 +193,14 @@ const ROWS: &[Row] = {
         Row(
             &["privileged"],
             "/HostConfig/Privileged",
-            Scalar,
+            Switch,
             Shown,
             NONE,
         ),
         Row(
             &["read_only"],
             "/HostConfig/ReadonlyRootfs",
-            Scalar,
+            Switch,
             Shown,
             NONE,
         ),
@@ -210,7 +214,7 @@ const ROWS: &[Row] = {
         Row(&["storage_opt"], "/HostConfig/StorageOpt", Map, Shown, NONE),
         Row(&["sysctls"], "/HostConfig/Sysctls", Map, Shown, NONE),
         Row(&["runtime"], "/HostConfig/Runtime", Scalar, Shown, ANY),
-        Row(&["init"], "/HostConfig/Init", Scalar, Shown, NONE),
+        Row(&["init"], "/HostConfig/Init", Switch, Shown, NONE),
         Row(&["isolation"], "/HostConfig/Isolation", Scalar, Shown, ANY),
         Row(
             &["oom_score_adj"],
@@ -222,7 +226,7 @@ const ROWS: &[Row] = {
         Row(
             &["oom_kill_disable"],
             "/HostConfig/OomKillDisable",
-            Scalar,
+            Switch,
             Shown,
             NONE,
         ),
@@ -503,6 +507,7 @@ impl Row {
         let value = call.pointer(pointer).unwrap_or(&Value::Null);
         match read {
             Read::Scalar => Entries::scalar(scalar(value)),
+            Read::Switch => switch(value, false),
             Read::Bytes => Entries::scalar(bytes(value)),
             Read::Processors => Entries::scalar(processors(value)),
             Read::Seconds => Entries::scalar(match value.as_i64() {

@@ -154,6 +154,11 @@ pub(super) fn scalar(value: &Value) -> String {
     }
 }
 
+/// A switch; where it is not set, it is as the engine has it then.
+pub(super) fn switch(value: &Value, unset: bool) -> Entries {
+    Entries::scalar(value.as_bool().unwrap_or(unset).to_string())
+}
+
 /// The texts of a list, or the keys of a map of empty objects.
 pub(super) fn texts(value: &Value) -> Vec<String> {
     match value {

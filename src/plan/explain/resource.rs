@@ -4,7 +4,7 @@ use bollard_stubs::models::{NetworkCreateRequest, NetworkInspect, Volume, Volume
 use serde_json::{Value, json};
 
 use super::place::{Places, Section};
-use super::reading::{Entries, Values, pairs, scalar};
+use super::reading::{Entries, Values, pairs, scalar, switch};
 use crate::plan::Change;
 
 /// Compares one attribute; `expected` are values that an engine gives by itself.
@@ -35,6 +35,28 @@ fn labels(value: &Value) -> Entries {
     Entries::named(own.filter(|(key, _)| !key.starts_with("com.docker.")))
 }
 
+/// The parts that networks and volumes share: a driver, its options, labels.
+fn compare_common(
+    section: &Section<'_>,
+    (old, new): (&Value, &Value),
+    option_keys: (&str, &str),
+    drivers: &[&str],
+) -> Vec<Change> {
+    let driver = |value: &Value| Entries::scalar(scalar(&value["Driver"]));
+    let before = Entries::named(pairs(&old[option_keys.0]));
+    let after = Entries::named(pairs(&new[option_keys.1]));
+    let (old_labels, new_labels) = (labels(&old["Labels"]), labels(&new["Labels"]));
+    let parts = [
+        ("driver", driver(old), driver(new), Values::Shown, drivers),
+        ("driver_opts", before, after, Values::Hidden, &[][..]),
+        ("labels", old_labels, new_labels, Values::Shown, &[][..]),
+    ];
+    let compared = parts.iter().map(|(attribute, old, new, values, expected)| {
+        compare(section, attribute, (old, new), (*values, expected))
+    });
+    compared.flatten().collect()
+}
+
 pub(super) fn network(
     places: &Places<'_>,
     key: &str,
@@ -45,51 +67,28 @@ pub(super) fn network(
     let value = serde_json::to_value(network).unwrap_or_default();
     let section = places.section("networks", key, value);
     let (old, new) = (json!(observed), json!(wanted));
-    let of = |field: &str| {
-        (
-            Entries::scalar(scalar(&old[field])),
-            Entries::scalar(scalar(&new[field])),
-        )
-    };
-    let mut found = Vec::new();
-    let scalars: [(&str, &str, &[&str]); 5] = [
-        ("driver", "Driver", &["*"]),
-        ("internal", "Internal", &[]),
-        ("attachable", "Attachable", &[]),
-        ("enable_ipv6", "EnableIPv6", &[]),
-        ("enable_ipv4", "EnableIPv4", &["true"]),
+    let switches = [
+        ("internal", "Internal", false),
+        ("attachable", "Attachable", false),
+        ("enable_ipv6", "EnableIPv6", false),
+        ("enable_ipv4", "EnableIPv4", true),
     ];
-    for (attribute, field, expected) in scalars {
-        let (old, new) = of(field);
-        found.extend(compare(
-            &section,
-            attribute,
-            (&old, &new),
-            (Values::Shown, expected),
-        ));
-    }
-    let options = |value: &Value| Entries::named(pairs(&value["Options"]));
-    found.extend(compare(
-        &section,
-        "driver_opts",
-        (&options(&old), &options(&new)),
-        (Values::Hidden, &[]),
-    ));
+    let switched = switches.into_iter().flat_map(|(attribute, field, unset)| {
+        let both = (&switch(&old[field], unset), &switch(&new[field], unset));
+        compare(&section, attribute, both, (Values::Shown, &[]))
+    });
+    let mut found: Vec<Change> = switched.collect();
+    let options = ("Options", "Options");
+    found.extend(compare_common(&section, (&old, &new), options, &["*"]));
     let pools = pools_of(&new);
     // Where the file leaves the addresses to the engine, those that it chose are no difference.
     let chosen: &[&str] = if pools.of.is_empty() { &["*"] } else { &[] };
+    let both = (&pools_of(&old), &pools);
     found.extend(compare(
         &section,
         "ipam.config",
-        (&pools_of(&old), &pools),
+        both,
         (Values::Shown, chosen),
-    ));
-    let both = (labels(&old["Labels"]), labels(&new["Labels"]));
-    found.extend(compare(
-        &section,
-        "labels",
-        (&both.0, &both.1),
-        (Values::Shown, &[]),
     ));
     found
 }
@@ -113,28 +112,7 @@ pub(super) fn volume(
     let volume = &places.project().volumes[key];
     let value = serde_json::to_value(volume).unwrap_or_default();
     let section = places.section("volumes", key, value);
-    let (old, new) = (json!(observed), json!(wanted));
-    let driver = |value: &Value| Entries::scalar(scalar(&value["Driver"]));
-    let mut found = compare(
-        &section,
-        "driver",
-        (&driver(&old), &driver(&new)),
-        (Values::Shown, &["local"]),
-    );
-    let before = Entries::named(pairs(&old["Options"]));
-    let after = Entries::named(pairs(&new["DriverOpts"]));
-    found.extend(compare(
-        &section,
-        "driver_opts",
-        (&before, &after),
-        (Values::Hidden, &[]),
-    ));
-    let both = (labels(&old["Labels"]), labels(&new["Labels"]));
-    found.extend(compare(
-        &section,
-        "labels",
-        (&both.0, &both.1),
-        (Values::Shown, &[]),
-    ));
-    found
+    let both = (json!(observed), json!(wanted));
+    let options = ("Options", "DriverOpts");
+    compare_common(&section, (&both.0, &both.1), options, &["local"])
 }
