@@ -111,9 +111,9 @@ async fn give_up(
         FailureAction::Rollback => roll_back(run, update, &done)
             .await
             .map(|()| UpdateOutcome::RolledBack),
-        FailureAction::Pause | FailureAction::Continue => {
-            put_away_all(run, &done).await.map(|()| UpdateOutcome::Paused)
-        }
+        FailureAction::Pause | FailureAction::Continue => put_away_all(run, &done)
+            .await
+            .map(|()| UpdateOutcome::Paused),
     };
     match outcome {
         Ok(outcome) => ApplyError::Update {
@@ -214,7 +214,10 @@ async fn replace<'a>(
         Ok(()) => Ok(replaced),
         Err(error) => {
             let resource = format!("Container {}", step.create.display);
-            run.tell_resource(&resource, Status::Error, "Error", "");
+            // A wait has told its own failure.
+            if !matches!(error, ApplyError::Unhealthy { .. }) {
+                run.tell_resource(&resource, Status::Error, "Error", "");
+            }
             // The container goes when its replica gets the old one back, and its log with it.
             let error = match last_words(run, &replaced.new).await {
                 Some(log) => ApplyError::NewContainer {

@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 
 use super::hub::Hub;
 use super::{
-    ApplyError, ApplyEvent, ApplyOptions, ApplyReport, EventSender, Failure, ResourceEvent, Skipped,
-    Status,
+    ApplyError, ApplyEvent, ApplyOptions, ApplyReport, EventSender, Failure, ResourceEvent,
+    Skipped, Status,
 };
 use super::{dispatch, evidence, news};
 use crate::engine::{Engine, Stream};
@@ -174,7 +174,9 @@ pub(super) async fn run(
     progress.hold_back(&run.plan);
     for (id, refusal) in run.plan.refusals() {
         let words = news::words(&run.plan.node(id).action);
-        words.iter().for_each(|words| run.tell(words.fail()));
+        if let Some(words) = words {
+            run.tell(words.fail());
+        }
         fail(&run, &mut report, id, ApplyError::Refused(refusal.clone())).await;
     }
     loop {
@@ -200,7 +202,7 @@ pub(super) async fn run(
     let never_begun = progress.skipped.iter().chain(&progress.ready);
     report.skipped = never_begun
         .map(|id| run.plan.node(*id))
-        .filter(|node| node.cause != Cause::Replacement)
+        .filter(|node| node.cause != Cause::Replacement && !matches!(node.action, Action::Wait(_)))
         .map(|node| Skipped {
             service: node.action.service().map(str::to_owned),
             action: node.summary(),
@@ -282,7 +284,10 @@ async fn fail(run: &Run, report: &mut ApplyReport, id: NodeId, error: ApplyError
     let (path, evidence) = match &error {
         // Nothing was tried, so the container has nothing to say about it.
         ApplyError::Refused(refusal) => (Some(refusal.path.clone()), None),
-        error => (action.model_path(), evidence::collect(run, action, error).await),
+        error => (
+            action.model_path(),
+            evidence::collect(run, action, error).await,
+        ),
     };
     report.failures.push(Failure {
         node: id,

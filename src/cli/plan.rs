@@ -6,9 +6,7 @@ use serde_json::{Value, json};
 use hoist::load::Dependencies;
 use hoist::plan::{Action, Cause, Decision, ImageOptions, Node, NodeId, Plan, PlanOptions, Shown};
 
-use crate::cli::create::{
-    ImageArgs, check_selection, load, orphan_policy, scale, volume_change,
-};
+use crate::cli::create::{ImageArgs, check_selection, load, orphan_policy, scale, volume_change};
 use crate::cli::reconcile::{Answers, Session};
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::{Colour, Progress, Ui};
@@ -60,9 +58,7 @@ pub(super) async fn cmd_plan(ui: &Ui, context: &Context, args: &PlanArgs) -> Com
         ..session.plan_options()
     };
     let images = args.images.options(&session)?;
-    let (images, main) = session
-        .preview(&images, &mut options, Answers::Ask)
-        .await?;
+    let (images, main) = session.preview(&images, &mut options, Answers::Ask).await?;
     show(&session, args.format, &images, &main)?;
     let changes = images.has_changes() || main.has_changes() || !main.decisions.is_empty();
     if args.detailed_exitcode && changes {
@@ -100,7 +96,11 @@ fn show(
             .ui
             .print(format_args!("{:#}\n", to_json(images, main)))?,
     }
-    session.refuse(main.refusals().map(|(_, refusal)| refusal.clone()).collect())
+    session.refuse(
+        main.refusals()
+            .map(|(_, refusal)| refusal.clone())
+            .collect(),
+    )
 }
 
 /// The sign of an action: `+` makes, `-` removes, `~` changes, `>` runs.
@@ -176,14 +176,22 @@ fn print_text(ui: &Ui, images: &Plan, main: &Plan) -> Result<(), CommandError> {
     let of_main = main.nodes().filter(|(id, _)| is_begun(id));
     let mut lines: Vec<String> = Vec::new();
     if images.has_changes() || main.has_changes() {
-        let told = images.nodes().chain(of_main).filter(|(_, node)| is_shown(node));
+        let told = images
+            .nodes()
+            .chain(of_main)
+            .filter(|(_, node)| is_shown(node));
         lines.extend(told.map(|(_, node)| line(node, colour)));
     }
     lines.extend(main.decisions.iter().map(question));
     for (id, _) in main.refusals() {
-        lines.push(format!("x {}  # cannot be done, see below", main.node(id).summary()));
+        lines.push(format!(
+            "x {}  # cannot be done, see below",
+            main.node(id).summary()
+        ));
     }
-    for node in held.iter().map(|id| main.node(*id)).filter(|node| is_shown(node)) {
+    let skipped = held.iter().map(|id| main.node(*id));
+    let is_told = |node: &&Node| is_shown(node) && !matches!(node.action, Action::Wait(_));
+    for node in skipped.filter(is_told) {
         lines.push(format!("x {}  # skipped because of that", node.summary()));
     }
     if lines.is_empty() {

@@ -12,7 +12,7 @@ use hoist::apply::{ApplyError, ApplyReport, Failure, Skipped, UpdateOutcome};
 use hoist::engine::EngineErrorKind;
 use hoist::engine::connect::Choice;
 use hoist::load::{Code, Diagnostic};
-use hoist::plan::preflight::{HostPort, Need, Refusal, directory_images};
+use hoist::plan::preflight::{self, HostPort, Need, Refusal, directory_images};
 use hoist::runtime::network::{Protocol, port_owner};
 
 use crate::cli::CommandError;
@@ -199,9 +199,14 @@ impl Session<'_> {
             let hint = "the engine went away: the same command goes on where this one ended";
             return diagnostic.hint(hint.to_owned());
         }
-        let path = failure.path.as_deref().unwrap_or_default();
+        let port = failure.service.as_deref().and_then(|service| {
+            let service = self.project.services.get(service)?;
+            preflight::blamed_port(service, &diagnostic.message)
+        });
+        let path = port.as_deref().or(failure.path.as_deref());
         let origins = self.context.origins();
-        diagnostic.labels.extend(origins.label(path, ""));
+        let label = origins.label(path.unwrap_or_default(), "");
+        diagnostic.labels.extend(label);
         diagnostic.hints.extend(self.way_out(failure));
         diagnostic
     }
@@ -248,7 +253,9 @@ fn tell_evidence(ui: &Ui, failures: &[Failure]) {
             continue;
         }
         let service = failure.service.as_deref().unwrap_or(&evidence.container);
-        if !evidence.ended.is_empty() {
+        // The engine's words may be the failure itself.
+        let is_news = !failure.error.chain().contains(&evidence.ended);
+        if is_news && !evidence.ended.is_empty() {
             ui.status(format_args!(
                 "{service}: container {} {}",
                 evidence.container, evidence.ended

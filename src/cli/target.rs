@@ -88,14 +88,9 @@ impl Context {
 
     /// Loads the project of a command that does not bring it about; what may be meant otherwise is told by those that
     /// do.
-    async fn load_to_find(
-        &self,
-        ui: &Ui,
-        request: LoadRequest,
-    ) -> Result<Project, CommandError> {
-        let as_compose = |warning: &Diagnostic| {
-            matches!(warning.code, Code::UnsetVariable | Code::Deprecated)
-        };
+    async fn load_to_find(&self, ui: &Ui, request: LoadRequest) -> Result<Project, CommandError> {
+        let as_compose =
+            |warning: &Diagnostic| matches!(warning.code, Code::UnsetVariable | Code::Deprecated);
         self.load_warning_of(ui, request, as_compose).await
     }
 

@@ -305,7 +305,10 @@ impl BuildImage {
     #[must_use]
     pub fn tags(&self) -> Vec<String> {
         let further = self.build.tags.iter().filter(|tag| **tag != self.image);
-        std::iter::once(&self.image).chain(further).cloned().collect()
+        std::iter::once(&self.image)
+            .chain(further)
+            .cloned()
+            .collect()
     }
 
     /// The platforms to build for; none is the engine's own.

@@ -736,7 +736,8 @@ fn stop_dependents(planner: &mut Planner<'_>, service: &Service) -> Vec<NodeId> 
     let mut nodes = Vec::new();
     for container in &planner.observed.containers {
         let concerned = dependents.iter().any(|name| name == container.service());
-        if !concerned || !container.is_running() || container.is_one_off() {
+        let gone = planner.removed.contains_key(&container.id);
+        if !concerned || gone || !container.is_running() || container.is_one_off() {
             continue;
         }
         if let Some((node, _)) = planner.stopped.get(&container.id) {

@@ -225,7 +225,11 @@ impl fmt::Display for Plan {
         for (id, refusal) in self.refusals() {
             writeln!(f, "x {}. {}", id.0 + 1, refusal.message)?;
         }
-        let held: Vec<_> = self.held_back().iter().map(|id| (id.0 + 1).to_string()).collect();
+        let held: Vec<_> = self
+            .held_back()
+            .iter()
+            .map(|id| (id.0 + 1).to_string())
+            .collect();
         if !held.is_empty() {
             writeln!(f, "x held back: {}", held.join(", "))?;
         }

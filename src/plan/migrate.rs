@@ -84,7 +84,8 @@ pub(super) fn migrate(
     let after: Vec<_> = after.into_iter().collect();
     let make = Action::CreateVolume(Box::new(aside));
     let made = planner.plan.add(make, cause.clone(), &after);
-    let mut ready: Vec<_> = users.iter().map(|(_, freed)| *freed).collect();
+    let freed = users.iter().flat_map(|(_, freed)| freed.iter().copied());
+    let mut ready: Vec<_> = freed.collect();
     ready.push(made);
     let name = aside_name(&volume.name);
     let saved = copy(planner, key, (&volume.name, &name), (cause.clone(), &ready));
@@ -207,12 +208,12 @@ fn copy(
     planner.plan.add(action, cause, after)
 }
 
-/// Stops the containers that use a volume: (container, the node after which it does not write any more).
-fn free<'a>(
+/// Stops the containers that use a volume: (container, the nodes after which it does not write any more).
+pub(super) fn free<'a>(
     planner: &mut Planner<'a>,
     volume: &str,
     cause: &Cause,
-) -> Vec<(&'a ObservedContainer, NodeId)> {
+) -> Vec<(&'a ObservedContainer, Vec<NodeId>)> {
     let users = planner.observed.containers.iter().filter(|container| {
         let mut mounts = container.mounts.iter();
         mounts.any(|mount| mount.name.as_deref() == Some(volume))
@@ -220,7 +221,12 @@ fn free<'a>(
     let mut freed = Vec::new();
     for container in users {
         if let Some(node) = planner.removed.get(&container.id) {
-            freed.push((container, *node));
+            freed.push((container, vec![*node]));
+            continue;
+        }
+        // Stopped already, and on its way back to a network: the two must not meet.
+        if let Some((nodes, _)) = planner.reconnected.get(&container.id) {
+            freed.push((container, nodes.clone()));
             continue;
         }
         let stop = Action::StopContainer {
@@ -228,22 +234,22 @@ fn free<'a>(
             timeout: planner.options.timeout,
             shown: Shown::Yes,
         };
-        freed.push((container, planner.plan.add(stop, cause.clone(), &[])));
+        freed.push((container, vec![planner.plan.add(stop, cause.clone(), &[])]));
     }
     freed
 }
 
 /// Removes stopped containers, which hold a volume as well.
-fn evict(
+pub(super) fn evict(
     planner: &mut Planner<'_>,
-    users: Vec<(&ObservedContainer, NodeId)>,
+    users: Vec<(&ObservedContainer, Vec<NodeId>)>,
     cause: &Cause,
     after: &[NodeId],
 ) -> Vec<NodeId> {
     let mut gone = after.to_vec();
     for (container, freed) in users {
         if planner.removed.contains_key(&container.id) {
-            gone.push(freed);
+            gone.extend(freed);
             continue;
         }
         let remove = Action::RemoveContainer {
@@ -254,7 +260,7 @@ fn evict(
         };
         let removed = planner
             .plan
-            .add(remove, cause.clone(), &[&[freed], after].concat());
+            .add(remove, cause.clone(), &[&freed, after].concat());
         planner.removed.insert(container.id.clone(), removed);
         gone.push(removed);
     }

@@ -337,6 +337,26 @@ fn host_ports(service: &Service, spec: &ContainerSpec, found: &mut Vec<Need>) {
     }
 }
 
+/// Where the file asks for the port that an engine's failure to publish is about.
+#[must_use]
+pub fn blamed_port(service: &Service, failure: &str) -> Option<String> {
+    let about_ports = ["already allocated", "already in use", "exposing port"];
+    if !about_ports.iter().any(|words| failure.contains(words)) {
+        return None;
+    }
+    let said = |port: &crate::model::Port| {
+        let number = format!(":{}", port.published);
+        let mut found = failure.match_indices(&number);
+        !port.published.is_empty()
+            && found.any(|(at, _)| {
+                let next = failure[at + number.len()..].chars().next();
+                !next.is_some_and(|next| next.is_ascii_digit())
+            })
+    };
+    let index = service.ports.iter().position(said)?;
+    Some(format!("services.{}.ports.{index}", service.name))
+}
+
 /// The single ports that a container of the service has which exists as the file says.
 fn model_ports(service: &Service, found: &mut Vec<Need>) {
     for (index, port) in service.ports.iter().enumerate() {
@@ -428,6 +448,34 @@ mod tests {
         assert!(!port("0.0.0.0", 80).conflicts(&port("::1", 80)));
         assert!(!port("127.0.0.1", 80).conflicts(&port("127.0.0.2", 80)));
         assert!(!port("", 80).conflicts(&port("", 81)));
+    }
+
+    #[test]
+    fn a_failure_to_publish_is_blamed_on_the_line_of_its_port() {
+        let of = |published: &str| crate::model::Port {
+            published: published.to_owned(),
+            ..crate::model::Port::default()
+        };
+        let service = Service {
+            name: "web".to_owned(),
+            ports: vec![of("80"), of("8080")],
+            ..Service::default()
+        };
+        let blamed = |failure| blamed_port(&service, failure);
+        let path = Some("services.web.ports.1".to_owned());
+        assert_eq!(
+            blamed("Bind for 0.0.0.0:8080 failed: port is already allocated"),
+            path
+        );
+        assert_eq!(
+            blamed("listen tcp 0.0.0.0:8080: bind: address already in use"),
+            path
+        );
+        assert_eq!(blamed("container 0.0.0.0:8080 is gone"), None);
+        assert_eq!(
+            blamed("Bind for 0.0.0.0:81 failed: port is already allocated"),
+            None
+        );
     }
 
     #[test]

@@ -5,9 +5,7 @@ use bollard_stubs::models::VolumeCreateRequest;
 
 use super::migrate::{self, Rest};
 use super::resolve::volume_labels;
-use super::{
-    Action, Cause, ContainerRef, Decision, NodeId, PlanError, Planner, Shown, VolumeChange, hash,
-};
+use super::{Action, Cause, Decision, NodeId, PlanError, Planner, Shown, VolumeChange, hash};
 use crate::engine::{ObservedVolume, VolumeSpec, label};
 use crate::model::{Project, Volume};
 
@@ -100,34 +98,8 @@ fn recreate(planner: &mut Planner<'_>, key: &str, volume: &Volume) {
     let because = Cause::VolumeRecreated {
         volume: volume.name.clone(),
     };
-    let users = planner.observed.containers.iter().filter(|container| {
-        container
-            .mounts
-            .iter()
-            .any(|mount| mount.name.as_deref() == Some(&volume.name))
-    });
-    let mut gone = Vec::new();
-    for container in users {
-        if let Some(node) = planner.removed.get(&container.id) {
-            gone.push(*node);
-            continue;
-        }
-        let stop = Action::StopContainer {
-            container: ContainerRef::from(container),
-            timeout: planner.options.timeout,
-            shown: Shown::Yes,
-        };
-        let stopped = planner.plan.add(stop, because.clone(), &[]);
-        let remove = Action::RemoveContainer {
-            container: ContainerRef::from(container),
-            volumes: false,
-            force: true,
-            shown: Shown::Yes,
-        };
-        let removed = planner.plan.add(remove, because.clone(), &[stopped]);
-        planner.removed.insert(container.id.clone(), removed);
-        gone.push(removed);
-    }
+    let users = migrate::free(planner, &volume.name, &because);
+    let gone = migrate::evict(planner, users, &because, &[]);
     let remove = Action::RemoveVolume {
         name: volume.name.clone(),
         shown: Shown::Yes,

@@ -9,8 +9,8 @@
 
 use std::io::{BufWriter, Stderr, Stdout, Write};
 
-use super::{Colour, Ui};
 use super::style::{log_colour, watch_colour};
+use super::{Colour, Ui};
 
 /// Whether lines begin with the name of their source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

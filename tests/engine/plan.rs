@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::common::env::{CommandOutput, TestEnvironment};
+use crate::common::env::{CommandOutput, TestEnvironment, output};
 use crate::common::has_root;
 
 type TestResult = Result<(), Box<dyn Error>>;
@@ -71,10 +71,60 @@ fn a_plan_names_each_changed_field_with_its_line_and_no_secret() -> TestResult {
     {"why":"config_changed","changes":[{"field":"environment.TOKEN","change":"changed","place":"compose.prod.yaml:4"},{"field":"labels.tier","change":"changed","from":"front","to":"back","place":"compose.prod.yaml:6"},{"field":"mem_limit","change":"changed","from":"64m","to":"128m","place":"compose.prod.yaml:7"}]}
     "#);
 
+    assert!(plan["actions"][0]["step"].get("shown").is_none(), "{json}");
+    let actions = plan["actions"].as_array().ok_or("no actions")?;
+    let start = actions.last().ok_or("no action")?;
+    assert_eq!(start["step"]["container"]["made_by"], 0, "{json}");
+
     let dry = run(&env, &["--dry-run", "up", "-d"])?.success();
-    let recreate = dry.stderr.lines().find(|line| line.contains("Recreate "));
-    insta::assert_snapshot!(recreate.unwrap_or_default(), @" DRY-RUN MODE -  Container planned-web-1 Recreate environment.TOKEN changed, compose.prod.yaml:4; labels.tier: front -> back, compose.prod.yaml:6; mem_limit: 64m -> 128m, compose.prod.yaml:7");
+    assert_eq!(
+        dry.stdout, text.stdout,
+        "the plan and `up --dry-run` are one"
+    );
     let listed = run(&env, &["ps", "--format", "{{.Name}} {{.State}}"])?.success();
     assert_eq!(listed.stdout, "planned-web-1 running\n");
+    Ok(())
+}
+
+const VOLUME: &str = "name: questions
+services:
+  web:
+    image: rootfs:/
+    command: sleep 1000
+    init: true
+    stop_grace_period: 0s
+    network_mode: none
+    volumes: [data:/data]
+volumes:
+  data: {labels: {edition: '${EDITION:-1}'}}
+";
+
+#[test]
+fn a_dry_run_asks_nothing_and_shows_what_the_plan_shows() -> TestResult {
+    if !has_root("up --dry-run") {
+        return Ok(());
+    }
+    let env = TestEnvironment::new()?;
+    std::fs::write(env.path("compose.yaml"), VOLUME)?;
+    let _up = env.run(["up", "-d"])?.success();
+    let changed = |args: &[&str]| output(env.command(args).env("EDITION", "2"));
+    let plan = changed(&["plan"])?.success();
+    assert!(
+        plan.stdout.starts_with("? recreate volume questions_data"),
+        "{plan}"
+    );
+    let dry = changed(&["--dry-run", "up", "-d"])?.success();
+    assert_eq!(dry.stdout, plan.stdout);
+    let allowed = changed(&["--dry-run", "up", "-d", "-y"])?.success();
+    assert!(
+        allowed
+            .stdout
+            .contains("- remove volume questions_data  # labels.edition: 1 -> 2"),
+        "{allowed}"
+    );
+    let other = changed(&["--dry-run", "create"])?.success();
+    assert!(!other.stdout.contains("[y/N]"), "{other}");
+    let same = env.run(["plan", "--detailed-exitcode"])?;
+    assert_eq!(same.status, 0, "a dry run has no effect: {same}");
     Ok(())
 }

@@ -69,6 +69,46 @@ fn a_taken_port_is_refused_at_its_line_with_its_holder() -> TestResult {
 }
 
 #[test]
+fn a_taken_port_stops_only_what_depends_on_it() -> TestResult {
+    if !has_root("a_taken_port_stops_only_what_depends_on_it") {
+        return Ok(());
+    }
+    let holder = TcpListener::bind("0.0.0.0:0")?;
+    let port = holder.local_addr()?.port();
+    let env = TestEnvironment::new()?;
+    let sleeper = "    image: rootfs:/\n    command: [sleep, '60']\n    init: true\n    stop_grace_period: 0s\n";
+    let said = refused(
+        &env,
+        &format!(
+            "services:\n  db:\n{sleeper}  web:\n{sleeper}    depends_on: [db]\n    ports:\n      - '{port}:80'\n  api:\n{sleeper}    depends_on: [web]\n"
+        ),
+    )?;
+    assert!(said.stderr.contains("compose.yaml:14:9"), "{said}");
+    let skipped = "api: skipped: start container refused-api-1\n";
+    assert!(said.stderr.contains(skipped), "{said}");
+    let told = said.stderr.matches("port is already allocated").count();
+    assert_eq!(told, 1, "{said}");
+    let running = || -> Result<String, Box<dyn Error>> {
+        let listed = env.run(["-p", "refused", "ps", "--format", "{{.Service}}"])?;
+        Ok(listed.success().stdout)
+    };
+    assert_eq!(running()?, "db\n");
+    // `plan` refuses what `up` refuses, and shows what would be done all the same.
+    let plan = env.run(["-p", "refused", "plan"])?;
+    assert_eq!(plan.status, 1, "{plan}");
+    assert!(plan.stderr.contains("port is already allocated"), "{plan}");
+    drop(holder);
+    let _up = env.run(["-p", "refused", "up", "-d"])?.success();
+    assert_eq!(running()?, "api\ndb\nweb\n");
+    let two = ["-p", "refused", "plan", "--scale", "web=2"];
+    let plan = env.run(two)?;
+    assert_eq!(plan.status, 1, "{plan}");
+    let shown = "x create container refused-web-2  # cannot be done, see below";
+    assert!(plan.stdout.contains(shown), "{plan}");
+    Ok(())
+}
+
+#[test]
 fn an_image_that_is_not_there_is_refused_at_its_line() -> TestResult {
     if !has_root("an_image_that_is_not_there_is_refused_at_its_line") {
         return Ok(());

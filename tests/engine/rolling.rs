@@ -131,7 +131,7 @@ fn a_broken_version_is_rolled_back_and_the_exit_code_says_so() -> TestResult {
     project.until("first of one")?;
     let before = project.ids()?;
     let broken = project.run("broken", &["up", "-d"])?;
-    assert_eq!(broken.status, 1, "{broken}");
+    assert_eq!(broken.status, 3, "{broken}");
     assert!(broken.stderr.contains("rolled back"), "{broken}");
     // The container has gone with its log: the report is where its reason is read.
     assert!(broken.stderr.contains("no port to serve"), "{broken}");

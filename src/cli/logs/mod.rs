@@ -23,8 +23,8 @@ use tokio::sync::mpsc;
 use crate::cli::logs::stamp::Stamps;
 use crate::cli::target::Target;
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
-use crate::ui::log_mux::{LogMux, LogStyle, Output, Streams};
 use crate::ui::Ui;
+use crate::ui::log_mux::{LogMux, LogStyle, Output, Streams};
 use hoist::engine::member::{Member, OneOffs, Stopped, members};
 use hoist::engine::stream::Channel;
 use hoist::engine::{

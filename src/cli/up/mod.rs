@@ -12,18 +12,18 @@ use hoist::engine::ObservedState;
 use hoist::load::Dependencies;
 use hoist::plan::{AnonymousVolumes, Goal, Plan, PlanOptions, Recreate};
 
-use crate::cli::create::{
-    ImageArgs, check_selection, load, orphan_policy, scale, volume_change,
-};
+use crate::cli::create::{ImageArgs, check_selection, load, orphan_policy, scale, volume_change};
 use crate::cli::reconcile::{Answers, Session};
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus, plan as preview, provider};
 use crate::ui::Ui;
 
 /// Arguments of `up`.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: 0 where all was done; 1 where something failed; 3 where the only failure is a \
+#[command(
+    after_help = "Exit status: 0 where all was done; 1 where something failed; 3 where the only failure is a \
 rolling update that was rolled back, so that the old containers serve again; 130 after Ctrl-C; with --exit-code-from \
-and the like, that of the container.")]
+and the like, that of the container."
+)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "independent command line switches"

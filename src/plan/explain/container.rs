@@ -55,9 +55,7 @@ const NONE: &[&str] = &[];
 
 /// The attributes, in the order in which they are told.
 const ROWS: &[Row] = {
-    use Read::{
-        Bytes, List, Map, Pairs, Processors, Scalar, Seconds, Special, Switch, Words,
-    };
+    use Read::{Bytes, List, Map, Pairs, Processors, Scalar, Seconds, Special, Switch, Words};
     use Values::{Hidden, Shown};
     &[
         Row(&["image"], "", Special(image), Shown, NONE),

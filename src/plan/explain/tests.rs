@@ -227,8 +227,8 @@ fn a_network_and_a_volume_say_what_changed() -> TestResult {
         .collect();
     assert!(!texts.concat().contains("hunter2"));
     insta::assert_snapshot!(format!("{plan}{}", texts.join("\n")), @r#"
-    1. remove network p_default (internal: added true, <networks.default.internal>)
-    2. create network p_default (internal: added true, <networks.default.internal>) after 1
+    1. remove network p_default (internal: false -> true, <networks.default.internal>)
+    2. create network p_default (internal: false -> true, <networks.default.internal>) after 1
     3. create container p-web-1 (does not exist, <services.web>) after 2
     ? recreate volume p_data (its data will be lost)
     {"question":"recreate_volume","volume":"p_data","changes":[{"field":"driver","change":"added","to":"local","place":"<volumes.data.driver>"},{"field":"driver_opts.o","change":"added","place":"<volumes.data.driver_opts.o>"}]}
