@@ -32,6 +32,7 @@ mod overlay;
 mod owner;
 mod port;
 mod record;
+mod relay;
 mod request;
 mod service;
 mod store;
@@ -44,7 +45,7 @@ pub use port::has_sctp;
 pub use record::{Driver, Protocol};
 pub use request::{
     AttachRequest, ContainerNames, HostsRequest, LiveContainer, NameService, NetworkPaths,
-    ResolvRequest,
+    ResolvRequest, WayOut,
 };
 pub use service::{Created, NetworkService, Repair};
 pub use subnet::{Family, NotASubnet, Subnet};

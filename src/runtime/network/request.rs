@@ -5,6 +5,15 @@ use std::path::PathBuf;
 
 use bollard_stubs::models::EndpointSettings;
 
+/// How what containers send leaves this engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WayOut {
+    /// By the routes of where bridges stand.
+    Routes,
+    /// Through the engine, which makes connections of its own: TCP only.
+    Relay,
+}
+
 /// Where the service keeps its state, and which engine it belongs to.
 #[derive(Debug, Clone)]
 pub struct NetworkPaths {
@@ -14,6 +23,8 @@ pub struct NetworkPaths {
     pub run: PathBuf,
     /// The short id of this engine, empty for the default one: part of link aliases and of the nftables table's name.
     pub instance: String,
+    /// How packets leave.
+    pub way_out: WayOut,
 }
 
 /// What a container is called, and how it looks names up.

@@ -27,8 +27,8 @@ pub enum Outlet {
     Host,
     /// Through `pasta`.
     Pasta,
-    /// Not at all, and why.
-    None(String),
+    /// Through the engine's relay, TCP only; and why not through `pasta`.
+    Relay(String),
 }
 
 fn pin(layout: &Layout) -> PathBuf {
@@ -72,7 +72,7 @@ fn start_pasta(ground: &Path, pid: &Path) -> Outlet {
     let log = pid.with_extension("log");
     // A file and no pipe: the process that stays keeps it open.
     let Ok(heard) = fs::File::create(&log) else {
-        return Outlet::None(format!("cannot make `{}`", log.display()));
+        return Outlet::Relay(format!("cannot make `{}`", log.display()));
     };
     let status = Command::new("pasta")
         .args(["--config-net", "--quiet", "--no-map-gw", "--netns-only"])
@@ -93,12 +93,12 @@ fn start_pasta(ground: &Path, pid: &Path) -> Outlet {
         Ok(_) => {
             // It complains of the system's log first.
             let last = said.trim().lines().next_back().unwrap_or("it says nothing");
-            Outlet::None(format!("`pasta` did not start: {last}"))
+            Outlet::Relay(format!("`pasta` did not start: {last}"))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Outlet::None(
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Outlet::Relay(
             "`pasta` is not installed (Debian, Ubuntu and Fedora: package `passt`)".to_owned(),
         ),
-        Err(error) => Outlet::None(format!("cannot run `pasta`: {error}")),
+        Err(error) => Outlet::Relay(format!("cannot run `pasta`: {error}")),
     }
 }
 

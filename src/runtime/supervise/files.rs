@@ -24,7 +24,7 @@ use crate::runtime::archive::{
 };
 use crate::runtime::container::request::Access;
 use crate::runtime::error::{ErrorKind, RuntimeError, RuntimeResult};
-use crate::runtime::sys::userns::make_files_as;
+use crate::runtime::sys::userns::{self, make_files_as};
 
 /// The longest user file that is read.
 const MOST_BYTES: u64 = 4 << 20;
@@ -412,7 +412,8 @@ fn live_root(container: &Container) -> rustix::io::Result<OwnedFd> {
 
 /// User and group outside of the root of a living container; 0 on the disk, and where it has no user namespace.
 fn root_of(container: &Container) -> (u32, u32) {
-    if !container.status().is_alive() {
+    // An ordinary user's engine is in the user namespace of its containers itself.
+    if !container.status().is_alive() || !userns::is_first() {
         return (0, 0);
     }
     let Ok(process) = HeldProcess::of(container) else {

@@ -48,6 +48,7 @@ mod validate;
 mod wait;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -72,7 +73,7 @@ use super::error::{RuntimeError, RuntimeResult};
 use super::image::{ImageStore, ImageUse, UseState};
 use super::keeper::{FailureKind, KeeperClient, KeeperPaths, Revival};
 use super::layout::{Layout, Privilege};
-use super::network::{NetworkPaths, NetworkService};
+use super::network::{NetworkPaths, NetworkService, WayOut};
 use super::registry::{Registries, RegistrySettings};
 use super::rootless::{self, Outlet};
 use super::volume::{VolumeStore, VolumeUse};
@@ -120,6 +121,7 @@ pub struct Supervisor {
     revival: Option<Revival>,
     remap: Remap,
     outlet: Outlet,
+    told_outlet: AtomicBool,
     images: ImageStore,
     volumes: VolumeStore,
     registries: Registries,
@@ -151,6 +153,10 @@ impl Supervisor {
             state: layout.networks(),
             run: layout.run().to_owned(),
             instance: layout.instance().to_owned(),
+            way_out: match outlet {
+                Outlet::Host | Outlet::Pasta => WayOut::Routes,
+                Outlet::Relay(_) => WayOut::Relay,
+            },
         })?;
         Ok(Arc::new(Self {
             keeper: KeeperClient::new(KeeperPaths::new(layout.run())),
@@ -158,6 +164,7 @@ impl Supervisor {
             remap,
             layout,
             outlet,
+            told_outlet: AtomicBool::new(false),
             images,
             volumes,
             registries,
@@ -178,12 +185,6 @@ impl Supervisor {
             tracing::warn!(%error, "cannot use the control group that is delegated to this user");
         }
         rootless::stand_on_ground(layout)
-    }
-
-    /// How containers reach the outside.
-    #[must_use]
-    pub fn outlet(&self) -> &Outlet {
-        &self.outlet
     }
 
     /// Its folders.

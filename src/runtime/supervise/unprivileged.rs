@@ -1,11 +1,14 @@
 //! What an ordinary user's engine cannot honour of a container's wishes: said when the container is made, never silently
 //! left out.
 
+use std::sync::atomic::Ordering;
+
 use bollard_stubs::models::HostConfig;
 
 use super::Supervisor;
 use crate::runtime::container::cgroup::CgroupHost;
 use crate::runtime::layout::Privilege;
+use crate::runtime::rootless::Outlet;
 
 impl Supervisor {
     /// The warnings for a new container; none for root's engine.
@@ -14,8 +17,23 @@ impl Supervisor {
             return Vec::new();
         }
         let groups = CgroupHost::probe().is_ok_and(|groups| groups.is_usable());
-        warnings(host, groups)
+        let mut warnings = warnings(host, groups);
+        if let Outlet::Relay(reason) = &self.outlet
+            && has_way_out(host)
+            && !self.told_outlet.swap(true, Ordering::Relaxed)
+        {
+            // Once in the life of an engine: it is so for all containers.
+            warnings.push(format!(
+                "containers of this engine reach the outside by TCP over IPv4 alone: {reason}"
+            ));
+        }
+        warnings
     }
+}
+
+fn has_way_out(host: &HostConfig) -> bool {
+    let mode = host.network_mode.as_deref().unwrap_or_default();
+    !matches!(mode, "none" | "host") && !mode.starts_with("container:")
 }
 
 fn warnings(host: &HostConfig, has_groups: bool) -> Vec<String> {

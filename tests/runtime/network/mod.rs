@@ -22,7 +22,7 @@ use bollard_stubs::models::{
 use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RecordType};
 use hoist::runtime::network::{
-    AttachRequest, ContainerNames, LiveContainer, NetworkPaths, NetworkService,
+    AttachRequest, ContainerNames, LiveContainer, NetworkPaths, NetworkService, WayOut,
 };
 use hoist::runtime::sys::netns;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
@@ -133,6 +133,7 @@ impl Bench {
             state: folder.path().join("networks"),
             run: folder.path().join("run"),
             instance,
+            way_out: WayOut::Routes,
         };
         let service = NetworkService::open(paths.clone())?;
         Ok(Self {

@@ -121,6 +121,15 @@ pub(crate) fn connection_status(to: Register) -> Expression {
     other("ct", &[(1, to.into()), (2, 2)])
 }
 
+/// Puts bytes into a register.
+pub(crate) fn load(value: &[u8], to: Register) -> Expression {
+    Expressions::Immediate(vec![
+        Immediate::DestinationRegister(to),
+        Immediate::Data(DataAttribute::Value(value.to_vec())),
+    ])
+    .into()
+}
+
 fn other(name: &str, attributes: &[(u16, u32)]) -> Expression {
     let attributes = attributes
         .iter()

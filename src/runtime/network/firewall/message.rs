@@ -20,7 +20,7 @@ use netlink_packet_netfilter::{
 };
 
 use super::element::{Bound, Element, Set};
-use super::rule::{Chain, Clause, chains};
+use super::rule::{Chain, Clause};
 use crate::runtime::network::netlink::{Netlink, Request};
 
 /// A message about rules, with its flags.
@@ -66,7 +66,11 @@ pub(crate) fn transaction(messages: Vec<RuleRequest>) -> Vec<RuleRequest> {
 }
 
 /// Writes the table anew, whether it is there or not.
-pub(crate) fn whole(table: &str, contents: &BTreeSet<Element>) -> Vec<RuleRequest> {
+pub(crate) fn whole(
+    table: &str,
+    contents: &BTreeSet<Element>,
+    chains: &[Chain],
+) -> Vec<RuleRequest> {
     let mut messages = vec![new_table(table), old_table(table), new_table(table)];
     messages.extend(
         Set::ALL
@@ -74,9 +78,8 @@ pub(crate) fn whole(table: &str, contents: &BTreeSet<Element>) -> Vec<RuleReques
             .zip(1..)
             .map(|(set, id)| new_set(table, set, id)),
     );
-    let chains = chains();
     messages.extend(chains.iter().map(|chain| new_chain(table, chain)));
-    for chain in &chains {
+    for chain in chains {
         messages.extend(
             chain
                 .rules

@@ -23,6 +23,7 @@ pub(crate) struct Firewall {
     table: String,
     contents: BTreeSet<Element>,
     presence: Presence,
+    relay: Option<u16>,
 }
 
 /// Whether the kernel has our table, as far as we know.
@@ -41,7 +42,17 @@ impl Firewall {
             table: format!("hoist{instance}"),
             contents: BTreeSet::new(),
             presence: Presence::Unknown,
+            relay: None,
         }
+    }
+
+    /// Leads what leaves to a relay at this port from the next write on.
+    pub(crate) fn lead_to_relay(&mut self, port: u16) {
+        self.relay = Some(port);
+    }
+
+    fn chains(&self) -> Vec<rule::Chain> {
+        rule::chains(self.relay)
     }
 
     /// Adds elements, in one transaction.
@@ -94,7 +105,7 @@ impl Firewall {
     /// Writes the whole table anew.
     pub(crate) fn write(&mut self) -> io::Result<()> {
         self.pass_beside_docker();
-        transact(message::whole(&self.table, &self.contents))?;
+        transact(message::whole(&self.table, &self.contents, &self.chains()))?;
         self.presence = Presence::Written;
         Ok(())
     }
@@ -106,7 +117,7 @@ impl Firewall {
 
     /// Whether the kernel has our table with all its rules; a flush leaves an empty one.
     pub(crate) fn is_whole(&self) -> io::Result<bool> {
-        let wanted: usize = rule::chains().iter().map(|chain| chain.rules.len()).sum();
+        let wanted: usize = self.chains().iter().map(|chain| chain.rules.len()).sum();
         Ok(self.is_present()? && message::rules_of(&self.table)? == wanted)
     }
 
@@ -143,7 +154,7 @@ impl Firewall {
             }
             lines.push("\t}".to_owned());
         }
-        for chain in rule::chains() {
+        for chain in self.chains() {
             lines.extend(chain_text(&chain));
         }
         lines.push("}".to_owned());
@@ -244,6 +255,21 @@ mod tests {
         assert!(text.contains("elements = { tcp . 8080 : 172.18.0.2 . 80 }"));
         assert!(text.contains("dnat ip to meta l4proto . th dport map @ports4"));
         assert!(text.contains("oifname @bridges drop"));
+        assert!(!text.contains("chain relay"));
         Ok(())
+    }
+
+    #[test]
+    fn a_relay_takes_tcp_that_goes_to_no_network_of_ours() {
+        let mut firewall = Firewall::new("x1");
+        firewall.lead_to_relay(4567);
+        let text = firewall.text().join("\n");
+        let (_, relay) = text.split_once("chain relay {").unwrap_or_default();
+        assert!(relay.contains("iifname @internal accept"), "{relay}");
+        assert!(relay.contains("ip daddr @blocks4 accept"), "{relay}");
+        assert!(
+            relay.contains("meta l4proto tcp dnat ip to 127.0.0.1:4567"),
+            "{relay}"
+        );
     }
 }

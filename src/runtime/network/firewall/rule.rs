@@ -8,6 +8,7 @@
 //!                    other way into a network, so networks do not reach each other
 //! input              from a bridge to its own address and to the host, not to another network's address
 //! postrouting        the host's address for what leaves, and for what containers send to published ports
+//! prerouting (relay) an ordinary user's engine without `pasta`: TCP to the outside goes to the engine's relay
 //! ```
 //!
 //! Accepting in our table only means that our table has no objection: a host firewall that drops in a table of its own
@@ -84,11 +85,15 @@ pub(crate) enum Clause {
     Drop,
     /// Asks another chain.
     Jump(&'static str),
+    /// It is TCP.
+    Tcp,
+    /// Sends it to the engine's relay, at this port of 127.0.0.1.
+    Relay(u16),
 }
 
-/// The whole table.
-pub(crate) fn chains() -> Vec<Chain> {
-    vec![
+/// The whole table; with the port of a relay, where one is the way out.
+pub(crate) fn chains(relay: Option<u16>) -> Vec<Chain> {
+    let mut chains = vec![
         published(),
         guard(),
         destination("prerouting"),
@@ -96,7 +101,24 @@ pub(crate) fn chains() -> Vec<Chain> {
         input(),
         forward(),
         postrouting(),
-    ]
+    ];
+    chains.extend(relay.map(way_out));
+    chains
+}
+
+/// After published ports: what goes to none of our networks goes to the relay, but for internal networks.
+fn way_out(port: u16) -> Chain {
+    use Clause::{Accept, Came, Family as F, Relay, Tcp, To};
+    Chain {
+        name: "relay",
+        hook: Some(hook("nat", InetHookNumber::PreRouting, "prerouting", -90)),
+        rules: vec![
+            vec![Came(Set::Bridges, Membership::Out), Accept],
+            vec![Came(Set::Internal, Membership::In), Accept],
+            vec![F(Family::V4), To(Set::Blocks4), Accept],
+            vec![F(Family::V4), Tcp, Relay(port)],
+        ],
+    }
 }
 
 fn hook(kind: &'static str, number: InetHookNumber, name: &'static str, priority: i32) -> Hook {
@@ -300,6 +322,15 @@ impl Clause {
             Self::Accept => vec![e::accept()],
             Self::Drop => vec![e::drop_packet()],
             Self::Jump(chain) => vec![e::jump(chain)],
+            Self::Tcp => vec![
+                e::meta(MetaKey::L4Proto, first),
+                e::compare(first, Operator::Equal, &[6]),
+            ],
+            Self::Relay(port) => vec![
+                e::load(&[127, 0, 0, 1], first),
+                e::load(&port.to_be_bytes(), e::register(1)),
+                e::destination_nat(2, first, e::register(1)),
+            ],
         }
     }
 }
@@ -392,6 +423,8 @@ impl fmt::Display for Clause {
             Self::Accept => write!(f, "accept"),
             Self::Drop => write!(f, "drop"),
             Self::Jump(chain) => write!(f, "jump {chain}"),
+            Self::Tcp => write!(f, "meta l4proto tcp"),
+            Self::Relay(port) => write!(f, "dnat ip to 127.0.0.1:{port}"),
         }
     }
 }

@@ -43,7 +43,8 @@ use super::obstacle;
 use super::overlay::{self, Overlay};
 use super::port::Holder;
 use super::record::{ContainerRecord, Driver, NetworkRecord, inspect, is_predefined};
-use super::request::NetworkPaths;
+use super::relay::Relay;
+use super::request::{NetworkPaths, WayOut};
 use super::store;
 use super::subnet::{Family, Subnet};
 use crate::runtime::sys::netns;
@@ -69,6 +70,8 @@ struct State {
     holders: HashMap<String, Vec<Holder>>,
     /// The rules that lead published ports to a container.
     port_rules: HashMap<String, Vec<Element>>,
+    /// The way out, where it is the engine itself.
+    _relay: Option<Relay>,
 }
 
 /// Networks, endpoints, addresses, ports and names of one engine.
@@ -87,21 +90,33 @@ impl NetworkService {
     /// # Errors
     /// When the state cannot be read.
     pub fn open(paths: NetworkPaths) -> Result<Self, NetworkError> {
+        let background = Background::start().map_err(NetworkError::kernel(
+            "start the thread of forwarders and name servers",
+        ))?;
+        let mut firewall = Firewall::new(&paths.instance);
+        let relay = match paths.way_out {
+            WayOut::Routes => None,
+            WayOut::Relay => Some(Relay::start(&background).map_err(NetworkError::kernel(
+                "start the relay of connections to the outside",
+            ))?),
+        };
+        if let Some(relay) = &relay {
+            firewall.lead_to_relay(relay.port());
+        }
         let state = State {
             networks: BTreeMap::new(),
             containers: BTreeMap::new(),
-            firewall: Firewall::new(&paths.instance),
+            firewall,
             standing: HashMap::new(),
             holders: HashMap::new(),
             port_rules: HashMap::new(),
+            _relay: relay,
         };
         let service = Self {
             paths,
             state: Arc::new(Mutex::new(state)),
             names: Arc::new(NameServer::default()),
-            background: Background::start().map_err(NetworkError::kernel(
-                "start the thread of forwarders and name servers",
-            ))?,
+            background,
         };
         service.load()?;
         service.add_predefined()?;

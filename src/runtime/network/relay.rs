@@ -1,0 +1,115 @@
+//! The way out of an ordinary user's containers where no `pasta` carries their packets: the engine takes their TCP
+//! connections and makes each anew on the host's network, as the user.
+//!
+//! ```text
+//! container ──SYN to 203.0.113.7:443──> [ground] rule: 127.0.0.1:PORT ──accept──> engine ──connect──> 203.0.113.7:443
+//! ```
+//!
+//! Only TCP of IPv4. Nothing that listens on the host's loopback alone is reached.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::background::{Background, Serving};
+use crate::runtime::sys::netns;
+
+/// How many connections there may be at once.
+const CONNECTIONS: usize = 4096;
+/// How long a connection to the outside may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A relay that serves until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    port: u16,
+    _serving: Serving,
+}
+
+impl Relay {
+    /// Starts to serve, where bridges stand.
+    ///
+    /// # Errors
+    /// When no socket can be made.
+    pub(crate) fn start(background: &Background) -> io::Result<Self> {
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+        let listener = netns::on_ground(|| std::net::TcpListener::bind(address)).flatten()?;
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            port: listener.local_addr()?.port(),
+            _serving: Serving::start(background, serve(listener)),
+        })
+    }
+
+    /// Where connections are to be led.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+async fn serve(listener: std::net::TcpListener) {
+    let Ok(listener) = TcpListener::from_std(listener) else {
+        return;
+    };
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.len() >= CONNECTIONS {
+            connections.join_next().await;
+        }
+        while connections.try_join_next().is_some() {}
+        let Ok((client, _)) = listener.accept().await else {
+            // Out of descriptors: others must end first.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let wanted = rustix::net::sockopt::ip_original_dst(&client);
+        // A connection that no rule has led here wants the relay itself: its destination is as forbidden.
+        if let Some(target) = wanted.ok().filter(|target| is_outside(*target.ip())) {
+            connections.spawn(pass(client, target));
+        }
+    }
+}
+
+/// Whether an address is not this host's own affair.
+fn is_outside(address: Ipv4Addr) -> bool {
+    !(address.is_loopback()
+        || address.is_unspecified()
+        || address.is_multicast()
+        || address.is_broadcast()
+        || address.octets()[0] == 0)
+}
+
+async fn pass(mut client: TcpStream, target: SocketAddrV4) {
+    let connected = tokio::time::timeout(PATIENCE, TcpStream::connect(target)).await;
+    match connected {
+        Ok(Ok(mut server)) => {
+            // Either side may break off at any time; there is nobody to tell.
+            drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
+        }
+        // A reset is what the client would have had from the target itself, more or less.
+        _ => drop(client.set_zero_linger()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_the_host_alone_is_outside() {
+        for address in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "0.0.0.0",
+            "0.1.2.3",
+            "224.0.0.1",
+            "255.255.255.255",
+        ] {
+            assert!(!address.parse().is_ok_and(is_outside), "{address}");
+        }
+        assert!(is_outside(Ipv4Addr::new(203, 0, 113, 7)));
+    }
+}
