@@ -245,7 +245,9 @@ pub(crate) async fn commit(engine: &Arc<Supervisor>, mut call: Call) -> RouteRes
     };
     let text = |name: &str| call.query.text(name).map(str::to_owned);
     let pauses = call.query.is_on_or("pause", crate::api::call::Default::On)
-        && record.state.status == crate::runtime::supervise::status::Status::Running;
+        && record.state.status == crate::runtime::supervise::status::Status::Running
+        // An ordinary user's engine commits what it finds, as with `--pause=false`.
+        && engine.can_pause(&container);
     let request = CommitRequest {
         parent: Some(record.image.clone()),
         upper: container.upper(),

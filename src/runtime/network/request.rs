@@ -8,9 +8,11 @@ use bollard_stubs::models::EndpointSettings;
 /// How what containers send leaves this engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WayOut {
-    /// By the routes of where bridges stand.
+    /// Bridges stand on the host, and its routes lead on.
+    Host,
+    /// Bridges stand elsewhere, with routes of their own; what containers want of the host goes through the engine.
     Routes,
-    /// Through the engine, which makes connections of its own: TCP only.
+    /// The same without routes: through the engine, which makes connections of its own, TCP only.
     Relay,
 }
 

@@ -12,6 +12,7 @@
 mod adopt;
 mod build;
 mod container;
+mod counted;
 mod create;
 pub mod delivered;
 pub mod event;
@@ -154,7 +155,8 @@ impl Supervisor {
             run: layout.run().to_owned(),
             instance: layout.instance().to_owned(),
             way_out: match outlet {
-                Outlet::Host | Outlet::Pasta => WayOut::Routes,
+                Outlet::Host => WayOut::Host,
+                Outlet::Pasta => WayOut::Routes,
                 Outlet::Relay(_) => WayOut::Relay,
             },
         })?;

@@ -218,6 +218,12 @@ impl Supervisor {
         })
     }
 
+    /// Whether there is a control group by which a container can be paused.
+    #[must_use]
+    pub fn can_pause(&self, container: &Container) -> bool {
+        self.cgroup(container).is_ok_and(|group| group.is_usable())
+    }
+
     /// The cgroup of a container.
     pub(super) fn cgroup(&self, container: &Container) -> std::io::Result<CgroupHandle> {
         let request: ContainerRequest = read_json(&container.request_path())?;

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use tokio::task::block_in_place;
 
 use super::Supervisor;
 use super::container::Container;
+use super::counted;
 use super::process::HeldProcess;
 use super::status::Operation;
 use crate::runtime::container::cgroup::Stats;
@@ -47,8 +46,13 @@ impl Supervisor {
             return None;
         }
         block_in_place(|| {
-            let cgroup = self.cgroup(container).ok()?.stats();
-            let net = HeldProcess::of(container).map(|process| process.read("net/dev"));
+            let group = self.cgroup(container).ok()?;
+            let first = HeldProcess::of(container).ok();
+            let cgroup = match &first {
+                Some(first) if !group.is_usable() => counted::stats(first),
+                _ => group.stats(),
+            };
+            let net = first.map(|first| first.read("net/dev"));
             Some(Usage {
                 cgroup,
                 interfaces: interfaces(&net.unwrap_or_default()),
@@ -74,29 +78,10 @@ impl Supervisor {
             return Ok(cgroup.pids());
         }
         let first = HeldProcess::of(container);
-        Ok(first.map(|first| beside(&first)).unwrap_or_default())
+        Ok(first
+            .map(|first| counted::processes(&first))
+            .unwrap_or_default())
     }
-}
-
-/// The processes in the pid namespace of one: what an engine without control groups can know.
-fn beside(first: &HeldProcess) -> Vec<i32> {
-    let space = |process: &Path| fs::metadata(process.join("ns/pid")).map(|seen| seen.ino());
-    let own = space(Path::new("/proc/self"));
-    let Ok(wanted) = space(&first.path()) else {
-        return Vec::new();
-    };
-    if own.is_ok_and(|own| own == wanted) {
-        return Vec::new(); // the host's: nobody can tell whose they are
-    }
-    let folders = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let mut found: Vec<i32> = folders
-        .filter_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            (space(&entry.path()).ok()? == wanted).then_some(pid)
-        })
-        .collect();
-    found.sort_unstable();
-    found
 }
 
 fn interfaces(text: &str) -> BTreeMap<String, InterfaceFigures> {

@@ -133,7 +133,7 @@ impl Bench {
             state: folder.path().join("networks"),
             run: folder.path().join("run"),
             instance,
-            way_out: WayOut::Routes,
+            way_out: WayOut::Host,
         };
         let service = NetworkService::open(paths.clone())?;
         Ok(Self {

@@ -16,6 +16,7 @@ use std::io;
 use super::netlink::Netlink;
 
 pub(crate) use element::{Element, PortRule, Set};
+pub(crate) use rule::Doors;
 
 /// Our table.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(crate) struct Firewall {
     table: String,
     contents: BTreeSet<Element>,
     presence: Presence,
-    relay: Option<u16>,
+    relay: Option<Doors>,
 }
 
 /// Whether the kernel has our table, as far as we know.
@@ -46,9 +47,9 @@ impl Firewall {
         }
     }
 
-    /// Leads what leaves to a relay at this port from the next write on.
-    pub(crate) fn lead_to_relay(&mut self, port: u16) {
-        self.relay = Some(port);
+    /// Leads what leaves to a relay from the next write on.
+    pub(crate) fn lead_to_relay(&mut self, doors: Doors) {
+        self.relay = Some(doors);
     }
 
     fn chains(&self) -> Vec<rule::Chain> {
@@ -262,11 +263,18 @@ mod tests {
     #[test]
     fn a_relay_takes_tcp_that_goes_to_no_network_of_ours() {
         let mut firewall = Firewall::new("x1");
-        firewall.lead_to_relay(4567);
+        firewall.lead_to_relay(Doors {
+            host: 1234,
+            outside: Some(4567),
+        });
         let text = firewall.text().join("\n");
         let (_, relay) = text.split_once("chain relay {").unwrap_or_default();
         assert!(relay.contains("iifname @internal accept"), "{relay}");
         assert!(relay.contains("ip daddr @blocks4 accept"), "{relay}");
+        assert!(
+            relay.contains("@gateways4 meta l4proto tcp dnat ip to 127.0.0.1:1234"),
+            "{relay}"
+        );
         assert!(
             relay.contains("meta l4proto tcp dnat ip to 127.0.0.1:4567"),
             "{relay}"

@@ -8,7 +8,7 @@
 //!                    other way into a network, so networks do not reach each other
 //! input              from a bridge to its own address and to the host, not to another network's address
 //! postrouting        the host's address for what leaves, and for what containers send to published ports
-//! prerouting (relay) an ordinary user's engine without `pasta`: TCP to the outside goes to the engine's relay
+//! prerouting (relay) of an ordinary user's engine: TCP to the host, and without `pasta` to the outside, goes to the engine
 //! ```
 //!
 //! Accepting in our table only means that our table has no objection: a host firewall that drops in a table of its own
@@ -91,8 +91,17 @@ pub(crate) enum Clause {
     Relay(u16),
 }
 
-/// The whole table; with the port of a relay, where one is the way out.
-pub(crate) fn chains(relay: Option<u16>) -> Vec<Chain> {
+/// The ports of the engine's relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Doors {
+    /// For what is meant for the host: sent to a gateway.
+    pub(crate) host: u16,
+    /// For what leaves, where no routes lead on.
+    pub(crate) outside: Option<u16>,
+}
+
+/// The whole table; with the doors of a relay, where bridges do not stand on the host.
+pub(crate) fn chains(relay: Option<Doors>) -> Vec<Chain> {
     let mut chains = vec![
         published(),
         guard(),
@@ -106,18 +115,28 @@ pub(crate) fn chains(relay: Option<u16>) -> Vec<Chain> {
     chains
 }
 
-/// After published ports: what goes to none of our networks goes to the relay, but for internal networks.
-fn way_out(port: u16) -> Chain {
-    use Clause::{Accept, Came, Family as F, Relay, Tcp, To};
+/// After published ports: what goes to a gateway or to none of our networks goes to the relay, but for internal networks.
+fn way_out(doors: Doors) -> Chain {
+    use Clause::{Accept, Came, CameTo, Family as F, Relay, Tcp, To};
+    let outside = doors
+        .outside
+        .map(|port| vec![F(Family::V4), Tcp, Relay(port)]);
+    let mut rules = vec![
+        vec![Came(Set::Bridges, Membership::Out), Accept],
+        vec![Came(Set::Internal, Membership::In), Accept],
+        vec![
+            F(Family::V4),
+            CameTo(Set::Gateways4),
+            Tcp,
+            Relay(doors.host),
+        ],
+        vec![F(Family::V4), To(Set::Blocks4), Accept],
+    ];
+    rules.extend(outside);
     Chain {
         name: "relay",
         hook: Some(hook("nat", InetHookNumber::PreRouting, "prerouting", -90)),
-        rules: vec![
-            vec![Came(Set::Bridges, Membership::Out), Accept],
-            vec![Came(Set::Internal, Membership::In), Accept],
-            vec![F(Family::V4), To(Set::Blocks4), Accept],
-            vec![F(Family::V4), Tcp, Relay(port)],
-        ],
+        rules,
     }
 }
 

@@ -95,13 +95,14 @@ impl NetworkService {
         ))?;
         let mut firewall = Firewall::new(&paths.instance);
         let relay = match paths.way_out {
-            WayOut::Routes => None,
-            WayOut::Relay => Some(Relay::start(&background).map_err(NetworkError::kernel(
-                "start the relay of connections to the outside",
-            ))?),
+            WayOut::Host => None,
+            way_out => {
+                let started = Relay::start(&background, way_out);
+                Some(started.map_err(NetworkError::kernel("start the relay of connections"))?)
+            }
         };
         if let Some(relay) = &relay {
-            firewall.lead_to_relay(relay.port());
+            firewall.lead_to_relay(relay.doors());
         }
         let state = State {
             networks: BTreeMap::new(),
