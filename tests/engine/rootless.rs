@@ -3,8 +3,8 @@
 
 use std::error::Error;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -210,6 +210,69 @@ fn a_container_with_the_hosts_network_is_in_the_hosts_network() -> TestResult {
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
     assert_eq!(line, "hello\n");
+    Ok(())
+}
+
+/// The address that this machine has on its way out; none where it has no way out.
+fn own_address() -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(198, 51, 100, 1), 9)).ok()?;
+    match socket.local_addr().ok()? {
+        SocketAddr::V4(address) => Some(*address.ip()),
+        SocketAddr::V6(_) => None,
+    }
+}
+
+#[test]
+fn a_bridge_leads_out_and_to_the_host_but_not_to_its_loopback() -> TestResult {
+    let Some(env) = environment("the way out of an ordinary user")? else {
+        return Ok(());
+    };
+    let Some(own) = own_address() else {
+        skip("the way out of an ordinary user", "a default route");
+        return Ok(());
+    };
+    let open = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let (port, private) = (open.local_addr()?.port(), closed.local_addr()?.port());
+    let server = std::thread::spawn(move || -> std::io::Result<()> {
+        for _ in 0..2 {
+            open.accept()?.0.write_all(b"hi\n")?;
+        }
+        Ok(())
+    });
+    compose(
+        &env,
+        "services:\n  one: {IMAGE, extra_hosts: ['gate:host-gateway'], command: sleep 600, stop_signal: KILL}\n",
+    )?;
+    let up = env.run(["up", "-d"])?.success();
+    // Either a `pasta` carries everything, or what is not carried is said.
+    let carried = env.path("run/pasta.pid").exists();
+    assert_eq!(
+        !carried,
+        up.stderr.contains("by TCP over IPv4 alone"),
+        "{up}"
+    );
+    let ask = |host: &str, port: u16| {
+        let script = format!("nc -w 5 {host} {port} < /dev/null");
+        env.run(["exec", "-T", "one", "sh", "-c", &script])
+    };
+    let said = ask("gate", port)?;
+    assert_eq!(said.stdout, "hi\n", "the host by its gateway: {said}");
+    if carried {
+        // There the address is one of the namespace in which the bridges stand: only others are reached by it.
+        TcpStream::connect((own, port))?;
+    } else {
+        let said = ask(&own.to_string(), port)?;
+        assert_eq!(said.stdout, "hi\n", "what leaves: {said}");
+    }
+    server.join().map_err(|_| "the server panicked")??;
+    for host in ["gate", "127.0.0.1"] {
+        let _refused = ask(host, private)?;
+    }
+    closed.set_nonblocking(true)?;
+    let waiting = closed.accept().map_err(|error| error.kind());
+    assert_eq!(waiting.map(drop), Err(ErrorKind::WouldBlock));
     Ok(())
 }
 
