@@ -232,7 +232,7 @@ impl<'a> Session<'a> {
             }
         }
         self.warn_of_missing_files();
-        self.warn_of_native_health();
+        self.warn_of_own_labels();
         Ok(())
     }
 

@@ -105,22 +105,45 @@ impl Session<'_> {
         }
     }
 
-    /// Warns of what only hoist's own engine can do for the health of a service.
-    pub(super) fn warn_of_native_health(&self) {
+    /// Warns of what only hoist's own engine can do for a service.
+    pub(super) fn warn_of_own_labels(&self) {
+        const OUTCOMES: [(&str, &str); 4] = [
+            (
+                "hoist.health.",
+                "; a `healthcheck` with a `test` works on both",
+            ),
+            (
+                "hoist.on-unhealthy",
+                "; a `healthcheck` with a `test` works on both",
+            ),
+            ("hoist.time.", ": the clocks are the machine's"),
+            (
+                "hoist.idmap",
+                ": files of the bind have the owners that the container gives them",
+            ),
+        ];
         if self.is_built_in() {
             return;
         }
         for service in self.project.services.values() {
-            let asked = hoist::plan::resolve::health_labels(service);
+            let asked = hoist::plan::resolve::engine_labels(service);
             let own = asked.iter().map(|(name, _)| name.as_str());
             let own = own.chain(service.labels.keys().map(String::as_str));
-            let mut names: Vec<&str> = own
-                .filter(|name| name.starts_with("hoist.health.") || *name == "hoist.on-unhealthy")
-                .collect();
-            names.dedup();
-            if !names.is_empty() {
+            let mut ignored: Vec<(&str, Vec<&str>)> = Vec::new();
+            for name in own {
+                let Some((_, outcome)) = OUTCOMES.iter().find(|(start, _)| name.starts_with(start))
+                else {
+                    continue;
+                };
+                match ignored.iter_mut().find(|(known, _)| known == outcome) {
+                    Some((_, names)) if names.contains(&name) => {}
+                    Some((_, names)) => names.push(name),
+                    None => ignored.push((outcome, vec![name])),
+                }
+            }
+            for (outcome, names) in ignored {
                 self.ui.warn(format_args!(
-                    "service `{}`: {} {} only done by hoist's own engine, and ignored by this one; a `healthcheck` with a `test` works on both",
+                    "service `{}`: {} {} only done by hoist's own engine, and ignored by this one{outcome}",
                     service.name,
                     names.join(", "),
                     if names.len() == 1 { "is" } else { "are" },

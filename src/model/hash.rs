@@ -9,7 +9,11 @@ use sha2::{Digest, Sha256};
 use super::{Network, Service, Volume, form};
 
 /// Attributes of hoist's own that change a container; a service without them has the hash that docker compose gives it.
-const OWN_ATTRIBUTES: [&str; 2] = ["x-hoist-health", "x-hoist-on-unhealthy"];
+const OWN_ATTRIBUTES: [&str; 3] = [
+    "x-hoist-health",
+    "x-hoist-on-unhealthy",
+    "x-hoist-time-offset",
+];
 
 /// Returns the configuration hash of a service: build, scale, dependencies, profiles and pull policy do not count.
 #[must_use]

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use hoist::runtime::container::request::{Namespace, TimeOffset};
+
 use super::fixture::{Cage, TestResult};
 
 #[tokio::test]
@@ -266,5 +268,37 @@ async fn our_own_init_reaps_and_forwards() -> TestResult {
     );
     cage.keeper.kill(&request.id, 15).await?;
     assert_eq!(notices.next().await?.code, 5);
+    cage.close().await
+}
+
+/// The first number of `/proc/uptime`.
+fn uptime(text: &str) -> Option<f64> {
+    text.split_whitespace().next()?.parse().ok()
+}
+
+#[tokio::test]
+async fn clocks_are_ahead_where_it_is_asked_for() -> TestResult {
+    let Some(cage) = Cage::new("clocks_are_ahead").await? else {
+        return Ok(());
+    };
+    let mut request = cage.request(&["sh", "-c", "cat /proc/uptime; sleep 1000"])?;
+    request.namespaces.time = Namespace::New;
+    request.namespaces.time_offsets = vec![TimeOffset {
+        clock: "boottime".into(),
+        seconds: 1_000_000,
+        nanoseconds: 0,
+    }];
+    let started = cage.start(&request).await?;
+    let own = uptime(&fs::read_to_string("/proc/uptime")?).ok_or("no uptime")?;
+    let inside = cage.exec(&request.id, &["cat", "/proc/uptime"]).await?;
+    let ahead = uptime(&inside.stdout).ok_or("no uptime")? - own;
+    assert!((999_990.0..1_000_100.0).contains(&ahead), "{ahead}");
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/time"));
+    assert_ne!(namespace(&started.pid.to_string())?, namespace("self")?);
+    cage.kill(&request.id).await?;
+
+    let plain = cage.request(&["readlink", "/proc/self/ns/time"])?;
+    let seen = cage.run(&plain).await?.stdout;
+    assert_eq!(seen.trim(), namespace("self")?.to_string_lossy());
     cage.close().await
 }

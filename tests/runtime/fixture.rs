@@ -111,6 +111,7 @@ impl Cage {
                 cgroup: Namespace::New,
                 user: Namespace::Host,
                 time: Namespace::Host,
+                time_offsets: Vec::new(),
                 uid_map: Vec::new(),
                 gid_map: Vec::new(),
             },
@@ -158,6 +159,7 @@ impl Cage {
             }),
             run_dir: self.folder.path().join("run/containers").join(&id),
             exit_record: state.join("exit.json"),
+            runtime: None,
             id,
         })
     }
@@ -212,6 +214,7 @@ impl Cage {
             container: container.to_owned(),
             process: process(argv),
             stdin: Stdin::Closed,
+            runtime: None,
         }
     }
 

@@ -11,6 +11,7 @@ mod image;
 mod keeper;
 mod limit;
 mod network;
+mod oci;
 mod registry;
 mod terminal;
 mod userns;

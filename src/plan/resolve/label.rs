@@ -1,21 +1,71 @@
 //! The labels that docker compose knows its own by (behaviours.md B122-B124).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
 use super::{Request, Role, image_name};
 use crate::engine::label;
-use crate::model::{DependencyCondition, Labels, MountKind, Project, Service};
+use crate::model::{DependencyCondition, Labels, Mount, MountKind, Project, Service};
 
-/// `x-hoist-health` and `x-hoist-on-unhealthy`, which the Docker API cannot say, as the labels that hoist's engine
-/// reads: `x-hoist-health: {http: 8080/healthz}` is `hoist.health.http=8080/healthz`.
+/// What the Docker API cannot say, as the labels that hoist's engine reads: `x-hoist-health: {http: 8080/healthz}` is
+/// `hoist.health.http=8080/healthz`, `x-hoist-time-offset: {boottime: 36h}` is `hoist.time.boottime=36h`, and
+/// `x-hoist-idmap: true` of the bind at `/data` is `hoist.idmap={"/data":"true"}`.
 #[must_use]
-pub fn health_labels(service: &Service) -> Vec<(String, String)> {
-    let text = |value: &Value| match value {
+pub fn engine_labels(service: &Service) -> Vec<(String, String)> {
+    let mut labels = health_labels(service);
+    match service.extensions.get("x-hoist-time-offset") {
+        Some(Value::Object(clocks)) => labels.extend(
+            clocks
+                .iter()
+                .map(|(clock, value)| (format!("hoist.time.{clock}"), text_of(value))),
+        ),
+        Some(value) => {
+            let both = ["monotonic", "boottime"];
+            labels.extend(both.map(|clock| (format!("hoist.time.{clock}"), text_of(value))));
+        }
+        None => {}
+    }
+    let maps: BTreeMap<&str, String> = service.volumes.iter().filter_map(owner_map).collect();
+    if !maps.is_empty() {
+        labels.push((
+            "hoist.idmap".to_owned(),
+            serde_json::json!(maps).to_string(),
+        ));
+    }
+    labels
+}
+
+/// Where a bind is mounted, and which owners it maps.
+fn owner_map(mount: &Mount) -> Option<(&str, String)> {
+    const NAME: &str = "x-hoist-idmap";
+    let inner = mount.bind.as_ref().map(|bind| &bind.extensions);
+    let wish = mount
+        .extensions
+        .get(NAME)
+        .or_else(|| inner?.get(NAME))
+        .filter(|wish| **wish != Value::Bool(false))?;
+    let text = match wish {
+        Value::Object(ids) => {
+            let ids = ids
+                .iter()
+                .map(|(kind, ids)| format!("{kind}={}", text_of(ids)));
+            ids.collect::<Vec<_>>().join(",")
+        }
+        other => text_of(other),
+    };
+    Some((&mount.target, text))
+}
+
+fn text_of(value: &Value) -> String {
+    match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
-    };
+    }
+}
+
+fn health_labels(service: &Service) -> Vec<(String, String)> {
+    let text = text_of;
     let mut labels = Vec::new();
     if let Some(Value::Object(probes)) = service.extensions.get("x-hoist-health") {
         labels.extend(
@@ -33,7 +83,7 @@ pub fn health_labels(service: &Service) -> Vec<(String, String)> {
 pub(super) fn container_labels(request: &Request<'_>) -> HashMap<String, String> {
     let (project, service) = (request.project, request.service);
     let mut labels = owned(&service.labels);
-    labels.extend(health_labels(service));
+    labels.extend(engine_labels(service));
     labels.extend(crate::plan::content::labels(project, service));
     let mut set = |key: &str, value: String| labels.insert(key.to_owned(), value);
     set(label::PROJECT, project.name.clone());
@@ -155,4 +205,55 @@ fn owned(labels: &Labels) -> HashMap<String, String> {
         .iter()
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn labels(name: &str, value: Value) -> Vec<(String, String)> {
+        let mut service = Service::default();
+        service.extensions.insert(name.to_owned(), value);
+        engine_labels(&service)
+    }
+
+    fn pair(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn clocks_have_one_offset_or_two() {
+        let both = [
+            pair("hoist.time.monotonic", "36h"),
+            pair("hoist.time.boottime", "36h"),
+        ];
+        assert_eq!(labels("x-hoist-time-offset", json!("36h")), both);
+        let one = json!({ "boottime": "-90s" });
+        let expected = [pair("hoist.time.boottime", "-90s")];
+        assert_eq!(labels("x-hoist-time-offset", one), expected);
+    }
+
+    #[test]
+    fn owners_of_binds_are_one_label() {
+        let bind = |target: &str, wish: Value| {
+            let mut mount = Mount {
+                kind: MountKind::Bind,
+                target: target.to_owned(),
+                ..Mount::default()
+            };
+            mount.extensions.insert("x-hoist-idmap".to_owned(), wish);
+            mount
+        };
+        let service = Service {
+            volumes: vec![
+                bind("/srv", json!({ "uid": "0:1000", "gid": "0:100" })),
+                bind("/data", json!(true)),
+                bind("/none", json!(false)),
+            ],
+            ..Service::default()
+        };
+        let text = r#"{"/data":"true","/srv":"uid=0:1000,gid=0:100"}"#;
+        assert_eq!(engine_labels(&service), [pair("hoist.idmap", text)]);
+    }
 }

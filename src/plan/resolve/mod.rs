@@ -18,7 +18,7 @@ use crate::model::{Mapping, Project, Service};
 
 pub use file::{Delivery, file_specs, missing_files};
 pub(super) use label::image_volume_ids;
-pub use label::{health_labels, network_labels, volume_labels};
+pub use label::{engine_labels, network_labels, volume_labels};
 pub(super) use network::{by_priority as networks_by_priority, endpoint_of};
 pub use security::Unconfined;
 

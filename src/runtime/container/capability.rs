@@ -74,6 +74,16 @@ pub fn bit(name: &str) -> Option<u64> {
         .map(|number| 1 << number)
 }
 
+/// The names of a mask, as the kernel has them.
+#[must_use]
+pub fn names(mask: u64) -> Vec<String> {
+    let held = NAMES
+        .iter()
+        .enumerate()
+        .filter(|(number, _)| mask & (1 << number) != 0);
+    held.map(|(_, name)| format!("CAP_{name}")).collect()
+}
+
 /// The mask after `cap_add` and `cap_drop`.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! Messages from the child of a start or exec to the keeper, and their legal order.
 //!
 //! ```text
-//! Terminal? -> Executing -> (end of file: the program runs)
+//! Terminal? -> Program? -> Executing -> (end of file: the program runs)
 //!      \          \-> Failed
 //!       \-> Failed
 //! ```
@@ -24,6 +24,13 @@ use super::failure::{Failure, FailureKind};
 pub(crate) enum Message {
     /// The master of its terminal.
     Terminal(OwnedFd),
+    /// Another process than the sender will be the program: an OCI runtime made it.
+    Program {
+        /// Its pid.
+        pid: i32,
+        /// Its descriptor.
+        pidfd: OwnedFd,
+    },
     /// All is set up; only the exec itself is left.
     Executing,
     /// It gave up.
@@ -62,6 +69,11 @@ impl Sender {
     /// Hands over the master of the terminal.
     pub(crate) fn terminal(&self, master: BorrowedFd<'_>) -> io::Result<()> {
         self.send(b"T ", Some(master))
+    }
+
+    /// Hands over the process that is to be the program, where it is not the sender.
+    pub(crate) fn program(&self, pid: i32, pidfd: BorrowedFd<'_>) -> io::Result<()> {
+        self.send(format!("P {pid}").as_bytes(), Some(pidfd))
     }
 
     /// Announces the exec.
@@ -117,12 +129,25 @@ fn parse(packet: &[u8], fd: Option<OwnedFd>) -> Message {
     match (packet, fd) {
         ([b'T', ..], Some(master)) => Message::Terminal(master),
         ([b'X', ..], _) => Message::Executing,
+        ([b'P', b' ', text @ ..], Some(pidfd)) => {
+            let pid = std::str::from_utf8(text).map(str::parse);
+            match pid {
+                Ok(Ok(pid)) => Message::Program { pid, pidfd },
+                _ => Message::Closed,
+            }
+        }
         ([b'E', letter, text @ ..], _) => {
             let kind = KINDS.iter().find(|(known, _)| known == letter);
             let kind = kind.map_or(FailureKind::System, |(_, kind)| *kind);
             Message::Failed(Failure::new(kind, String::from_utf8_lossy(text)))
         }
         _ => Message::Closed,
+    }
+}
+
+impl AsFd for Sender {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -57,7 +57,7 @@ fn prepare(
     process::close_on_exec_from(3)
         .map_err(|error| Failure::step("cannot close descriptors", error))?;
     if wanted.init == Init::Own {
-        own_init(wanted)?;
+        own_init(wanted.terminal.is_some())?;
     }
     process::default_signals();
     Ok(environment(&wanted.env, &identity))
@@ -265,7 +265,7 @@ fn become_user(identity: &Identity) -> Result<(), Failure> {
         .map_err(refuse("cannot set the user (is it mapped?)"))
 }
 
-fn environment(env: &[String], identity: &Identity) -> Vec<String> {
+pub(super) fn environment(env: &[String], identity: &Identity) -> Vec<String> {
     let mut env = env.to_vec();
     if !env.iter().any(|entry| entry.starts_with("HOME=")) {
         env.push(format!("HOME={}", identity.home));
@@ -274,7 +274,7 @@ fn environment(env: &[String], identity: &Identity) -> Vec<String> {
 }
 
 /// Splits off process 1, which never comes back.
-fn own_init(wanted: &Process) -> Result<(), Failure> {
+pub(super) fn own_init(terminal: bool) -> Result<(), Failure> {
     process::set_signal_mask(process::SignalMask::Full);
     let child = process::fork_plain()
         .map_err(|error| Failure::step("cannot start the init process", error))?;
@@ -282,7 +282,7 @@ fn own_init(wanted: &Process) -> Result<(), Failure> {
         reaper::run(child);
     }
     rustix::process::setpgid(None, None).unwrap_or_default();
-    if wanted.terminal.is_some() {
+    if terminal {
         // All signals are blocked here, so the terminal cannot stop us for being in the background.
         let group = rustix::process::getpgrp();
         rustix::termios::tcsetpgrp(rustix::stdio::stdin(), group).unwrap_or_default();
@@ -316,14 +316,14 @@ fn run_program(wanted: &Process, env: &[String]) -> Failure {
     process::exit_now(255)
 }
 
-fn c_strings(strings: &[String]) -> Option<Vec<CString>> {
+pub(super) fn c_strings(strings: &[String]) -> Option<Vec<CString>> {
     strings
         .iter()
         .map(|string| CString::new(string.as_str()).ok())
         .collect()
 }
 
-fn find_program(name: &str, env: &[String]) -> Result<String, Failure> {
+pub(super) fn find_program(name: &str, env: &[String]) -> Result<String, Failure> {
     if name.contains('/') {
         return executable(name)
             .map(|()| name.to_owned())

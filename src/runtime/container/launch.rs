@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::process::{Pid, PidfdFlags};
 
@@ -10,6 +11,7 @@ use super::channel::{Receiver, channel};
 use super::failure::Failure;
 use super::init::{self, Given, Joined};
 use super::membership::{self, Membership};
+use super::oci;
 use super::request::{ContainerRequest, ExecRequest, Namespace};
 use super::setup::{self, Powers};
 use crate::runtime::sys::process::{self, Forked};
@@ -40,7 +42,18 @@ pub(crate) fn start(
 ) -> Result<Launched, Failure> {
     let group = CgroupHandle::new(host, &request.cgroup.path);
     let launched = prepare_group(&group, request).and_then(|warnings| {
-        let mut launched = fork_container(request, host, &group, stdio)?;
+        let mut launched = match &request.runtime {
+            None => fork_container(request, host, &group, stdio)?,
+            Some(runtime) => {
+                let told = if warnings.is_empty() {
+                    oci::Told::Limits
+                } else {
+                    // A runtime would refuse what could not be set.
+                    oci::Told::Devices
+                };
+                oci::start(request, runtime, (host, &group), told, stdio)?
+            }
+        };
         launched.warnings = warnings;
         Ok(launched)
     });
@@ -116,9 +129,11 @@ fn prepare_group(group: &CgroupHandle, request: &ContainerRequest) -> Result<Vec
         .create()
         .map_err(|error| Failure::step("cannot make the cgroup", error))?;
     let warnings = group.apply(&request.cgroup.limits);
-    group
-        .restrict_devices(&request.cgroup.devices)
-        .map_err(|error| Failure::step("cannot restrict devices", error))?;
+    if request.runtime.is_none() {
+        group
+            .restrict_devices(&request.cgroup.devices)
+            .map_err(|error| Failure::step("cannot restrict devices", error))?;
+    }
     Ok(warnings)
 }
 
@@ -252,11 +267,9 @@ fn differs(pid: i32, name: &str) -> bool {
     !matches!((own, other), (Ok(own), Ok(other)) if own == other)
 }
 
-/// All kinds but pid; the user namespace only where it is another, for one cannot join one's own.
+/// All kinds but pid; the user namespace only where it is another, for one cannot join one's own, and clocks likewise.
 fn what_to_join(pid: i32) -> Joined {
-    let own = std::fs::read_link("/proc/self/ns/user");
-    let other = std::fs::read_link(format!("/proc/{pid}/ns/user"));
-    let is_other = matches!((own, other), (Ok(own), Ok(other)) if own != other);
+    let is_other = Path::new("/proc/self/ns/user").exists() && differs(pid, "user");
     let root = |file: &str| {
         let map = std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
         map.lines().find_map(|line| {
@@ -271,14 +284,17 @@ fn what_to_join(pid: i32) -> Joined {
         ("net", libc::CLONE_NEWNET),
         ("cgroup", libc::CLONE_NEWCGROUP),
     ];
+    // Not on every kernel, and mostly the host's.
+    let clocks = Path::new("/proc/self/ns/time").exists() && differs(pid, "time");
     let all = userns::is_first();
     let namespaces = kinds
         .into_iter()
         .filter(|(name, _)| all || differs(pid, name))
         .fold(0, |flags, (_, flag)| flags | flag);
+    let clocks = if clocks { libc::CLONE_NEWTIME } else { 0 };
     let user = if is_other { libc::CLONE_NEWUSER } else { 0 };
     Joined {
-        namespaces: namespaces | user,
+        namespaces: namespaces | user | clocks,
         root: is_other
             .then(|| Some((root("uid_map")?, root("gid_map")?)))
             .flatten(),

@@ -5,17 +5,20 @@
 //! ```
 //!
 //! [`resolve()`] is called by the engine (it knows images, volumes and networks); everything after the request happens
-//! in the keeper, which has no choices left to make.
+//! in the keeper, which has no choices left to make. With `runtime:` an installed OCI runtime takes the place of the
+//! child's steps (`oci`).
 
 mod borrowed;
 pub mod capability;
 pub mod cgroup;
 pub(crate) mod channel;
+mod clock;
 pub mod failure;
 pub(crate) mod finish;
 pub(crate) mod init;
 pub(crate) mod launch;
 mod membership;
+pub(crate) mod oci;
 mod operation;
 mod reaper;
 mod remap;

@@ -13,6 +13,7 @@ use rustix::pty::OpenptFlags;
 
 use super::borrowed;
 use super::channel::Sender;
+use super::clock;
 use super::failure::Failure;
 use super::finish;
 use super::membership::Membership;
@@ -74,14 +75,17 @@ impl<'a> Performer<'a> {
     /// Performs all steps and returns the descriptor of the container's own `/proc`, unless all that needs it and its
     /// privileges is done.
     pub(super) fn perform_all(&mut self, steps: &[SetupOp]) -> Result<Option<OwnedFd>, Failure> {
-        for step in steps {
-            self.perform(step)?;
-        }
+        self.perform_some(steps)?;
         if self.request.namespaces.root_outside().is_some() {
             return Ok(None);
         }
         self.own_proc()?;
         Ok(self.proc.take())
+    }
+
+    /// Performs steps that are not the whole way to a program.
+    pub(super) fn perform_some(&mut self, steps: &[SetupOp]) -> Result<(), Failure> {
+        steps.iter().try_for_each(|step| self.perform(step))
     }
 
     fn own_proc(&self) -> Result<BorrowedFd<'_>, Failure> {
@@ -139,6 +143,9 @@ impl<'a> Performer<'a> {
                 })
             }
             SetupOp::OomScore(score) => set_oom_score(*score),
+            SetupOp::OwnClocks(offsets) => {
+                named(clock::own_clocks(offsets), || "set the clocks".into())
+            }
             SetupOp::OpenPeerSource { mounts, path, .. } => self.open_peer_source(mounts, path),
             SetupOp::OpenSource {
                 path,
@@ -219,6 +226,14 @@ impl<'a> Performer<'a> {
                 let result = self.attach_cgroup(*slot, target, *attributes);
                 named(result, || format!("mount the cgroup on `{target}`"))
             }
+            SetupOp::PlaceSource {
+                slot,
+                at,
+                access,
+                recursion,
+            } => named(self.place_source(*slot, at, *access, *recursion), || {
+                format!("mount on `{}`", at.display())
+            }),
             SetupOp::LinkCgroup { name, target } => named(self.link_cgroup(name, target), || {
                 format!("make the link `/sys/fs/cgroup/{name}`")
             }),
@@ -393,15 +408,29 @@ impl<'a> Performer<'a> {
         if flags != 0 {
             set_attributes(source, 0, flags, reach)?;
         }
-        let reach = match recursion {
-            Recursion::Recursive => Reach::Recursive,
-            Recursion::RecursiveTopReadOnly | Recursion::Single => Reach::Single,
-        };
-        if access == Access::ReadOnly {
-            set_attributes(source, libc::MOUNT_ATTR_RDONLY, 0, reach)?;
-        }
+        protect_source(source, access, recursion)?;
         let place = rootfs::make_like(self.root(), target, source)?;
         refuse_proc(place.as_fd(), target)?;
+        attach(source, place.as_fd())
+    }
+
+    /// At a path of ours: nothing of the container has a part in it.
+    fn place_source(
+        &self,
+        slot: usize,
+        at: &Path,
+        access: Access,
+        recursion: Recursion,
+    ) -> io::Result<()> {
+        let source = self.source(slot)?;
+        protect_source(source, access, recursion)?;
+        std::fs::create_dir_all(at.parent().unwrap_or(at))?;
+        if rootfs::is_directory(source)? {
+            std::fs::create_dir(at)?;
+        } else {
+            std::fs::File::create_new(at)?;
+        }
+        let place = rustix::fs::open(at, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         attach(source, place.as_fd())
     }
 
@@ -527,6 +556,17 @@ impl<'a> Performer<'a> {
     fn read_only_mount(&self, path: &str) -> io::Result<()> {
         let mount = rootfs::resolve(self.root(), path)?;
         set_attributes(mount.as_fd(), libc::MOUNT_ATTR_RDONLY, 0, Reach::Single)
+    }
+}
+
+fn protect_source(source: BorrowedFd<'_>, access: Access, recursion: Recursion) -> io::Result<()> {
+    let reach = match recursion {
+        Recursion::Recursive => Reach::Recursive,
+        Recursion::RecursiveTopReadOnly | Recursion::Single => Reach::Single,
+    };
+    match access {
+        Access::ReadOnly => set_attributes(source, libc::MOUNT_ATTR_RDONLY, 0, reach),
+        Access::ReadWrite => Ok(()),
     }
 }
 

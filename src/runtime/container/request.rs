@@ -44,6 +44,26 @@ pub struct ContainerRequest {
     pub run_dir: PathBuf,
     /// Where the exit record is written.
     pub exit_record: PathBuf,
+    /// The installed OCI runtime that runs it; without one the keeper does.
+    #[serde(default)]
+    pub runtime: Option<OciRuntime>,
+}
+
+/// An installed OCI runtime, and what only it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OciRuntime {
+    /// The user's name for it.
+    pub name: String,
+    /// The program.
+    pub program: PathBuf,
+    /// Arguments before all others.
+    pub args: Vec<String>,
+    /// The system call filter as the runtime specification has it, JSON; none is unconfined.
+    pub seccomp: Option<String>,
+    /// Annotations of the container.
+    pub annotations: Vec<(String, String)>,
+    /// This program, for `init: true`: the engine's, for the keeper runs from a mount that cannot be bound.
+    pub init: PathBuf,
 }
 
 /// A process of a container: its first, or one by exec.
@@ -163,12 +183,26 @@ pub struct Namespaces {
     pub cgroup: Namespace,
     /// Users: the engine's, or by a path the owner of a namespace (the network's), with the maps below.
     pub user: Namespace,
-    /// Clocks.
+    /// Clocks: the engine's, or new ones.
     pub time: Namespace,
+    /// How far new clocks are ahead of the engine's.
+    #[serde(default)]
+    pub time_offsets: Vec<TimeOffset>,
     /// User id mappings (inside, outside, count) of the user namespace.
     pub uid_map: Vec<(u32, u32, u32)>,
     /// Group id mappings of the user namespace.
     pub gid_map: Vec<(u32, u32, u32)>,
+}
+
+/// How far a clock is ahead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeOffset {
+    /// `monotonic` or `boottime`.
+    pub clock: String,
+    /// Whole seconds; negative is behind.
+    pub seconds: i64,
+    /// Nanoseconds on top of them.
+    pub nanoseconds: u32,
 }
 
 impl Namespaces {
@@ -476,4 +510,7 @@ pub struct ExecRequest {
     pub process: Process,
     /// Whether standard input is taken from the client.
     pub stdin: Stdin,
+    /// The OCI runtime that runs the container.
+    #[serde(default)]
+    pub runtime: Option<OciRuntime>,
 }

@@ -20,7 +20,11 @@ use super::task::{self, Input, Output, Streams, Task};
 use crate::runtime::container::cgroup::CgroupHandle;
 use crate::runtime::container::channel::Message;
 use crate::runtime::container::launch::{self, Launched};
+use crate::runtime::container::oci;
 use crate::runtime::container::request::{ContainerRequest, ExecRequest, Stdin};
+
+/// Output waits until the start is answered: its first client comes with the answer. Said once, then not again.
+const WAITING: EventFlags = EventFlags::IN.union(EventFlags::ONESHOT);
 
 impl Keeper {
     pub(super) fn start(&mut self, token: u64, request: &ContainerRequest) {
@@ -115,10 +119,14 @@ impl Keeper {
         } = streams.map_err(|error| Failure::step("cannot make the streams", error))?;
         let group = container.group.clone();
         let pid = container.record.started.pid;
-        let launched = launch::exec(request, &container.pidfd, pid, &group, child)?;
+        let launched = match &request.runtime {
+            None => launch::exec(request, &container.pidfd, pid, &group, child)?,
+            Some(runtime) => oci::exec(request, runtime, &container.record.run_dir, pid, child)?,
+        };
         let record = RunRecord {
             id: request.id.clone(),
             started: describe(&launched),
+            monitor: None,
             cgroup: String::new(),
             log: None,
             stdin: request.stdin,
@@ -153,9 +161,13 @@ impl Keeper {
                 EventFlags::IN,
             )?;
         }
+        let flags = match &task.receiver {
+            Some(_) => WAITING,
+            None => EventFlags::IN,
+        };
         for (stream, fd) in outputs {
             task.outputs
-                .push(self.watch_output(&id, stream, fd, false)?);
+                .push(self.watch_output(&id, stream, fd, false, flags)?);
         }
         if let Some(fd) = input {
             task.input = Some(self.watch_input(&id, fd)?);
@@ -170,8 +182,9 @@ impl Keeper {
         stream: Stream,
         fd: OwnedFd,
         terminal: bool,
+        flags: EventFlags,
     ) -> io::Result<Output> {
-        let token = self.watch(Source::Output(id.to_owned()), fd.as_fd(), EventFlags::IN)?;
+        let token = self.watch(Source::Output(id.to_owned()), fd.as_fd(), flags)?;
         Ok(Output {
             stream,
             fd,
@@ -199,6 +212,7 @@ impl Keeper {
             };
             match receiver.receive() {
                 Ok(Message::Terminal(master)) => self.adopt_terminal(id, master),
+                Ok(Message::Program { pid, pidfd }) => self.adopt_program(id, pid, pidfd),
                 Ok(Message::Executing) => task.executing = true,
                 Ok(Message::Failed(failure)) => task.failure = Some(failure),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -207,11 +221,29 @@ impl Keeper {
         }
     }
 
+    /// An OCI runtime has made the process: what was started is only its monitor.
+    fn adopt_program(&mut self, id: &str, pid: i32, pidfd: OwnedFd) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        let record = &mut task.record;
+        record.monitor = Some(record.awaited());
+        record.started.pid = pid;
+        record.started.start_time = record::start_time(pid).unwrap_or(0);
+        task.program = Some(pidfd);
+        if task.container.is_none() && record.save().is_err() {
+            task.failure = Some(Failure::step(
+                "cannot save the run record",
+                "the monitor's process is not noted",
+            ));
+        }
+    }
+
     fn adopt_terminal(&mut self, id: &str, master: OwnedFd) {
         let adopt = |keeper: &mut Self| -> io::Result<()> {
             rustix::io::ioctl_fionbio(&master, true)?;
             let input = rustix::io::fcntl_dupfd_cloexec(&master, 3)?;
-            let output = keeper.watch_output(id, Stream::Stdout, master, true)?;
+            let output = keeper.watch_output(id, Stream::Stdout, master, true, WAITING)?;
             let input = keeper.watch_input(id, input)?;
             if let Some(task) = keeper.tasks.get_mut(id) {
                 task.outputs.push(output);
@@ -257,6 +289,8 @@ impl Keeper {
             }
         }
         self.attach_early(id);
+        // From now on output is read.
+        self.pause_if_crowded(id);
     }
 
     pub(super) fn attach(&mut self, token: u64, id: String) {
@@ -302,13 +336,13 @@ impl Keeper {
                 Err(_) => fs::remove_dir_all(entry.path()).unwrap_or_default(),
             }
         }
-        let alive = self.tasks.values().map(|task| &task.record.started);
+        let alive = self.tasks.values().map(|task| task.record.awaited());
         guard::forget_strangers(&self.paths, alive);
     }
 
     fn adopt_one(&mut self, record: RunRecord) {
         let group = CgroupHandle::new(&self.host, &record.cgroup);
-        match living(&record.started) {
+        match living(record.awaited()) {
             Some(pidfd) => {
                 let run_dir = record.run_dir.clone();
                 let adopted = self.adopt_living(record, pidfd, group.clone());
@@ -338,10 +372,14 @@ impl Keeper {
         }
         // Refused when the container has closed its end.
         let input = task::open_input(&record.run_dir.join("stdin")).ok();
+        let program = record
+            .monitor
+            .and_then(|_| living((record.started.pid, record.started.start_time)));
         let task = Task {
             id: record.id.clone(),
             container: None,
             pidfd,
+            program,
             record,
             receiver: None,
             executing: true,
@@ -370,17 +408,17 @@ impl Keeper {
             lost = log.dropped();
         }
         if record.started.pid != 0 && !recorded {
-            let (pid, start_time) = (record.started.pid, record.started.start_time);
+            let (pid, start_time) = record.awaited();
             let told = guard::recorded(&self.paths, pid, start_time);
             guard::forget(&self.paths, pid, start_time);
             let (code, signal) = told.unwrap_or((255, None));
             let notice = ExitNotice {
                 id: record.id.clone(),
                 container: None,
-                pid,
+                pid: record.started.pid,
                 code,
                 signal,
-                oom_killed: group.oom_kills() > 0,
+                oom_killed: group.oom_kills() > 0 || record.is_marked_oom(),
                 known: told.is_some(),
                 finished_at: clock::now(),
                 log_lines_lost: lost,
@@ -407,10 +445,10 @@ fn reopen_log(record: &RunRecord) -> io::Result<(Option<Log>, Option<Spool>)> {
 }
 
 /// The process of a record, unless its pid belongs to another one by now.
-fn living(started: &Started) -> Option<OwnedFd> {
-    let pid = Pid::from_raw(started.pid)?;
+fn living((number, start_time): (i32, u64)) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(number)?;
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    (record::start_time(started.pid) == Some(started.start_time)).then_some(pidfd)
+    (record::start_time(number) == Some(start_time)).then_some(pidfd)
 }
 
 fn new_task(
@@ -425,6 +463,7 @@ fn new_task(
         id: record.id.clone(),
         container,
         pidfd: launched.pidfd,
+        program: None,
         record,
         receiver: Some(launched.receiver),
         executing: false,

@@ -28,6 +28,13 @@ enum Read {
 
 impl Keeper {
     pub(super) fn on_output(&mut self, id: &str, token: u64) {
+        if self
+            .tasks
+            .get(id)
+            .is_some_and(|task| task.receiver.is_some())
+        {
+            return;
+        }
         match self.pump(id, token) {
             Read::Some | Read::Nothing => self.pause_if_crowded(id),
             Read::End => self.close_output(id, token),
@@ -108,7 +115,7 @@ impl Keeper {
     }
 
     /// A client that does not keep up holds its process back, as a full pipe would.
-    fn pause_if_crowded(&mut self, id: &str) {
+    pub(super) fn pause_if_crowded(&mut self, id: &str) {
         let Some(task) = self.tasks.get(id) else {
             return;
         };
@@ -361,7 +368,7 @@ fn reap(task: &Task, paths: &KeeperPaths) -> io::Result<Option<(i32, Option<i32>
 
 /// The kernel tells it from 6.15 on, once the guard has reaped it; on older ones the guard has written it down.
 fn end_of_another_s_child(task: &Task, paths: &KeeperPaths) -> Option<(i32, Option<i32>)> {
-    let (pid, start_time) = (task.record.started.pid, task.record.started.start_time);
+    let (pid, start_time) = task.record.awaited();
     // The guard may be pausing after a keeper that lived shortly.
     for _ in 0..(guard::PAUSE + PATIENCE).as_millis() {
         let told = guard::recorded(paths, pid, start_time)
@@ -395,7 +402,8 @@ fn notice(task: &Task) -> ExitNotice {
         pid: task.record.started.pid,
         code,
         signal,
-        oom_killed: task.container.is_none() && task.group.oom_kills() > 0,
+        oom_killed: task.container.is_none()
+            && (task.group.oom_kills() > 0 || task.record.is_marked_oom()),
         known: status.is_some(),
         finished_at: clock::now(),
         log_lines_lost: task.log.as_ref().map_or(0, Log::dropped),

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use super::boot;
-use super::protocol::{KeeperPaths, Started};
+use super::protocol::KeeperPaths;
 use super::record::RunRecord;
 use crate::runtime::sys::process::{self, EndedChild};
 
@@ -111,10 +111,11 @@ fn note(paths: &KeeperPaths, ended: &EndedChild) -> io::Result<()> {
 /// The start time of a container's first process; none when the pid is something else's (a keeper's, a helper's).
 fn start_of_container(paths: &KeeperPaths, pid: i32) -> Option<u64> {
     let folders = fs::read_dir(paths.containers()).ok()?.flatten();
-    let mut records = folders.filter_map(|entry| RunRecord::load(&entry.path()).ok());
+    let records = folders.filter_map(|entry| RunRecord::load(&entry.path()).ok());
     records
-        .find(|record| record.started.pid == pid)
-        .map(|record| record.started.start_time)
+        .map(|record| record.awaited())
+        .find(|(awaited, _)| *awaited == pid)
+        .map(|(_, start_time)| start_time)
 }
 
 /// How an orphan ended: exit code and signal.
@@ -131,9 +132,9 @@ pub(super) fn recorded(
 }
 
 /// Forgets all orphans but those that a keeper has taken over: nobody will ask for them.
-pub(super) fn forget_strangers<'a>(paths: &KeeperPaths, known: impl Iterator<Item = &'a Started>) {
+pub(super) fn forget_strangers(paths: &KeeperPaths, known: impl Iterator<Item = (i32, u64)>) {
     let known: Vec<String> = known
-        .map(|started| format!("{}.{}", started.pid, started.start_time))
+        .map(|(pid, start_time)| format!("{pid}.{start_time}"))
         .collect();
     for entry in fs::read_dir(folder(paths)).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();

@@ -33,11 +33,16 @@ pub use protocol::{ExitNotice, Failure, FailureKind, KeeperPaths, Revival, Runni
 
 use std::ffi::OsString;
 
-/// Runs the keeper when the command line asks for it, and returns its exit code.
+use crate::runtime::container::oci;
+
+/// Runs the keeper, or the init of a container, when the command line asks for it, and returns its exit code.
 ///
 /// Called first in `main`, before any thread exists.
 #[must_use]
 pub fn run_if_requested(argv: &[OsString]) -> Option<i32> {
+    if let Some(code) = oci::run_if_requested(argv) {
+        return Some(code);
+    }
     if argv.get(1)? != "keeper" {
         return None;
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::protocol::{ExitNotice, Started};
+use crate::runtime::container::oci::OOM_MARK;
 use crate::runtime::container::request::{ContainerRequest, LogFile, Stdin};
 
 /// What a later keeper needs to re-adopt a container.
@@ -16,6 +17,9 @@ pub(super) struct RunRecord {
     pub id: String,
     /// The process; pid 0 while it is being made.
     pub started: Started,
+    /// Pid and start time of the monitor whose end is its end, where an OCI runtime runs it.
+    #[serde(default)]
+    pub monitor: Option<(i32, u64)>,
     /// Its cgroup.
     pub cgroup: String,
     /// Its log.
@@ -42,12 +46,24 @@ impl RunRecord {
         Self {
             id: request.id.clone(),
             started,
+            monitor: None,
             cgroup: request.cgroup.path.clone(),
             log: request.log.clone(),
             stdin: request.stdio.stdin,
             exit_record: request.exit_record.clone(),
             run_dir: request.run_dir.clone(),
         }
+    }
+
+    /// Pid and start time of the process whose end is waited for.
+    pub(super) fn awaited(&self) -> (i32, u64) {
+        let started = (self.started.pid, self.started.start_time);
+        self.monitor.unwrap_or(started)
+    }
+
+    /// Whether an OCI runtime's monitor saw that something was killed for want of memory.
+    pub(super) fn is_marked_oom(&self) -> bool {
+        self.monitor.is_some() && self.run_dir.join(OOM_MARK).exists()
     }
 
     /// Writes it whole.

@@ -407,7 +407,8 @@ pub(super) fn not_running(id: &str) -> Failure {
 }
 
 fn kill(task: &Task, signal: i32) -> io::Result<()> {
-    process::send_signal_fd(task.pidfd.as_fd(), signal)
+    let program = task.program.as_ref().unwrap_or(&task.pidfd);
+    process::send_signal_fd(program.as_fd(), signal)
 }
 
 fn resize(task: &Task, size: TerminalSize) -> io::Result<()> {

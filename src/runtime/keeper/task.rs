@@ -33,6 +33,8 @@ pub(super) struct Task {
     pub container: Option<String>,
     /// Its descriptor.
     pub pidfd: OwnedFd,
+    /// The program, where the process is an OCI runtime's monitor.
+    pub program: Option<OwnedFd>,
     /// Pid, times, warnings.
     pub record: RunRecord,
     /// The child's messages, until its program runs.

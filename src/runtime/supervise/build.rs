@@ -294,6 +294,7 @@ impl StepHost {
         let parent = self.engine.cgroup_parent();
         let resolved = resolve(ResolveInput {
             remap: None,
+            runtime: None,
             id: &step.id,
             config: &config,
             host_config: &host_config,

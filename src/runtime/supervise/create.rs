@@ -62,6 +62,7 @@ impl Supervisor {
         };
         check_config(&request.config)?;
         check_host(&request.host_config)?;
+        self.oci_runtime(&request.host_config)?;
         check_conflicts(&request.config, &request.host_config)?;
         let reference = request.config.image.clone().unwrap_or_default();
         let image = block_in_place(|| self.images().resolve(&reference))?;

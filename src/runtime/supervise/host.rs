@@ -114,7 +114,7 @@ fn abilities(privilege: Privilege) -> Value {
         "HttpProxy": "",
         "HttpsProxy": "",
         "NoProxy": "",
-        "Runtimes": { "hoist": { "path": "hoist" }, "runc": { "path": "hoist" } },
+        "Runtimes": super::runtime::describe(),
         "DefaultRuntime": "hoist",
         "Swarm": {
             "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": false, "Error": "",

@@ -37,6 +37,7 @@ pub mod record;
 mod remap;
 mod remove;
 pub mod restart;
+mod runtime;
 mod shutdown;
 mod signal;
 mod start;

@@ -22,7 +22,8 @@ use crate::runtime::layout::Privilege;
 use crate::runtime::sys::userns::{self, Holder};
 
 const VARIABLE: &str = "HOIST_USERNS_REMAP";
-const FILE: &str = "/etc/hoist/engine.json";
+/// The administrator's file.
+pub(super) const FILE: &str = "/etc/hoist/engine.json";
 const USER: &str = "hoist";
 
 /// The engine's wish: none runs containers as they are, but for those that ask for a user namespace themselves.

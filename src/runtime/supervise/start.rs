@@ -186,6 +186,7 @@ impl Supervisor {
             log: log_file(container, record.host_config.log_config.as_ref())?,
             run_dir: self.layout().container_run(container.id()),
             exit_record: container.exit_record(),
+            runtime: self.oci_runtime(&record.host_config)?,
         })?;
         for warning in &resolved.warnings {
             tracing::warn!(container = container.id(), "{warning}");

@@ -70,7 +70,6 @@ const LOG_OPTIONS: &[&str] = &[
     "syslog-format",
 ];
 const LOG_DRIVERS: &[&str] = &["json-file", "local", "none", "journald", "syslog"];
-const RUNTIMES: &[&str] = &["hoist", "runc", "io.containerd.runc.v2"];
 
 fn refuse<T>(text: impl Into<String>) -> RuntimeResult<T> {
     Err(RuntimeError::invalid(text))
@@ -260,10 +259,6 @@ fn check_names(host: &HostConfig) -> RuntimeResult<()> {
         if !CAPABILITIES.contains(&bare) {
             return refuse(format!("invalid CapAdd: unknown capability: \"{name}\""));
         }
-    }
-    let runtime = text(&host.runtime);
-    if !runtime.is_empty() && !RUNTIMES.contains(&runtime) {
-        return refuse(format!("unknown or invalid runtime name: {runtime}"));
     }
     for option in host.security_opt.iter().flatten() {
         check_security_option(option)?;

@@ -219,9 +219,33 @@ pub fn close_from(first: u32) -> io::Result<()> {
     close_range(first, 0)
 }
 
+/// Closes every descriptor from 3 on but some; for a fork that will never touch an owner of the others again.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<u32> = kept
+        .iter()
+        .map(|fd| fd.as_raw_fd().unsigned_abs())
+        .collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for number in kept.into_iter().filter(|number| *number >= 3) {
+        if number > first {
+            close_between(first, number - 1, 0)?;
+        }
+        first = first.max(number + 1);
+    }
+    close_range(first, 0)
+}
+
 fn close_range(first: u32, flags: u32) -> io::Result<()> {
+    close_between(first, u32::MAX, flags)
+}
+
+fn close_between(first: u32, last: u32, flags: u32) -> io::Result<()> {
     // SAFETY: takes no pointer. Closing is asked for only where no owner of such a descriptor runs afterwards.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) }).map(drop)
 }
 
 /// Sets all signals to their default action and unblocks them.

@@ -6,6 +6,7 @@ mod limit;
 mod namespace;
 mod process;
 mod security;
+mod time;
 
 pub(crate) use cdi::FOLDERS as DEVICE_FOLDERS;
 pub use limit::limits;
@@ -16,8 +17,8 @@ use std::path::PathBuf;
 use bollard_stubs::models::{ContainerConfig, ExecConfig, HostConfig, ImageConfig};
 
 use super::request::{
-    Cgroup, ContainerRequest, ExecRequest, ExtraFile, LogFile, Mount, Namespace, Rootfs, Stdin,
-    Stdio,
+    Cgroup, ContainerRequest, ExecRequest, ExtraFile, LogFile, Mount, Namespace, OciRuntime,
+    Rootfs, Stdin, Stdio,
 };
 
 /// What the engine knows about a container that is about to start.
@@ -52,6 +53,8 @@ pub struct ResolveInput<'a> {
     pub run_dir: PathBuf,
     /// Where the exit record goes.
     pub exit_record: PathBuf,
+    /// The OCI runtime that was asked for, without what the request adds to it.
+    pub runtime: Option<OciRuntime>,
 }
 
 /// Ids inside, outside and their count, for users and for groups.
@@ -112,7 +115,7 @@ pub enum ResolveError {
 pub fn resolve(input: ResolveInput<'_>) -> Result<Resolved<ContainerRequest>, ResolveError> {
     let mut warnings = Vec::new();
     let host = input.host_config;
-    let namespaces = namespace::resolve(&input, &mut warnings)?;
+    let namespaces = namespace::resolve(&input)?;
     let folders = DEVICE_FOLDERS.map(PathBuf::from);
     let requests = host.device_requests.as_deref().unwrap_or_default();
     let added = cdi::additions(requests, &folders, &mut warnings)?;
@@ -125,6 +128,7 @@ pub fn resolve(input: ResolveInput<'_>) -> Result<Resolved<ContainerRequest>, Re
     if host.privileged != Some(true) {
         device_rules.extend(added.rules);
     }
+    let runtime = told_to_runtime(&input, process.capabilities)?;
     let mut mounts = input.mounts.clone();
     mounts.extend(added.mounts);
     check_targets(&mounts)?;
@@ -156,8 +160,31 @@ pub fn resolve(input: ResolveInput<'_>) -> Result<Resolved<ContainerRequest>, Re
         log: input.log,
         run_dir: input.run_dir,
         exit_record: input.exit_record,
+        runtime,
     };
     Ok(Resolved { request, warnings })
+}
+
+/// An OCI runtime makes its own filter, and may know annotations.
+fn told_to_runtime(
+    input: &ResolveInput<'_>,
+    capabilities: u64,
+) -> Result<Option<OciRuntime>, ResolveError> {
+    let Some(runtime) = &input.runtime else {
+        return Ok(None);
+    };
+    let annotations: BTreeMap<_, _> = input
+        .host_config
+        .annotations
+        .iter()
+        .flatten()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    Ok(Some(OciRuntime {
+        seccomp: security::runtime_filter(input.host_config, capabilities)?,
+        annotations: annotations.into_iter().collect(),
+        ..runtime.clone()
+    }))
 }
 
 fn shm_size(host: &HostConfig) -> u64 {
@@ -259,6 +286,7 @@ pub fn resolve_exec(
         container: container.id.clone(),
         process: process::further(exec, &container.process)?,
         stdin,
+        runtime: container.runtime.clone(),
     })
 }
 

@@ -2,25 +2,13 @@
 
 use bollard_stubs::models::{HostConfig, HostConfigCgroupnsModeEnum};
 
-use super::{ResolveError, ResolveInput};
+use super::{ResolveError, ResolveInput, time};
 use crate::runtime::container::request::{Namespace, Namespaces};
 
 /// Reads all modes.
-pub(super) fn resolve(
-    input: &ResolveInput<'_>,
-    warnings: &mut Vec<String>,
-) -> Result<Namespaces, ResolveError> {
+pub(super) fn resolve(input: &ResolveInput<'_>) -> Result<Namespaces, ResolveError> {
     let host = input.host_config;
-    if host
-        .runtime
-        .as_deref()
-        .is_some_and(|name| !matches!(name, "" | "hoist" | "runc" | "io.containerd.runc.v2"))
-    {
-        warnings.push(format!(
-            "runtime `{}` is not used by this engine",
-            host.runtime.as_deref().unwrap_or_default()
-        ));
-    }
+    let time_offsets = time::offsets(input.config.labels.as_ref())?;
     let cgroup = match host.cgroupns_mode {
         Some(HostConfigCgroupnsModeEnum::HOST) => Namespace::Host,
         Some(HostConfigCgroupnsModeEnum::PRIVATE | HostConfigCgroupnsModeEnum::EMPTY) | None => {
@@ -41,7 +29,12 @@ pub(super) fn resolve(
             Some(_) => input.network.clone(),
             None => Namespace::Host,
         },
-        time: Namespace::Host,
+        time: if time_offsets.is_empty() {
+            Namespace::Host
+        } else {
+            Namespace::New
+        },
+        time_offsets,
         uid_map: input.remap.clone().map_or_else(Vec::new, |maps| maps.users),
         gid_map: input
             .remap

@@ -102,15 +102,38 @@ fn apply(
 
 /// The JSON itself (clients read the file), or the path of a file on this host.
 fn custom_seccomp(profile: &str, capabilities: u64) -> Result<Seccomp, ResolveError> {
-    let text = if profile.trim_start().starts_with('{') {
-        profile.to_owned()
-    } else {
-        let path = PathBuf::from(profile);
-        std::fs::read_to_string(&path).map_err(|source| ResolveError::Read { path, source })?
-    };
-    seccomp::custom_program(&text, capabilities)
+    seccomp::custom_program(&profile_text(profile)?, capabilities)
         .map(Seccomp::Program)
         .map_err(ResolveError::Seccomp)
+}
+
+fn profile_text(profile: &str) -> Result<String, ResolveError> {
+    if profile.trim_start().starts_with('{') {
+        return Ok(profile.to_owned());
+    }
+    let path = PathBuf::from(profile);
+    std::fs::read_to_string(&path).map_err(|source| ResolveError::Read { path, source })
+}
+
+/// The filter for an OCI runtime, as the runtime specification has it; none is unconfined.
+pub(super) fn runtime_filter(
+    host: &HostConfig,
+    capabilities: u64,
+) -> Result<Option<String>, ResolveError> {
+    let options = host.security_opt.iter().flatten();
+    let wished = options
+        .filter_map(|option| option.split_once('=').or_else(|| option.split_once(':')))
+        .rfind(|(name, _)| *name == "seccomp");
+    match wished {
+        None if host.privileged == Some(true) => Ok(None),
+        Some((_, "unconfined")) => Ok(None),
+        None | Some((_, "builtin" | "default")) => {
+            Ok(Some(seccomp::default_specification(capabilities)))
+        }
+        Some((_, profile)) => seccomp::custom_specification(&profile_text(profile)?, capabilities)
+            .map(Some)
+            .map_err(ResolveError::Seccomp),
+    }
 }
 
 fn apparmor_has(profile: &str) -> bool {

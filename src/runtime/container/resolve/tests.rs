@@ -29,6 +29,7 @@ fn resolved(
         files: Vec::new(),
         network: Namespace::New,
         remap: None,
+        runtime: None,
         peers: BTreeMap::from([("peer".to_owned(), "/proc/42".into())]),
         cgroup_parent: "hoist",
         log: None,

@@ -4,6 +4,7 @@ mod assemble;
 mod default;
 mod number;
 mod profile;
+mod specification;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -32,6 +33,20 @@ pub fn default_program(capabilities: u64) -> String {
 /// When the profile cannot be read.
 pub fn custom_program(json: &str, capabilities: u64) -> Result<String, ProfileError> {
     Ok(compile(&Profile::parse(json, capabilities)?))
+}
+
+/// The default profile for a capability mask, as the OCI runtime specification has it: JSON.
+#[must_use]
+pub fn default_specification(capabilities: u64) -> String {
+    specification::of(&default::profile(capabilities))
+}
+
+/// A profile in Docker's JSON, as the OCI runtime specification has it: nothing in it depends on capabilities any more.
+///
+/// # Errors
+/// When the profile cannot be read.
+pub fn custom_specification(json: &str, capabilities: u64) -> Result<String, ProfileError> {
+    Ok(specification::of(&Profile::parse(json, capabilities)?))
 }
 
 fn compile(profile: &Profile) -> String {

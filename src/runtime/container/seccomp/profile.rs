@@ -1,6 +1,6 @@
 //! A profile: rules by name of system call, out of Docker's JSON or built in.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::number;
 use crate::runtime::container::capability;
@@ -20,7 +20,7 @@ impl Action {
 }
 
 /// How an argument is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) enum Operator {
     /// Not equal.
     #[serde(rename = "SCMP_CMP_NE")]
@@ -46,7 +46,7 @@ pub(super) enum Operator {
 }
 
 /// A condition on one argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Condition {
     /// Which argument, from 0.

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use super::cgroup::{CgroupHost, CgroupVersion, Hierarchy};
 use super::remap;
 use super::request::{
-    Access, ContainerRequest, Device, DeviceKind, Mount, MountKind, Namespace, Propagation,
-    Recursion, TerminalSize,
+    Access, ContainerRequest, Device, DeviceKind, Init, Mount, MountKind, Namespace, Propagation,
+    Recursion, TerminalSize, TimeOffset,
 };
 use borrowed::Borrowed;
 
@@ -42,6 +42,8 @@ pub(crate) enum SetupOp {
     Domainname(String),
     /// Set the out-of-memory score.
     OomScore(i32),
+    /// Clocks of the container's own, ahead of the host's.
+    OwnClocks(Vec<TimeOffset>),
     /// Clone a mount of the host for later, into a slot.
     OpenSource {
         slot: usize,
@@ -121,6 +123,13 @@ pub(crate) enum SetupOp {
         access: Access,
         recursion: Recursion,
         propagation: Propagation,
+    },
+    /// Attach the mount in a slot at a path of the host, in our own mount namespace, for an OCI runtime.
+    PlaceSource {
+        slot: usize,
+        at: PathBuf,
+        access: Access,
+        recursion: Recursion,
     },
     /// Make a terminal in the container's own devpts and send its master to the keeper.
     OpenTerminal(TerminalSize),
@@ -203,7 +212,6 @@ pub(crate) fn clone_flags(request: &ContainerRequest) -> u64 {
         (&namespaces.pid, libc::CLONE_NEWPID),
         (&namespaces.ipc, libc::CLONE_NEWIPC),
         (&namespaces.uts, libc::CLONE_NEWUTS),
-        (&namespaces.time, libc::CLONE_NEWTIME),
     ];
     let flags = wanted
         .iter()
@@ -239,6 +247,45 @@ pub(crate) fn operations(
     steps
 }
 
+/// Where the container finds our tiny init when an OCI runtime starts it.
+pub(super) const INIT_PATH: &str = "/dev/init";
+
+/// The steps before an OCI runtime takes over, and the mounts that it makes. Sources were opened as always and lie
+/// below the run folder, in a mount namespace that nobody else sees: so they may be named by a descriptor of the engine
+/// and stay peers of the host's.
+pub(crate) fn runtime_operations(request: &ContainerRequest) -> (Vec<SetupOp>, Vec<Mount>) {
+    let mut steps = vec![SetupOp::NewSession];
+    let sources = open_sources(request, &mut steps);
+    steps.push(SetupOp::OwnMounts);
+    steps.push(SetupOp::MountRoot {
+        lower: request.rootfs.lower.clone(),
+        upper: request.rootfs.upper.clone(),
+        work: request.rootfs.work.clone(),
+        at: request.run_dir.join("rootfs"),
+    });
+    let mut mounts = Vec::new();
+    for (slot, mut mount) in sources {
+        if let (
+            Some(slot),
+            MountKind::Bind {
+                source, recursion, ..
+            },
+        ) = (slot, &mut mount.kind)
+        {
+            let at = request.run_dir.join("sources").join(slot.to_string());
+            steps.push(SetupOp::PlaceSource {
+                slot,
+                at: at.clone(),
+                access: mount.access,
+                recursion: *recursion,
+            });
+            *source = at;
+        }
+        mounts.push(mount);
+    }
+    (steps, mounts)
+}
+
 fn identity(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
     let namespaces = &request.namespaces;
     let joined = [
@@ -261,6 +308,9 @@ fn identity(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
         Namespace::Path(path) => steps.push(SetupOp::OpenUser(path.clone())),
         // The keyring belongs to whoever makes it.
         Namespace::Host | Namespace::New => steps.push(SetupOp::OwnKeyring),
+    }
+    if namespaces.time == Namespace::New {
+        steps.push(SetupOp::OwnClocks(namespaces.time_offsets.clone()));
     }
     if namespaces.uts == Namespace::New {
         steps.extend(request.hostname.clone().map(SetupOp::Hostname));
@@ -296,6 +346,9 @@ fn wanted_sources(request: &ContainerRequest) -> Vec<Mount> {
             .iter()
             .map(|file| bind(&file.source, &file.target, file.access)),
     );
+    if let (Some(runtime), Init::Own) = (&request.runtime, request.process.init) {
+        wanted.push(bind(&runtime.init, INIT_PATH, Access::ReadOnly));
+    }
     wanted.extend(request.mounts.iter().cloned());
     wanted.sort_by_key(|mount| mount.target.matches('/').count());
     wanted

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::runtime::container::request::{
-    Cgroup, ExtraFile, Init, Limits, Namespaces, NewPrivileges, PathProtection, Process, Rootfs,
-    Seccomp, Stdin, Stdio,
+    Cgroup, ExtraFile, Limits, Namespaces, NewPrivileges, PathProtection, Process, Rootfs, Seccomp,
+    Stdin, Stdio,
 };
 
 fn request() -> ContainerRequest {
@@ -39,6 +39,7 @@ fn request() -> ContainerRequest {
             cgroup: Namespace::New,
             user: Namespace::Host,
             time: Namespace::Host,
+            time_offsets: Vec::new(),
             uid_map: Vec::new(),
             gid_map: Vec::new(),
         },
@@ -72,6 +73,7 @@ fn request() -> ContainerRequest {
         log: None,
         run_dir: "/run/box".into(),
         exit_record: "/exit".into(),
+        runtime: None,
     }
 }
 
