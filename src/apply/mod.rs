@@ -28,6 +28,7 @@ mod hook;
 mod hub;
 mod image;
 mod news;
+mod overdue;
 pub mod preflight;
 mod provider;
 mod report;

@@ -29,6 +29,8 @@ pub(super) struct Run {
     pub(super) places: Semaphore,
     created: Mutex<HashMap<(NodeId, String), String>>,
     hub: OnceCell<Hub>,
+    /// Whether it was told that health checks are run from here.
+    pub(super) checks_told: std::sync::Once,
 }
 
 impl Run {
@@ -166,6 +168,7 @@ pub(super) async fn run(
         places: Semaphore::new(places),
         created: Mutex::default(),
         hub: OnceCell::new(),
+        checks_told: std::sync::Once::new(),
     });
     tell_unchanged(&run);
     let mut progress = Progress::new(&run.plan);

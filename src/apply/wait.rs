@@ -7,7 +7,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::hub::Heard;
 use super::scheduler::Run;
-use super::{ApplyError, ApplyEvent, Status};
+use super::{ApplyError, ApplyEvent, Status, overdue};
 use crate::plan::{Wait, WaitUntil};
 
 const NO_PROBE: &str = "has no healthcheck configured";
@@ -101,7 +101,10 @@ async fn wait_for_all(run: &Run, wait: &Wait) -> Result<(), ApplyError> {
         if open.is_empty() {
             return Ok(());
         }
-        changed = next(&mut heard, &open).await;
+        changed = tokio::select! {
+            changed = next(&mut heard, &open) => changed,
+            checked = overdue::check(run, &open) => Some(checked),
+        };
     }
 }
 

@@ -52,6 +52,12 @@ impl EngineInfo {
     pub fn is_own(&self) -> bool {
         self.product == "hoist"
     }
+
+    /// Whether it leaves health checks to timers of systemd, which may not be there; it runs one when it is told to.
+    #[must_use]
+    pub fn leaves_checks(&self) -> bool {
+        self.product == "Podman"
+    }
 }
 
 /// Which containers to list.
@@ -117,6 +123,11 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     async fn upload(&self, id: &str, path: &str, tar: Vec<u8>) -> EngineResult<()>;
     /// Unpacks a tar that comes over time below a path of a container.
     async fn upload_stream(&self, id: &str, path: &str, tar: RawStream) -> EngineResult<()>;
+    /// Runs the health check of a container once, where the engine leaves them to others
+    /// ([`EngineInfo::leaves_checks`]); any other runs them by itself.
+    async fn check_health(&self, _id: &str) -> EngineResult<()> {
+        Ok(())
+    }
     /// Puts secrets and configs into a container before its start: into its root, or on hoist's own engine into memory.
     async fn put_files(&self, id: &str, files: &[FileSpec]) -> EngineResult<()>;
     /// The kind and link target of a path in a container, as the API's JSON; `None` where it does not exist.

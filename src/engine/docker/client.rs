@@ -218,6 +218,10 @@ impl Engine for DockerEngine {
         container::upload(&self.client, id, path, image::body(tar)).await
     }
 
+    async fn check_health(&self, id: &str) -> EngineResult<()> {
+        own::check_health(&self.address, id).await
+    }
+
     async fn put_files(&self, id: &str, files: &[FileSpec]) -> EngineResult<()> {
         if self.info.is_own() {
             own::put_files(&self.address, id, files).await

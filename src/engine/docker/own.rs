@@ -1,4 +1,5 @@
-//! Our own routes, `/hoist/…`, which bollard has no words for: plain HTTP on a connection of its own.
+//! Routes that bollard has no words for, our own `/hoist/…` and Podman's `/libpod/…`: plain HTTP on a connection of
+//! its own.
 
 use std::sync::Arc;
 
@@ -41,6 +42,36 @@ pub(super) async fn post(address: &str, request: Post<'_>) -> EngineResult<Strea
         body,
         registry_config,
     } = request;
+    let mut request = Request::post(path).header(CONTENT_TYPE, "application/json");
+    if let Some(keys) = registry_config {
+        request = request.header("X-Registry-Config", keys);
+    }
+    let body = Full::new(Bytes::from(body.to_string()));
+    let (answer, sender) = send(address, operation, (path, request.body(body))).await?;
+    Ok(lines(operation, path, answer, sender))
+}
+
+/// Runs the health check of a container once, on an engine that has Podman's routes; its outcome is part of the
+/// container's state.
+pub(super) async fn check_health(address: &str, id: &str) -> EngineResult<()> {
+    let path = format!("/v4.0.0/libpod/containers/{id}/healthcheck");
+    let operation = "run health check of container";
+    let request = Request::get(&path).body(Full::default());
+    let (answer, sender) = send(address, operation, (&path, request)).await?;
+    // The check is over when the answer is.
+    let _outcome = answer.into_body().collect().await;
+    drop(sender);
+    Ok(())
+}
+
+type Sender = http1::SendRequest<Full<Bytes>>;
+
+/// Sends one request on a connection of its own, which the sender keeps open.
+async fn send(
+    address: &str,
+    operation: &'static str,
+    (path, request): (&str, Result<Request<Full<Bytes>>, hyper::http::Error>),
+) -> EngineResult<(Response<Incoming>, Sender)> {
     let failed = |kind| {
         move |source: Box<dyn std::error::Error + Send + Sync>| {
             EngineError::new(operation, path, kind, source)
@@ -62,15 +93,9 @@ pub(super) async fn post(address: &str, request: Post<'_>) -> EngineResult<Strea
             tracing::debug!(%error, "the engine's connection broke off");
         }
     });
-    let mut request = Request::post(path)
-        .header(HOST, "hoist")
-        .header(CONTENT_TYPE, "application/json");
-    if let Some(keys) = registry_config {
-        request = request.header("X-Registry-Config", keys);
-    }
-    let request = request
-        .body(Full::new(Bytes::from(body.to_string())))
-        .map_err(|error| failed(EngineErrorKind::Failed)(error.into()))?;
+    let mut request = request.map_err(|error| failed(EngineErrorKind::Failed)(error.into()))?;
+    let host = hyper::header::HeaderValue::from_static("hoist");
+    request.headers_mut().insert(HOST, host);
     let answer = sender
         .send_request(request)
         .await
@@ -78,7 +103,7 @@ pub(super) async fn post(address: &str, request: Post<'_>) -> EngineResult<Strea
     if !answer.status().is_success() {
         return Err(refusal(operation, path, answer).await);
     }
-    Ok(lines(operation, path, answer, sender))
+    Ok((answer, sender))
 }
 
 /// Secrets and configs of a container, which stay in memory.
@@ -127,7 +152,7 @@ fn lines(
     operation: &'static str,
     path: &str,
     answer: Response<Incoming>,
-    sender: http1::SendRequest<Full<Bytes>>,
+    sender: Sender,
 ) -> Stream<Value> {
     let state = (BodyStream::new(answer.into_body()), Vec::new(), sender);
     let path: Arc<str> = path.into();

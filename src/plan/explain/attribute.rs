@@ -255,7 +255,10 @@ pub(super) fn ulimits(call: &Value) -> Entries {
         } else {
             format!("{soft}:{hard}")
         };
-        (scalar(&limit["Name"]), text)
+        // Podman has the names of the system's call.
+        let name = scalar(&limit["Name"]).to_ascii_lowercase();
+        let name = name.strip_prefix("rlimit_").unwrap_or(&name).to_owned();
+        (name, text)
     }))
 }
 

@@ -74,7 +74,7 @@ const ROWS: &[Row] = {
         Row(&["labels"], "", Special(labels), Shown, NONE),
         Row(&["healthcheck"], "", Special(probe), Shown, NONE),
         Row(&["user"], "/User", Scalar, Shown, NONE),
-        Row(&["working_dir"], "/WorkingDir", Scalar, Shown, NONE),
+        Row(&["working_dir"], "/WorkingDir", Scalar, Shown, &["/"]),
         Row(&["hostname"], "", Special(hostname), Shown, NONE),
         Row(&["domainname"], "/Domainname", Scalar, Shown, NONE),
         Row(&["tty"], "/Tty", Switch, Shown, NONE),
@@ -352,7 +352,14 @@ const ROWS: &[Row] = {
             Shown,
             NONE,
         ),
-        Row(&["ulimits"], "", Special(ulimits), Shown, NONE),
+        // Podman tells its own defaults.
+        Row(
+            &["ulimits"],
+            "",
+            Special(ulimits),
+            Shown,
+            &["nofile", "nproc"],
+        ),
     ]
 };
 
