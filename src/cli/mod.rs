@@ -51,6 +51,7 @@ mod rm;
 mod run;
 mod scale;
 mod secret;
+mod stack;
 mod start;
 mod stats;
 mod stop;
@@ -67,7 +68,7 @@ mod watch;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use context::Context;
@@ -289,6 +290,17 @@ fn instead_of(command: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
+/// The command that is most like an unknown one.
+fn meant(failure: &clap::Error) -> Option<String> {
+    let found = match failure.get(ContextKind::SuggestedSubcommand)? {
+        ContextValue::String(found) => found,
+        // The last is the one that is most like it.
+        ContextValue::Strings(found) => found.last()?,
+        _ => return None,
+    };
+    Some(format!("did you mean `{found}`?"))
+}
+
 /// Prints what clap found wrong. docker compose answers 1 for every usage error, and help is no error.
 fn report_usage(failure: &clap::Error) -> ExitCode {
     let ui = Ui::plain();
@@ -309,7 +321,7 @@ fn report_usage(failure: &clap::Error) -> ExitCode {
             drop(ui.print(Root::command().render_help()));
             ui.error(
                 &format!("unknown docker command: \"compose {command}\""),
-                &Vec::from_iter(instead_of(&command)),
+                &Vec::from_iter(instead_of(&command).or_else(|| meant(failure))),
             );
         }
         _ => {

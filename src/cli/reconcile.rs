@@ -509,13 +509,31 @@ pub(crate) fn observe_request(project: &Project, images: Vec<String>) -> Observe
     }
 }
 
+/// What an empty line means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Consent, of people at a terminal: a script has to say it.
+    Yes,
+    /// Refusal.
+    No,
+}
+
 /// Asks a question that is answered with yes or no (behaviours.md B296).
 pub(crate) fn ask(ui: &Ui, question: &str) -> Result<bool, CommandError> {
-    ui.print(format_args!("{question} [y/N] "))?;
+    ask_for(ui, question, Answer::No)
+}
+
+/// Asks a question, and takes an empty line for an answer.
+pub(crate) fn ask_for(ui: &Ui, question: &str, empty: Answer) -> Result<bool, CommandError> {
+    match empty {
+        Answer::Yes => ui.print(format_args!("{question} [Y/n]: "))?,
+        Answer::No => ui.print(format_args!("{question} [y/N] "))?,
+    }
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(
-        answer.trim().to_ascii_lowercase().as_str(),
-        "y" | "yes" | "t" | "true" | "1"
-    ))
+    let ended = std::io::stdin().read_line(&mut answer)? == 0;
+    Ok(match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" | "t" | "true" | "1" => true,
+        "" => empty == Answer::Yes && !ended && ui.stdin_is_terminal(),
+        _ => false,
+    })
 }

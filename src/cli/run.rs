@@ -16,7 +16,7 @@ use hoist::plan::{self, AnonymousVolumes, Goal, OneOff, Plan, PlanOptions, prefl
 use crate::cli::create::{ImageArgs, load, orphan_policy};
 use crate::cli::reconcile::{Answers, Session};
 use crate::cli::terminal::{Input, Joined, Tty, join};
-use crate::cli::{CommandError, CommandResult, Context, ExitStatus, provider};
+use crate::cli::{CommandError, CommandResult, Context, ExitStatus, provider, stack};
 use crate::ui::Ui;
 
 /// Arguments of `run`.
@@ -112,6 +112,7 @@ pub(super) async fn cmd_run(ui: &Ui, context: &Context, args: &RunArgs) -> Comma
     let project = load(ui, context, std::slice::from_ref(name), dependencies).await?;
     let quiet = ui.quieted();
     let ui = if args.quiet { &quiet } else { ui };
+    stack::confirm(ui, context, &project, Answers::Ask)?;
     let mut session = Session::open_for_containers(ui, context, project).await?;
     session.build.quiet = args.quiet_build || args.quiet;
     session.quiet_pulls = args.images.quiet_pull;

@@ -134,7 +134,8 @@ impl Walk<'_> {
             | Value::Int(_)
             | Value::Big(_)
             | Value::Float(_)
-            | Value::Text(_) => {}
+            | Value::Text(_)
+            | Value::Time(_) => {}
         }
     }
 

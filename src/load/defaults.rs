@@ -68,7 +68,8 @@ fn visit(node: &mut Node, state: usize) {
         | Value::Int(_)
         | Value::Big(_)
         | Value::Float(_)
-        | Value::Text(_) => {}
+        | Value::Text(_)
+        | Value::Time(_) => {}
     }
 }
 
@@ -280,7 +281,8 @@ fn resolve(node: &mut Node, environment: &EnvMap, unset: Unset) {
         | Value::Int(_)
         | Value::Big(_)
         | Value::Float(_)
-        | Value::Text(_) => {}
+        | Value::Text(_)
+        | Value::Time(_) => {}
     }
 }
 

@@ -359,7 +359,9 @@ fn scalar_value(
     let core = tag.filter(|tag| tag.is_yaml_core_schema());
     match (core.map(|tag| tag.suffix.as_str()), tag) {
         (Some("str" | "binary"), _) | (None, Some(_)) => Ok(Value::Text(text.into())),
-        (Some(wanted @ ("int" | "bool" | "null" | "float")), _) => typed(&text, wanted),
+        (Some(wanted @ ("int" | "bool" | "null" | "float" | "timestamp")), _) => {
+            typed(&text, wanted)
+        }
         _ if style == ScalarStyle::Plain => match scalar::resolve(&text) {
             // docker compose checks the files as JSON, which has no such numbers.
             Value::Float(number) if !number.is_finite() => Err(format!(
@@ -379,7 +381,8 @@ fn typed(text: &str, wanted: &str) -> Result<Value, String> {
         (value @ Value::Int(_), "int")
         | (value @ Value::Bool(_), "bool")
         | (value @ Value::Null, "null")
-        | (value @ Value::Float(_), "float") => Ok(value),
+        | (value @ Value::Float(_), "float")
+        | (value @ Value::Time(_), "timestamp") => Ok(value),
         _ => Err(format!("`{text}` is not a value for `!!{wanted}`")),
     }
 }

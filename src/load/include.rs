@@ -157,10 +157,21 @@ fn inner_scope(
     } else {
         source::clean(&scope.directory.join(&entry.project_directory))
     };
-    let base = if Path::new(&entry.project_directory).is_absolute() {
+    let named = Path::new(&entry.project_directory);
+    let base = if named.is_absolute() {
         directory.clone()
     } else {
-        scope.base.join(relative(&directory, &scope.directory))
+        // docker compose takes what is no directory for a file, and what is around it for the directory.
+        let is_file = !entry.project_directory.is_empty() && !directory.is_dir();
+        let around = directory.parent().filter(|_| is_file);
+        let seen = around.unwrap_or(&directory);
+        let below = relative(seen, &scope.directory);
+        if scope.base.is_absolute() {
+            scope.base.join(below)
+        } else {
+            // What includes this file joins its own place to the paths, as the last one does where they stay relative.
+            below
+        }
     };
     let environment = environment(loader, entry, scope, &directory)?;
     Ok(Scope {

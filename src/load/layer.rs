@@ -217,8 +217,10 @@ impl<'r> Loader<'r> {
             self.collect(merged);
         }
         let unique = unicity::enforce(tree);
-        let shape = schema::check(tree);
-        self.settle(tree, shape);
+        if self.request.runs(Phase::Shape) {
+            let shape = schema::check(tree);
+            self.settle(tree, shape);
+        }
         self.settle(tree, unique);
         self.marks.prune(tree, &self.told);
         self.drop_version(tree);

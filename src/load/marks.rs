@@ -113,7 +113,8 @@ impl Marks {
             | Value::Int(_)
             | Value::Big(_)
             | Value::Float(_)
-            | Value::Text(_) => false,
+            | Value::Text(_)
+            | Value::Time(_) => false,
         }
     }
 }

@@ -231,9 +231,12 @@ fn sequence(node: Node) -> Vec<Node> {
         }
         Value::List(list) => list,
         Value::Text(_) => vec![node],
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Big(_) | Value::Float(_) => {
-            Vec::new()
-        }
+        Value::Null
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Big(_)
+        | Value::Float(_)
+        | Value::Time(_) => Vec::new(),
     }
 }
 

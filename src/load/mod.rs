@@ -68,7 +68,12 @@ mod unicity;
 mod validate;
 mod words;
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashSet},
+    path::PathBuf,
+    rc::Rc,
+};
 
 use layer::{Loader, PathResolution, Scope};
 use report::{Failure, Failures};
@@ -97,10 +102,7 @@ pub fn reads_stdin(request: &LoadRequest) -> bool {
 /// Says whether an unquoted scalar is text for the readers of today.
 #[must_use]
 pub fn is_plain_text(text: &str) -> bool {
-    matches!(scalar::resolve(text), Value::Text(_))
-        && !scalar::is_date(text)
-        && text != "<<"
-        && text != "="
+    matches!(scalar::resolve(text), Value::Text(_)) && text != "<<" && text != "="
 }
 
 /// Says whether an unquoted scalar is a boolean or a number for readers of YAML 1.1, though it is text today.
@@ -222,6 +224,52 @@ pub fn to_json(tree: &Tree) -> serde_json::Value {
     serde_json::Value::Object(pairs.collect())
 }
 
+/// Returns the paths of all dates and points in time in a tree, which YAML writes without quotes.
+#[must_use]
+pub fn times(tree: &Tree) -> HashSet<Vec<String>> {
+    let mut found = HashSet::new();
+    collect_times(tree, &mut Vec::new(), &mut found);
+    found
+}
+
+fn collect_times<'t>(
+    map: &'t Tree,
+    path: &mut Vec<Cow<'t, str>>,
+    found: &mut HashSet<Vec<String>>,
+) {
+    for (key, node) in map {
+        path.push(Cow::Borrowed(key));
+        collect_times_in(node, path, found);
+        path.pop();
+    }
+}
+
+fn collect_times_in<'t>(
+    node: &'t Node,
+    path: &mut Vec<Cow<'t, str>>,
+    found: &mut HashSet<Vec<String>>,
+) {
+    match &node.value {
+        Value::Map(map) => collect_times(map, path, found),
+        Value::List(list) => {
+            for (index, element) in list.iter().enumerate() {
+                path.push(Cow::Owned(index.to_string()));
+                collect_times_in(element, path, found);
+                path.pop();
+            }
+        }
+        Value::Time(_) => {
+            found.insert(path.iter().map(ToString::to_string).collect());
+        }
+        Value::Null
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Big(_)
+        | Value::Float(_)
+        | Value::Text(_) => {}
+    }
+}
+
 /// The merged files of a project.
 struct Merged {
     name: String,
@@ -302,17 +350,19 @@ fn load_merged(loader: &mut Loader<'_>) -> Result<Merged, Failures> {
     let mut environment = discovered.environment.clone();
     environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
     let environment = Rc::new(environment);
+    // Paths of included files become relative to the project before they become absolute.
+    let (base, paths) = if request.runs(Phase::PathResolution) {
+        (discovered.working_directory.clone(), PathResolution::Yes)
+    } else {
+        (PathBuf::new(), PathResolution::No)
+    };
     let scope = Scope {
         files: discovered.files.clone(),
         directory: discovered.working_directory.clone(),
-        base: discovered.working_directory.clone(),
+        base,
         environment: Rc::clone(&environment),
         included: Vec::new(),
-        paths: if request.runs(Phase::PathResolution) {
-            PathResolution::Yes
-        } else {
-            PathResolution::No
-        },
+        paths,
     };
     let mut tree = loader.load_scope(&scope);
     drop(scope);
@@ -378,6 +428,11 @@ fn collect_variables(node: &Node, found: &mut BTreeSet<Variable>) {
         Value::Map(map) => map
             .values()
             .for_each(|child| collect_variables(child, found)),
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Big(_) | Value::Float(_) => {}
+        Value::Null
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Big(_)
+        | Value::Float(_)
+        | Value::Time(_) => {}
     }
 }

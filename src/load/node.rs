@@ -2,6 +2,8 @@
 
 use compact_str::CompactString;
 
+use super::timestamp;
+
 pub use super::map::Map;
 
 /// A text of the tree; short ones take no memory of their own.
@@ -52,6 +54,8 @@ pub enum Value {
     Float(f64),
     /// Text.
     Text(Text),
+    /// A date or a point in time, in the form of RFC 3339.
+    Time(Text),
     /// A sequence.
     List(Vec<Node>),
     /// A mapping with text keys.
@@ -183,6 +187,7 @@ impl Node {
             Value::Bool(_) => "boolean",
             Value::Int(_) | Value::Big(_) | Value::Float(_) => "number",
             Value::Text(_) => "string",
+            Value::Time(_) => "date",
             Value::List(_) => "list",
             Value::Map(_) => "mapping",
         }
@@ -198,6 +203,7 @@ impl Node {
             Value::Big(number) => Some(number.to_string()),
             Value::Float(number) => Some(crate::model::float_text(*number)),
             Value::Text(text) => Some(text.to_string()),
+            Value::Time(time) => Some(timestamp::as_text(time)),
             Value::List(_) | Value::Map(_) => None,
         }
     }

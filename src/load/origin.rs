@@ -4,7 +4,7 @@
 //! puts that into words.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     path::Path,
     sync::Arc,
 };
@@ -43,6 +43,12 @@ pub struct Step {
 }
 
 impl Origins {
+    /// Returns the paths of all dates, see [`super::times`].
+    #[must_use]
+    pub fn times(&self) -> HashSet<Vec<String>> {
+        super::times(&self.tree)
+    }
+
     /// Returns where a value comes from on one line, files as seen from a directory: `compose.yaml:4, TAG of .env:1`.
     #[must_use]
     pub fn line_of(&self, path: &[String], directory: &Path) -> Option<String> {
@@ -149,7 +155,8 @@ impl Origins {
             | Value::Int(_)
             | Value::Big(_)
             | Value::Float(_)
-            | Value::Text(_) => {}
+            | Value::Text(_)
+            | Value::Time(_) => {}
         }
     }
 
@@ -251,6 +258,7 @@ impl Origins {
         if let Some((_, text)) = self.written(node.span).filter(|_| is_scalar(node)) {
             template::collect_variables(text, &mut variables);
         }
+        variables.retain(|variable| !variable.name.is_empty());
         variables
     }
 
@@ -261,6 +269,7 @@ impl Origins {
         }
         variables
             .iter()
+            .filter(|variable| !variable.name.is_empty())
             .map(|variable| self.variable(variable))
             .collect()
     }
@@ -430,6 +439,7 @@ fn find<'t>(node: &'t Node, path: &[String]) -> Option<&'t Node> {
         | Value::Int(_)
         | Value::Big(_)
         | Value::Float(_)
-        | Value::Text(_) => None,
+        | Value::Text(_)
+        | Value::Time(_) => None,
     }
 }

@@ -12,6 +12,8 @@ use crate::model::Project;
 pub enum Phase {
     /// Substitution of variables.
     Interpolation,
+    /// Known keys, and the kinds of their values.
+    Shape,
     /// Implied networks, dependencies and names.
     Normalization,
     /// Relative paths made absolute.

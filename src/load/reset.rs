@@ -32,7 +32,8 @@ impl Resets {
             | Value::Int(_)
             | Value::Big(_)
             | Value::Float(_)
-            | Value::Text(_) => {}
+            | Value::Text(_)
+            | Value::Time(_) => {}
         }
     }
 

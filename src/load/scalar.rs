@@ -31,8 +31,8 @@ fn number(text: &str) -> Value {
         ".nan" | ".NaN" | ".NAN" => return Value::Float(f64::NAN),
         _ => {}
     }
-    if let Some(time) = timestamp::as_text(text) {
-        return Value::Text(time.into());
+    if let Some(time) = timestamp::parse(text) {
+        return Value::Time(time.into());
     }
     if text.trim_start_matches(['+', '-']).starts_with("._") {
         return Value::Text(text.into());
@@ -127,19 +127,6 @@ pub(super) fn base60(text: &str) -> Option<i64> {
     Some(if negative { -number } else { number })
 }
 
-/// Says whether a text starts as a date does, which some readers take for a time.
-pub(super) fn is_date(text: &str) -> bool {
-    let mut parts = text.splitn(3, '-');
-    let mut digits = |least: usize, most: usize| {
-        let part = parts.next().unwrap_or_default();
-        let count = part.bytes().take_while(u8::is_ascii_digit).count();
-        (least..=most)
-            .contains(&count)
-            .then_some(count == part.len())
-    };
-    digits(4, 4) == Some(true) && digits(1, 2) == Some(true) && digits(1, 2).is_some()
-}
-
 /// Says whether a text is a number to the base 60 in YAML 1.1, such as `22:22`.
 pub(super) fn is_base60(text: &str) -> bool {
     let text = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -171,6 +158,8 @@ mod tests {
             ("", Value::Null),
             ("~", Value::Null),
             ("true", Value::Bool(true)),
+            ("2001-01-01", Value::Time("2001-01-01T00:00:00Z".into())),
+            ("2001-13-01", text("2001-13-01")),
             ("yes", text("yes")),
             ("no", text("no")),
             ("22:22", text("22:22")),
@@ -212,7 +201,5 @@ mod tests {
         assert_eq!(base60("22:22"), Some(1342));
         assert!(is_old_boolean("yes") && is_old_boolean("Off") && is_old_boolean("NO"));
         assert!(!is_old_boolean("yEs") && !is_old_boolean("never") && !is_old_boolean(""));
-        assert!(is_date("2001-01-01"));
-        assert!(!is_date("9091-9092"));
     }
 }

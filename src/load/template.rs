@@ -252,7 +252,11 @@ pub(super) fn collect_variables(text: &str, found: &mut BTreeSet<Variable>) {
                 });
             }
             Piece::Braced(whole) => collect_braced(whole, found),
-            Piece::Escaped | Piece::Invalid => {}
+            // docker compose lists an expression that is none as a variable without a name.
+            Piece::Invalid => {
+                found.insert(Variable::default());
+            }
+            Piece::Escaped => {}
         }
         rest = &rest[length..];
     }
@@ -338,5 +342,7 @@ mod tests {
         collect_variables("${A:-${B:?m}} $C", &mut found);
         let names: Vec<&str> = found.iter().map(|found| found.name.as_str()).collect();
         assert_eq!(names, ["A", "B", "C"]);
+        collect_variables("$1 ${1}", &mut found);
+        assert!(found.contains(&Variable::default()));
     }
 }

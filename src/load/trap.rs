@@ -138,15 +138,15 @@ impl Walk<'_> {
                 Value::Int(_) | Value::Big(_) | Value::Float(_) | Value::Bool(_),
                 Place::Text | Place::Colons,
             ) => changed(&written, node, path),
-            (Value::Text(text), Place::Text | Place::Colons) if **text != *written => {
-                // A scalar that is not plain, or one that was taken for a time.
-                timestamp::as_text(&written).map(|_| {
-                    told(format!(
-                        "`{path}` is not the text `{written}`, but the time `{text}`"
-                    ))
-                    .hint(format!("write `\"{written}\"` to keep the text"))
-                })
+            (Value::Time(time), Place::Text | Place::Colons) => {
+                let text = timestamp::as_text(time);
+                let failure = told(format!(
+                    "`{path}` is not the text `{written}`, but the time `{text}`"
+                ));
+                Some(failure.hint(format!("write `\"{written}\"` to keep the text")))
             }
+            // A scalar that is not plain.
+            (Value::Text(text), _) if **text != *written => None,
             (Value::Text(_), Place::Text | Place::Colons) => ambiguous(&written, path),
             _ => None,
         };

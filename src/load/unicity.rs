@@ -97,7 +97,8 @@ fn visit(map: &mut Map, path: Path<'_>, state: usize, failures: &mut Failures) {
             | Value::Int(_)
             | Value::Big(_)
             | Value::Float(_)
-            | Value::Text(_) => {}
+            | Value::Text(_)
+            | Value::Time(_) => {}
         }
     }
 }

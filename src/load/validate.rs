@@ -84,7 +84,8 @@ fn visit(node: &Node, path: Path<'_>, state: usize, failures: &mut Failures) {
         | Value::Int(_)
         | Value::Big(_)
         | Value::Float(_)
-        | Value::Text(_) => {}
+        | Value::Text(_)
+        | Value::Time(_) => {}
     }
 }
 

@@ -466,7 +466,8 @@ pub struct DeviceMapping {
 pub struct EnvFile {
     /// Path.
     pub path: String,
-    /// Fails where it is missing.
+    /// Fails where it is missing; written where it does not.
+    #[serde(skip_serializing_if = "Clone::clone")]
     pub required: bool,
     /// `raw`, or empty for dotenv.
     #[serde(skip_serializing_if = "String::is_empty")]

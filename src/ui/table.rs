@@ -3,6 +3,8 @@
 /// The least width of a column, blanks included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MinimumWidth {
+    /// What a question is asked with.
+    None,
     /// docker's own lists.
     Ten,
     /// docker compose's own lists.
@@ -34,6 +36,7 @@ impl Table {
         titles: impl IntoIterator<Item = S>,
     ) -> Self {
         let minimum = match minimum {
+            MinimumWidth::None => 0,
             MinimumWidth::Ten => 10,
             MinimumWidth::Twenty => 20,
         };

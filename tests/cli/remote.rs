@@ -246,3 +246,74 @@ fn a_published_project_is_read_from_its_registry() -> Outcome {
     );
     Ok(())
 }
+
+/// Runs a command that may ask, with an answer on standard input.
+fn answered(env: &TestEnvironment, args: &[&str], answer: &str) -> io::Result<CommandOutput> {
+    let path = env.path("answer");
+    fs::write(&path, answer)?;
+    let mut command = env.command(args);
+    command
+        .current_dir(env.path("shop"))
+        .env("GIT_CONFIG_COUNT", "1")
+        .env(
+            "GIT_CONFIG_KEY_0",
+            format!("url.file://{}/.insteadOf", env.path("").display()),
+        )
+        .env("GIT_CONFIG_VALUE_0", "https://git.test/")
+        .env("TAG", "9")
+        .stdin(fs::File::open(path)?);
+    output(&mut command)
+}
+
+#[test]
+fn a_project_of_somebody_else_is_asked_about_before_it_sees_the_environment() -> Outcome {
+    if !has_git("remote") {
+        return Ok(());
+    }
+    let env = TestEnvironment::new()?;
+    repository(&env)?;
+    let main =
+        "services:\n  web: {image: 'nginx:${TAG}', user: '${WHO:-me}', hostname: '${HOST}'}\n";
+    fs::write(env.path("work/compose.yaml"), main)?;
+    git(&env.path("work"), &["commit", "-q", "-a", "-m", "two"])?;
+    git(&env.path("work"), &["push", "-q", "../repo.git", "main"])?;
+    let commit = git(&env.path("work"), &["rev-parse", "HEAD"])?;
+    let cached = env.path(".cache/docker-compose").join(&commit);
+    let stored =
+        format!("Your compose stack \"https://git.test/repo.git\" is stored in {cached:?}\n");
+    let asked = "
+Found the following variables in configuration:
+VARIABLE   VALUE     SOURCE         REQUIRED   DEFAULT
+HOST       <unset>   none           no         
+TAG        9         environment    no         
+WHO        me        compose file   no         me
+
+Do you want to proceed with these variables? [Y/n]: ";
+    let file = ["-f", "https://git.test/repo.git"];
+    for command in [["up", "-d"].as_slice(), &["run", "web"]] {
+        for answer in ["n\n", "\n", ""] {
+            let args = [file.as_slice(), command].concat();
+            let refused = answered(&env, &args, answer)?;
+            assert_eq!(refused.status, 1, "{refused}");
+            assert_eq!(refused.stdout, format!("{stored}{asked}"));
+            assert!(
+                refused.stderr.ends_with("operation cancelled by user\n"),
+                "{refused}"
+            );
+        }
+    }
+    let quiet = [["--progress", "quiet"].as_slice(), &file, &["up"]].concat();
+    assert_eq!(answered(&env, &quiet, "n\n")?.stdout, asked);
+    // Without an engine what follows fails, but nothing was asked.
+    let engine = ["--engine", "unix:///nowhere"];
+    for (command, told) in [
+        (["up", "-y"].as_slice(), stored.as_str()),
+        (&["create"], ""),
+    ] {
+        let args = [engine.as_slice(), &file, command].concat();
+        let ran = answered(&env, &args, "")?;
+        assert_eq!(ran.stdout, told, "{ran}");
+        assert!(!ran.stderr.contains("cancelled"), "{ran}");
+    }
+    Ok(())
+}

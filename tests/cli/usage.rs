@@ -126,3 +126,70 @@ fn build_print_says_what_buildx_would_be_told() -> Result<(), Box<dyn std::error
     assert_eq!(refused.status, 1, "{refused}");
     Ok(())
 }
+
+#[test]
+fn a_mistyped_command_is_told_what_was_meant() -> io::Result<()> {
+    let env = TestEnvironment::new()?;
+    for (typed, meant) in [("upp", "up"), ("conifg", "config")] {
+        let told = env.run([typed])?;
+        assert_eq!(
+            told.stderr,
+            format!(
+                "unknown docker command: \"compose {typed}\"\n  hint: did you mean `{meant}`?\n"
+            )
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn variables_are_listed_although_the_file_has_mistakes() -> io::Result<()> {
+    let env = TestEnvironment::new()?;
+    let text = "services:\n  a: {image: '${TAG:-1}', bogus: '${1}'}\n";
+    std::fs::write(env.path("compose.yaml"), text)?;
+    let table = env.run(["config", "--variables"])?.success().stdout;
+    let names: Vec<&str> = table
+        .lines()
+        .skip(1)
+        .map(|line| line[..20].trim())
+        .collect();
+    assert_eq!(names, ["", "TAG"]);
+    let json = env.run(["config", "--variables", "--format", "json"])?;
+    assert!(json.success().stdout.ends_with("}\n\n"));
+    Ok(())
+}
+
+#[test]
+fn a_date_is_printed_as_docker_compose_prints_it() -> io::Result<()> {
+    let env = TestEnvironment::new()?;
+    let text = "x-day: 2001-01-01\nservices:\n  a: {image: a, environment: {DAY: 2001-01-01}}\n";
+    std::fs::write(env.path("compose.yaml"), text)?;
+    let yaml = env.run(["config"])?.success().stdout;
+    assert!(
+        yaml.contains("\n      DAY: 2001-01-01 00:00:00 +0000 UTC\n"),
+        "{yaml}"
+    );
+    assert!(yaml.ends_with("\nx-day: 2001-01-01T00:00:00Z\n"), "{yaml}");
+    let raw = env.run(["config", "--no-interpolate"])?.success().stdout;
+    assert!(raw.contains("\n      DAY: 2001-01-01T00:00:00Z\n"), "{raw}");
+    let name = "services:\n  a: {image: a, hostname: 2001-01-01}\n";
+    std::fs::write(env.path("compose.yaml"), name)?;
+    let refused = env.run(["config"])?;
+    assert_eq!(refused.status, 1, "{refused}");
+    assert!(
+        refused.stderr.contains("put the date in quotes"),
+        "{refused}"
+    );
+    Ok(())
+}
+
+#[test]
+fn an_env_file_that_is_not_read_is_printed_without_what_is_usual() -> io::Result<()> {
+    let env = TestEnvironment::new()?;
+    let text = "services:\n  a: {image: a, env_file: [a.env, {path: b.env, required: false}]}\n";
+    std::fs::write(env.path("compose.yaml"), text)?;
+    let yaml = env.run(["config", "--no-env-resolution"])?.success().stdout;
+    assert!(!yaml.contains("required: true"), "{yaml}");
+    assert!(yaml.contains("b.env\n        required: false\n"), "{yaml}");
+    Ok(())
+}

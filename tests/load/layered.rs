@@ -179,3 +179,48 @@ fn hides_the_values_of_secrets() -> TestResult {
     assert!(!load::to_json(&tree.tree).to_string().contains("value"));
     Ok(())
 }
+
+#[test]
+fn paths_of_an_included_file_stay_relative_to_the_project_where_paths_are_not_resolved()
+-> TestResult {
+    let directory = tempfile::tempdir()?;
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text);
+    fs::create_dir_all(directory.path().join("sub/deep"))?;
+    write("base.yaml", "include: [sub/a.yaml]\n")?;
+    write(
+        "sub/a.yaml",
+        "include: [deep/b.yaml]\nservices: {a: {build: ./x}}\n",
+    )?;
+    write("sub/deep/b.yaml", "services: {b: {build: ../y}}\n")?;
+    let mut request = request(directory.path(), &["base.yaml"]);
+    request.skip = vec![Phase::PathResolution];
+    let services = load::load(&request)?.project.services;
+    let context = |name: &str| {
+        services[name]
+            .build
+            .as_ref()
+            .map(|build| build.context.as_str())
+    };
+    assert_eq!(context("a"), Some("sub/x"));
+    assert_eq!(context("b"), Some("sub/y"));
+    Ok(())
+}
+
+#[test]
+fn a_project_directory_that_is_not_there_counts_as_a_file() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text);
+    let base = "include: [{path: a.yaml, project_directory: no/where}]\n";
+    write("base.yaml", base)?;
+    write("a.yaml", "services: {a: {build: ./x}}\n")?;
+    let services = load::load(&request(directory.path(), &["base.yaml"]))?
+        .project
+        .services;
+    let build = services["a"].build.as_ref();
+    let want = directory.path().join("no/x").display().to_string();
+    assert_eq!(
+        build.map(|build| build.context.as_str()),
+        Some(want.as_str())
+    );
+    Ok(())
+}

@@ -9,10 +9,14 @@
 
 mod digest;
 
-use std::{collections::BTreeSet, fmt::Write as _, io::Read};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    io::Read,
+};
 
 use clap::Args;
-use hoist::load::{self, Dependencies, EnvFiles, LoadRequest, Loaded, LoadedTree, Phase};
+use hoist::load::{self, Dependencies, EnvFiles, LoadRequest, Loaded, LoadedTree, Phase, Variable};
 use hoist::model::{self, Project, Service};
 use hoist::runtime::sys::memory;
 use serde::Serialize;
@@ -21,7 +25,7 @@ use serde_json::{Map, Value};
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::Ui;
 use crate::ui::table::{MinimumWidth, Table};
-use crate::ui::yaml::{self, Dollars};
+use crate::ui::yaml::{self, Dollars, Notes};
 
 /// Arguments of `config`.
 #[derive(Debug, Args)]
@@ -222,10 +226,14 @@ async fn project_text(
         if args.lock_image_digests {
             digest::only_images_of_tree(ui, &mut value);
         }
-        return Ok(match format {
-            "json" => model::to_json(&value),
-            _ => yaml_text(&value, None, Dollars::Kept)?,
-        });
+        if format == "json" {
+            return Ok(model::to_json(&value));
+        }
+        let notes = Notes {
+            comments: None,
+            times: load::times(&tree.tree),
+        };
+        return yaml_text(&value, notes, Dollars::Kept);
     }
     let request = LoadRequest {
         services: args.names.clone(),
@@ -243,8 +251,11 @@ async fn project_text(
         model::to_json(&json_value(&loaded.project)?).replace('$', "$$")
     } else {
         let place = |path: &[String]| loaded.origins.line_of(path, context.current_dir());
-        let comments: Option<yaml::Comments<'_>> = args.annotate.then_some(&place);
-        model::as_yaml(|| yaml_text(&loaded.project, comments, Dollars::Doubled))?
+        let notes = Notes {
+            comments: args.annotate.then_some(&place),
+            times: loaded.origins.times(),
+        };
+        model::as_yaml(|| yaml_text(&loaded.project, notes, Dollars::Doubled))?
     };
     // The process ends after this: to free every value of a large project one by one is lost time.
     std::mem::forget(loaded);
@@ -253,10 +264,10 @@ async fn project_text(
 
 fn yaml_text(
     value: &impl serde::Serialize,
-    comments: Option<yaml::Comments<'_>>,
+    notes: Notes<'_>,
     dollars: Dollars,
 ) -> Result<String, CommandError> {
-    yaml::document(value, comments, dollars).map_err(CommandError::system)
+    yaml::document(value, notes, dollars).map_err(CommandError::system)
 }
 
 fn explanation_text(
@@ -426,11 +437,16 @@ fn variables_text(
     if !args.names.is_empty() {
         ui.warn("service filtering is not applied when --variables is set, variables from the full model will be rendered");
     }
-    request.skip.push(Phase::Interpolation);
+    request.skip.extend([Phase::Interpolation, Phase::Shape]);
     let tree = load_tree(ui, request)?;
-    let rows: Map<String, Value> = tree
+    // Of a variable that stands there in several ways the last is shown.
+    let variables: BTreeMap<&str, &Variable> = tree
         .variables
         .iter()
+        .map(|variable| (variable.name.as_str(), variable))
+        .collect();
+    let rows: Map<String, Value> = variables
+        .values()
         .map(|variable| {
             let row = serde_json::json!({
                 "Name": variable.name, "DefaultValue": variable.default_value,
@@ -447,7 +463,7 @@ fn variables_text(
                 MinimumWidth::Twenty,
                 ["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"],
             );
-            for variable in &tree.variables {
+            for variable in variables.values() {
                 let required = variable.required.to_string();
                 table.row([
                     &variable.name,
@@ -461,14 +477,14 @@ fn variables_text(
     }
 }
 
-/// docker compose indents this JSON by four spaces.
+/// docker compose indents this JSON by four spaces, and ends it with an empty line.
 fn variables_json(rows: &Map<String, Value>) -> Result<String, CommandError> {
     let mut text = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
     rows.serialize(&mut serializer)
         .map_err(CommandError::system)?;
-    text.push(b'\n');
+    text.extend(b"\n\n");
     String::from_utf8(text).map_err(CommandError::system)
 }
 
@@ -482,7 +498,7 @@ fn variables_yaml(rows: Map<String, Value>) -> Result<String, CommandError> {
         for (key, value) in fields {
             // One by one: as a map they would be sorted, and docker compose keeps the order of its fields.
             let field = Map::from_iter([(key.to_lowercase(), value)]);
-            for line in yaml_text(&field, None, Dollars::Kept)?.lines() {
+            for line in yaml_text(&field, Notes::default(), Dollars::Kept)?.lines() {
                 text.push_str("    ");
                 text.push_str(line);
                 text.push('\n');

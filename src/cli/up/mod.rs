@@ -14,7 +14,9 @@ use hoist::plan::{AnonymousVolumes, Goal, Plan, PlanOptions, Recreate};
 
 use crate::cli::create::{ImageArgs, check_selection, load, orphan_policy, scale, volume_change};
 use crate::cli::reconcile::{Answers, Session};
-use crate::cli::{CommandError, CommandResult, Context, ExitStatus, plan as preview, provider};
+use crate::cli::{
+    CommandError, CommandResult, Context, ExitStatus, plan as preview, provider, stack,
+};
 use crate::ui::Ui;
 
 /// Arguments of `up`.
@@ -169,6 +171,7 @@ async fn open<'a>(
         Dependencies::Include
     };
     let mut project = load(ui, context, &args.services, dependencies).await?;
+    stack::confirm(ui, context, &project, Answers::from_flag(args.yes))?;
     scale(&mut project, &args.scale)?;
     if let Some(service) = &args.exit_code_from
         && !project.services.contains_key(service)

@@ -78,6 +78,8 @@ impl Binder<'_> {
             Some(text) if !node.is_null() => failure.quoted(node.span, &text),
             _ => failure.say(format!("a {}", node.kind())),
         };
+        let is_date = matches!(node.value, Value::Time(_));
+        let failure = failure.hint_if(is_date.then(|| "put the date in quotes".to_owned()));
         self.failures.0.push(failure.at(node.span, ""));
     }
 
@@ -258,7 +260,7 @@ impl Binder<'_> {
         let size = match &node.value {
             Value::Int(number) => Some(ByteSize(*number)),
             Value::Text(text) => ByteSize::parse(text),
-            Value::Null | Value::Big(_) | Value::Float(_) => Some(ByteSize(0)),
+            Value::Null | Value::Big(_) | Value::Float(_) | Value::Time(_) => Some(ByteSize(0)),
             _ => None,
         };
         if size.is_none() {
@@ -298,7 +300,8 @@ impl Binder<'_> {
     /// Reads a command: a list, or a text that is split into words.
     fn command(&mut self, node: &Node, path: Path<'_>) -> Option<Vec<String>> {
         let text = match &node.value {
-            Value::Null => return None,
+            // docker compose takes no date for a command, and says nothing of it.
+            Value::Null | Value::Time(_) => return None,
             Value::Text(text) => text,
             _ => return Some(self.list(node, path, Self::text)),
         };
@@ -449,7 +452,7 @@ pub(super) fn json(node: &Node) -> Json {
             || Json::String(crate::model::float_text(*number)),
             Json::Number,
         ),
-        Value::Text(text) => Json::String(text.to_string()),
+        Value::Text(text) | Value::Time(text) => Json::String(text.to_string()),
         Value::List(list) => Json::Array(list.iter().map(json).collect()),
         Value::Map(map) => {
             let mut pairs: Vec<(&Key, &Node)> = map.iter().collect();

@@ -40,7 +40,7 @@ impl Check {
             return;
         }
         match &node.value {
-            Value::Text(text) => self.text(text, node, shape, path),
+            Value::Text(text) | Value::Time(text) => self.text(text, node, shape, path),
             Value::Int(number) => self.number(*number, node, shape, path),
             Value::List(list) => self.list(list, shape, path),
             Value::Map(map) => {
@@ -207,7 +207,7 @@ fn kinds_of(value: &Value) -> Kinds {
         Value::Int(_) | Value::Big(_) => INT | NUM,
         Value::Float(number) if number.fract() == 0.0 => INT | NUM,
         Value::Float(_) => NUM,
-        Value::Text(_) => TEXT,
+        Value::Text(_) | Value::Time(_) => TEXT,
         Value::List(_) => LIST,
         Value::Map(_) => MAP,
     }

@@ -8,6 +8,7 @@ mod order;
 
 use std::{
     borrow::Cow,
+    collections::HashSet,
     fmt::{self, Write as _},
     ops::Range,
 };
@@ -22,6 +23,15 @@ const WIDTH: usize = 80;
 
 /// Gives the comment of a line, by the path of its value.
 pub(crate) type Comments<'c> = &'c dyn Fn(&[String]) -> Option<String>;
+
+/// What a document is written with beside its values.
+#[derive(Default)]
+pub(crate) struct Notes<'c> {
+    /// The comments of lines.
+    pub(crate) comments: Option<Comments<'c>>,
+    /// The paths of texts that are points in time, which are written as such: without quotes.
+    pub(crate) times: HashSet<Vec<String>>,
+}
 
 /// What becomes of `$`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,14 +48,15 @@ pub(crate) enum Dollars {
 /// Fails where a value does not serialize.
 pub(crate) fn document(
     value: &impl Serialize,
-    comments: Option<Comments<'_>>,
+    notes: Notes<'_>,
     dollars: Dollars,
 ) -> Result<String, Error> {
     let mut writer = Writer {
         text: String::new(),
         key: String::new(),
         path: Vec::new(),
-        comments,
+        keeps_path: notes.comments.is_some() || !notes.times.is_empty(),
+        notes,
         dollars,
     };
     value.serialize(At {
@@ -60,9 +71,10 @@ struct Writer<'c> {
     text: String,
     /// The last key, kept for its memory.
     key: String,
-    /// The path of the value that is written; kept only where comments are wanted.
+    /// The path of the value that is written; kept only where a note asks for it.
     path: Vec<String>,
-    comments: Option<Comments<'c>>,
+    keeps_path: bool,
+    notes: Notes<'c>,
     dollars: Dollars,
 }
 
@@ -80,7 +92,7 @@ impl Writer<'_> {
     }
 
     fn enter(&mut self, part: impl FnOnce() -> String) {
-        if self.comments.is_some() {
+        if self.keeps_path {
             self.path.push(part());
         }
     }
@@ -94,7 +106,11 @@ impl Writer<'_> {
         if self.text.ends_with('\n') {
             return;
         }
-        if let Some(comment) = self.comments.and_then(|comments| comments(&self.path)) {
+        if let Some(comment) = self
+            .notes
+            .comments
+            .and_then(|comments| comments(&self.path))
+        {
             self.text.push_str(" # ");
             self.push(&comment);
         }
@@ -102,7 +118,7 @@ impl Writer<'_> {
     }
 
     fn text_value(&mut self, text: &str, depth: usize) {
-        if is_simple(text) {
+        if is_simple(text) || self.notes.times.contains(&self.path) {
             self.push(text);
         } else if is_literal(text) {
             self.literal(text, depth + 2);
@@ -110,7 +126,7 @@ impl Writer<'_> {
             let text = inline(text);
             let line = self.text.rfind('\n').map_or(0, |end| end + 1);
             let column = self.text[line..].chars().count();
-            if self.comments.is_none() && column + text.len() > WIDTH {
+            if self.notes.comments.is_none() && column + text.len() > WIDTH {
                 self.push(&folded(&text, column, depth + 2));
             } else {
                 self.push(&text);
@@ -649,7 +665,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn written(value: &Value) -> Result<String, Error> {
-        document(value, None, Dollars::Kept)
+        document(value, Notes::default(), Dollars::Kept)
     }
 
     #[test]
@@ -736,11 +752,29 @@ mod tests {
     }
 
     #[test]
+    fn writes_a_time_without_quotes_and_a_text_that_looks_like_one_with() -> Result<(), Error> {
+        let value = json!({"time": "2001-01-01T00:00:00Z", "text": "2001-01-01T00:00:00Z", "no": "2001-01-01 x"});
+        let notes = Notes {
+            times: HashSet::from([vec!["time".to_owned()]]),
+            ..Notes::default()
+        };
+        assert_eq!(
+            document(&value, notes, Dollars::Kept)?,
+            "'no': 2001-01-01 x\ntext: \"2001-01-01T00:00:00Z\"\ntime: 2001-01-01T00:00:00Z\n"
+        );
+        Ok(())
+    }
+
+    #[test]
     fn doubles_dollars_and_comments_lines() -> Result<(), Error> {
         let value = json!({"a": {"b": ["$x"], "c": {}}});
         let comment = |path: &[String]| Some(path.join("/"));
+        let notes = Notes {
+            comments: Some(&comment),
+            ..Notes::default()
+        };
         assert_eq!(
-            document(&value, Some(&comment), Dollars::Doubled)?,
+            document(&value, notes, Dollars::Doubled)?,
             "a: # a\n  b: # a/b\n    - $$x # a/b/0\n  c: {} # a/c\n"
         );
         Ok(())
