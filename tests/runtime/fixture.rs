@@ -159,6 +159,7 @@ impl Cage {
             }),
             run_dir: self.folder.path().join("run/containers").join(&id),
             exit_record: state.join("exit.json"),
+            bind_owners: std::collections::BTreeMap::new(),
             runtime: None,
             id,
         })

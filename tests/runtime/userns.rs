@@ -209,3 +209,80 @@ fn what_only_the_host_s_root_may_have_is_refused_in_docker_s_words() -> TestResu
     }
     Ok(())
 }
+
+const BINDS: &str = r#"
+services:
+  app:
+    image: "rootfs:/"
+    command: [sh, -c, "until test -e /mapped/go; do sleep 0.1; done; sleep 1000"]
+    stop_signal: KILL
+    volumes:
+      - {type: bind, source: ./bound, target: /mapped, x-hoist-idmap: true}
+      - {type: bind, source: ./bound, target: /named, x-hoist-idmap: {uid: "5:1000", gid: "5:1000"}}
+      - {type: bind, source: ./bound, target: /plain}
+"#;
+
+/// Runs the test's body with and without a user namespace for each container.
+fn with_and_without(body: impl Fn(&TestEnvironment, &Command) -> TestResult) -> TestResult {
+    for remap in ["", RANGE] {
+        let env = project(BINDS)?;
+        let command: &Command =
+            &|arguments: &[&str]| output(env.command(arguments).env("HOIST_USERNS_REMAP", remap));
+        body(&env, command)?;
+        let _down = command(&["down"])?.success();
+    }
+    Ok(())
+}
+
+type Command<'a> = dyn Fn(&[&str]) -> std::io::Result<CommandOutput> + 'a;
+
+#[test]
+fn a_bind_shows_and_makes_files_as_the_container_s_user() -> TestResult {
+    if !has_root("a_bind_shows_and_makes_files_as_the_container_s_user") {
+        return Ok(());
+    }
+    with_and_without(|env, run| {
+        let bound = env.path("bound");
+        std::os::unix::fs::chown(&bound, Some(1000), Some(1000))?;
+        let _up = run(&["up", "-d"])?.success();
+        let shell = |script: &str| run(&["exec", "-T", "app", "sh", "-c", script]);
+        let shown = shell("stat -c %u:%g /mapped /named")?.success().stdout;
+        assert_eq!(shown, "0:0\n5:5\n");
+        let _made = shell("echo new > /mapped/file; chmod 600 /mapped/file")?.success();
+        let file = fs::metadata(bound.join("file"))?;
+        assert_eq!((file.uid(), file.gid()), (1000, 1000));
+        // Who lost an id to the map can make nothing: it would be somebody else's on the host.
+        let other = run(&["exec", "-T", "-u", "1000", "app", "touch", "/mapped/x"])?;
+        assert_ne!(other.status, 0);
+        assert!(!bound.join("x").exists());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_map_of_owners_is_told_where_it_goes_wrong() -> TestResult {
+    if !has_root("a_map_of_owners_is_told_where_it_goes_wrong") {
+        return Ok(());
+    }
+    let env = project(&BINDS.replace("x-hoist-idmap: true", "x-hoist-idmap: everything"))?;
+    let failed = run(&env, &["up", "-d"])?;
+    let said = "label hoist.idmap, /mapped: `everything` is not `true`, `CONTAINER:HOST` or";
+    assert_ne!(failed.status, 0);
+    assert!(failed.stderr.contains(said), "{failed}");
+    // Proc knows no mapped mounts.
+    let text = BINDS.replace(
+        "source: ./bound, target: /mapped",
+        "source: /proc, target: /mapped",
+    );
+    fs::write(env.path("compose.yaml"), text)?;
+    let failed = run(&env, &["up", "-d"])?;
+    assert_ne!(failed.status, 0);
+    assert!(
+        failed
+            .stderr
+            .contains("its file system knows no mapped mounts"),
+        "{failed}"
+    );
+    let _down = run(&env, &["down"])?.success();
+    Ok(())
+}

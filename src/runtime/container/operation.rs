@@ -152,7 +152,7 @@ impl<'a> Performer<'a> {
                 recursion,
                 owners,
                 ..
-            } => self.open_source(path, *recursion, *owners),
+            } => self.open_source(path, *recursion, owners),
             SetupOp::OpenUser(path) => self.open_user(path),
             SetupOp::OwnMounts => own_mounts(),
             SetupOp::MountRoot {
@@ -265,7 +265,7 @@ impl<'a> Performer<'a> {
         user.ok_or_else(|| io::Error::other("the user namespace was not opened"))
     }
 
-    fn open_source(&mut self, path: &Path, recursion: Recursion, owners: Owners) -> Step {
+    fn open_source(&mut self, path: &Path, recursion: Recursion, owners: &Owners) -> Step {
         let recursive = match recursion {
             Recursion::Single => OpenTreeFlags::empty(),
             Recursion::Recursive | Recursion::RecursiveTopReadOnly => OpenTreeFlags::AT_RECURSIVE,
@@ -274,12 +274,14 @@ impl<'a> Performer<'a> {
         let source = named(rustix::mount::open_tree(CWD, path, flags), || {
             format!("open the source `{}`", path.display())
         })?;
-        if owners == Owners::Mapped {
-            let mapped = self
+        let mapped = match owners {
+            Owners::Plain => Ok(()),
+            Owners::Mapped => self
                 .user()
-                .and_then(|user| remap::map_source(source.as_fd(), user));
-            named(mapped, || format!("map the owners in `{}`", path.display()))?;
-        }
+                .and_then(|user| remap::map_source(source.as_fd(), user)),
+            Owners::By(namespace) => remap::map_exactly(source.as_fd(), namespace),
+        };
+        named(mapped, || format!("map the owners in `{}`", path.display()))?;
         self.sources.push(source);
         Ok(())
     }
@@ -300,7 +302,7 @@ impl<'a> Performer<'a> {
             process::join_namespaces(peer.as_fd(), libc::CLONE_NEWNS),
             what,
         )?;
-        let opened = self.open_source(path, Recursion::Single, Owners::Plain);
+        let opened = self.open_source(path, Recursion::Single, &Owners::Plain);
         named(
             process::join_namespaces(own.as_fd(), libc::CLONE_NEWNS),
             what,

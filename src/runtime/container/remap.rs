@@ -37,6 +37,25 @@ pub(super) fn map_source(source: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> i
     Ok(())
 }
 
+/// Maps the owners of a clone as was asked for this mount alone, and of what is mounted below where it can be; a file
+/// system that cannot is told, for the user counts on the owners.
+pub(super) fn map_exactly(source: BorrowedFd<'_>, namespace: &Path) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let namespace = rustix::fs::open(namespace, flags, Mode::empty())?;
+    if map_owners(source, namespace.as_fd(), Reach::Recursive).is_ok() {
+        return Ok(());
+    }
+    map_owners(source, namespace.as_fd(), Reach::Single).map_err(|error| {
+        let kind = match error.raw_os_error() {
+            Some(libc::EPERM) => "it needs an engine run by root",
+            Some(libc::EINVAL) => "its file system knows no mapped mounts",
+            Some(libc::ENOSYS) => "it needs Linux 5.12",
+            _ => return error,
+        };
+        io::Error::other(kind)
+    })
+}
+
 /// Mounts the root at `at/merged`, its layers mapped beside it on a tmpfs that only this mount namespace sees, and makes
 /// files as `uid` and `gid` from then on.
 pub(super) fn mount_mapped_root(

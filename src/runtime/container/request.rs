@@ -3,6 +3,7 @@
 //! Made by [`super::resolve()`], read by the set-up list and by the child. Everything in it is plain data, so that it
 //! can be printed, compared and sent as JSON.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,9 @@ pub struct ContainerRequest {
     pub run_dir: PathBuf,
     /// Where the exit record is written.
     pub exit_record: PathBuf,
+    /// User namespaces whose maps show the owners of a bind, by its target.
+    #[serde(default)]
+    pub bind_owners: BTreeMap<String, PathBuf>,
     /// The installed OCI runtime that runs it; without one the keeper does.
     #[serde(default)]
     pub runtime: Option<OciRuntime>,

@@ -295,6 +295,7 @@ impl StepHost {
         let resolved = resolve(ResolveInput {
             remap: None,
             runtime: None,
+            bind_owners: BTreeMap::new(),
             id: &step.id,
             config: &config,
             host_config: &host_config,

@@ -20,7 +20,7 @@ use super::record::{
     HealthRecord, Intent, Missing, MountRecord, MountType, Record, State, VolumeOwner,
 };
 use super::validate::{check_config, check_conflicts, check_host};
-use super::{Supervisor, host, merge, name};
+use super::{Supervisor, host, idmap, merge, name};
 use crate::runtime::container::request::Access;
 use crate::runtime::error::{RuntimeError, RuntimeResult};
 use crate::runtime::image::ImageRecord;
@@ -124,6 +124,7 @@ impl Supervisor {
             return Err(RuntimeError::invalid("no command specified"));
         }
         record.mounts = self.settle_mounts(wished)?;
+        idmap::check(&record.config, &record.mounts)?;
         self.insert_new(record)?;
         Ok(CreatedContainer {
             id: id.to_owned(),

@@ -255,6 +255,12 @@ impl Supervisor {
     }
 
     fn owner_of(&self, container: &Container) -> RuntimeResult<Owner> {
+        let (uid, gid) = self.user_of(container)?;
+        Ok(Owner::Fixed(uid, gid))
+    }
+
+    /// The ids of a container's user.
+    pub(super) fn user_of(&self, container: &Container) -> RuntimeResult<(u32, u32)> {
         let user = container.with(|record| record.config.user.clone().unwrap_or_default());
         let (name, group) = user.split_once(':').unwrap_or((&user, ""));
         let root = self.root(container)?;
@@ -268,7 +274,7 @@ impl Supervisor {
                 .then(|| Some((uid.parse().ok()?, gid.parse().ok()?)))?
         });
         let (uid, gid) = entry.unwrap_or((name.parse().unwrap_or(0), 0));
-        Ok(Owner::Fixed(uid, group.parse().unwrap_or(gid)))
+        Ok((uid, group.parse().unwrap_or(gid)))
     }
 
     /// Refuses a user that the container's own files do not know.

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -34,7 +35,10 @@ enum Wish {
     /// The container's user is the owner of the source.
     Owner,
     /// These users and groups.
-    Pairs { user: Option<Pair>, group: Option<Pair> },
+    Pairs {
+        user: Option<Pair>,
+        group: Option<Pair>,
+    },
 }
 
 /// A line of a user namespace's map: on the disk, seen, count.
@@ -148,11 +152,11 @@ impl Supervisor {
         &self,
         container: &Container,
         record: &Record,
-    ) -> RuntimeResult<BTreeMap<String, Holder>> {
-        let mut holders = BTreeMap::new();
+    ) -> RuntimeResult<Vec<(String, OwnedFd)>> {
+        let mut owners = Vec::new();
         let wishes = wishes(&record.config)?;
         if wishes.is_empty() {
-            return Ok(holders);
+            return Ok(owners);
         }
         let remap = self.remap_of(&record.host_config)?;
         for mount in &record.mounts {
@@ -165,19 +169,19 @@ impl Supervisor {
             let (user, group) = match wish {
                 Wish::Pairs { user, group } => (*user, *group),
                 Wish::Owner => {
-                    let owner = owner_of(&mount.source)?;
-                    let user = record.config.user.clone().unwrap_or_default();
-                    let own = self.identify(container, &user)?;
-                    (Some((own.0, owner.0)), Some((own.1, owner.1)))
+                    let (user, group) = source_owner(&mount.source)?;
+                    let own = self.user_of(container)?;
+                    (Some((own.0, user)), Some((own.1, group)))
                 }
             };
-            holders.insert(mount.destination.clone(), hold(user, group, remap.as_ref())?);
+            let namespace = namespace(user, group, remap.as_ref())?;
+            owners.push((mount.destination.clone(), namespace));
         }
-        Ok(holders)
+        Ok(owners)
     }
 }
 
-fn owner_of(source: &Path) -> RuntimeResult<Pair> {
+fn source_owner(source: &Path) -> RuntimeResult<Pair> {
     let metadata = fs::metadata(source).map_err(|cause| {
         let text = format!("cannot tell the owner of `{}`", source.display());
         RuntimeError::invalid(text).caused_by(cause)
@@ -185,15 +189,19 @@ fn owner_of(source: &Path) -> RuntimeResult<Pair> {
     Ok((metadata.uid(), metadata.gid()))
 }
 
-fn hold(
+fn namespace(
     user: Option<Pair>,
     group: Option<Pair>,
     remap: Option<&IdMaps>,
-) -> RuntimeResult<Holder> {
+) -> RuntimeResult<OwnedFd> {
     let users = lines(user, remap.map(|maps| maps.users.as_slice()));
     let groups = lines(group, remap.map(|maps| maps.groups.as_slice()));
-    Holder::new(&text(&users), &text(&groups), Owns::Nothing).map_err(|source| {
-        RuntimeError::internal("cannot make a user namespace for the owners of a bind", source)
+    let holder = Holder::new(&text(&users), &text(&groups), Owns::Nothing);
+    holder.and_then(|holder| holder.users()).map_err(|source| {
+        RuntimeError::internal(
+            "cannot make a user namespace for the owners of a bind",
+            source,
+        )
     })
 }
 
@@ -240,7 +248,15 @@ mod tests {
             group: Some((8, 100)),
         };
         assert_eq!(parse("gid=8:100"), Some(single));
-        for text in ["", "false", "1000", "0:x", "uid=0", "0:4294967295", "uid=0:1,x=1:1"] {
+        for text in [
+            "",
+            "false",
+            "1000",
+            "0:x",
+            "uid=0",
+            "0:4294967295",
+            "uid=0:1,x=1:1",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -23,6 +23,7 @@ mod files;
 mod forward;
 mod health;
 pub mod host;
+mod idmap;
 pub mod log;
 mod merge;
 pub mod mount;

@@ -19,7 +19,7 @@ use crate::runtime::container::IdMaps;
 use crate::runtime::container::request::Namespace;
 use crate::runtime::error::{RuntimeError, RuntimeResult};
 use crate::runtime::layout::Privilege;
-use crate::runtime::sys::userns::{self, Holder};
+use crate::runtime::sys::userns::{self, Holder, Owns};
 
 const VARIABLE: &str = "HOIST_USERNS_REMAP";
 /// The administrator's file.
@@ -188,7 +188,7 @@ pub(super) fn hold_namespaces(maps: &IdMaps) -> RuntimeResult<Holder> {
             .map(|(inside, outside, count)| format!("{inside} {outside} {count}\n"));
         lines.collect::<String>()
     };
-    Holder::new(&text(&maps.users), &text(&maps.groups)).map_err(|source| {
+    Holder::new(&text(&maps.users), &text(&maps.groups), Owns::Network).map_err(|source| {
         RuntimeError::internal("cannot make a user namespace for the container", source)
     })
 }

@@ -158,6 +158,10 @@ impl Supervisor {
         let network = self.prepare_network(container, record, remap.as_ref(), &mut namespaces)?;
         let mut prepared = self.prepare_mounts(container, record)?;
         prepared.held.extend(namespaces);
+        let owners = self.bind_owners(container, record)?.into_iter();
+        let bind_owners = owners
+            .map(|(target, namespace)| (target, hold(namespace, &mut prepared.held)))
+            .collect();
         let mut files = self.write_files(container, record)?;
         files.extend(self.delivered(container)?);
         let peers = self.peers(record, &mut prepared.held)?;
@@ -187,6 +191,7 @@ impl Supervisor {
             run_dir: self.layout().container_run(container.id()),
             exit_record: container.exit_record(),
             runtime: self.oci_runtime(&record.host_config)?,
+            bind_owners,
         })?;
         for warning in &resolved.warnings {
             tracing::warn!(container = container.id(), "{warning}");

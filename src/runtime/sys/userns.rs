@@ -11,10 +11,20 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::ptr;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 use rustix::thread::CapabilitySets;
 
-/// A process that keeps a new user namespace and a network namespace that it owns, until it is dropped.
+/// What a new user namespace is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owns {
+    /// A network namespace that it owns.
+    Network,
+    /// Only its maps.
+    Nothing,
+}
+
+/// A process that keeps a new user namespace, and a network namespace that it owns where there is to be one, until it is dropped.
 #[derive(Debug)]
 pub struct Holder {
     pid: i32,
@@ -26,11 +36,15 @@ impl Holder {
     ///
     /// # Errors
     /// When the kernel makes no such namespace, or refuses a map.
-    pub fn new(uid_map: &str, gid_map: &str) -> io::Result<Self> {
+    pub fn new(uid_map: &str, gid_map: &str, owns: Owns) -> io::Result<Self> {
         let mut pidfd: libc::c_int = -1;
         // SAFETY: all-zero bytes are a valid `clone_args`, a plain struct of integers.
         let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-        let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNET | libc::CLONE_PIDFD;
+        let network = match owns {
+            Owns::Network => libc::CLONE_NEWNET,
+            Owns::Nothing => 0,
+        };
+        let flags = libc::CLONE_NEWUSER | network | libc::CLONE_PIDFD;
         arguments.flags = u64::from(flags.unsigned_abs());
         arguments.pidfd = ptr::from_mut(&mut pidfd) as u64;
         arguments.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
@@ -63,6 +77,16 @@ impl Holder {
         std::fs::write(format!("/proc/{}/uid_map", holder.pid), uid_map)?;
         std::fs::write(format!("/proc/{}/gid_map", holder.pid), gid_map)?;
         Ok(holder)
+    }
+
+    /// The user namespace, which stays as long as the descriptor.
+    ///
+    /// # Errors
+    /// When the process was killed.
+    pub fn users(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let path = format!("/proc/{}/ns/user", self.pid);
+        Ok(rustix::fs::open(path, flags, Mode::empty())?)
     }
 
     /// The network namespace.

@@ -1,6 +1,8 @@
 //! Networks that reach beyond one host: macvlan and overlay.
 
 use super::*;
+use crate::common::env::TestEnvironment;
+use crate::common::has_root;
 
 /// A pair of links with addresses where wanted; the second one in another namespace where one is given.
 pub(super) fn make_pair(
@@ -181,4 +183,31 @@ fn from_host_to_host(driver: &str) -> TestResult {
             )
         })
     })
+}
+
+#[test]
+fn an_encrypted_overlay_is_refused_with_the_way_out() -> TestResult {
+    if !has_root("an_encrypted_overlay_is_refused_with_the_way_out") {
+        return Ok(());
+    }
+    let env = TestEnvironment::new()?;
+    let project = |option: &str| {
+        "services: {app: {image: 'rootfs:/', command: [sleep, '1000'], stop_signal: KILL, networks: [wide]}}\n\
+         networks: {wide: {driver: overlay, driver_opts: {encrypted: 'OPTION'}}}\n"
+            .replace("OPTION", option)
+    };
+    for option in ["", "true"] {
+        std::fs::write(env.path("compose.yaml"), project(option))?;
+        let refused = env.run(["up", "-d"])?;
+        assert_eq!(refused.status, 1, "{refused}");
+        let said = "cannot be encrypted: this engine has no keys to share with the other hosts";
+        assert!(refused.stderr.contains(said), "{refused}");
+        assert!(refused.stderr.contains("WireGuard"), "{refused}");
+        let listed = env.run(["network", "ls"])?.success();
+        assert!(!listed.stdout.contains("wide"), "{listed}");
+    }
+    std::fs::write(env.path("compose.yaml"), project("false"))?;
+    let _up = env.run(["up", "-d"])?.success();
+    let _down = env.run(["down"])?.success();
+    Ok(())
 }

@@ -53,6 +53,8 @@ pub struct ResolveInput<'a> {
     pub run_dir: PathBuf,
     /// Where the exit record goes.
     pub exit_record: PathBuf,
+    /// User namespaces whose maps show the owners of a bind, by its destination.
+    pub bind_owners: BTreeMap<String, PathBuf>,
     /// The OCI runtime that was asked for, without what the request adds to it.
     pub runtime: Option<OciRuntime>,
 }
@@ -160,6 +162,7 @@ pub fn resolve(input: ResolveInput<'_>) -> Result<Resolved<ContainerRequest>, Re
         log: input.log,
         run_dir: input.run_dir,
         exit_record: input.exit_record,
+        bind_owners: input.bind_owners,
         runtime,
     };
     Ok(Resolved { request, warnings })

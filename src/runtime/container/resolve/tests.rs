@@ -30,6 +30,7 @@ fn resolved(
         network: Namespace::New,
         remap: None,
         runtime: None,
+        bind_owners: BTreeMap::new(),
         peers: BTreeMap::from([("peer".to_owned(), "/proc/42".into())]),
         cgroup_parent: "hoist",
         log: None,

@@ -154,12 +154,14 @@ pub(crate) enum Powers {
 }
 
 /// How the owners of files in a mount are shown to a container with a user namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Owners {
     /// As they are outside.
     Plain,
     /// 0 is the container's root, where the file system can do it.
     Mapped,
+    /// As this user namespace has them; the file system has to do it.
+    By(PathBuf),
 }
 
 /// Where a file system of the kernel goes.
@@ -391,6 +393,9 @@ fn open_sources(
 
 /// Shared memory of the host stays everybody's.
 fn owners_of(request: &ContainerRequest, mount: &Mount) -> Owners {
+    if let Some(namespace) = request.bind_owners.get(&mount.target) {
+        return Owners::By(namespace.clone());
+    }
     let shared = request.namespaces.ipc == Namespace::Host
         && matches!(mount.target.as_str(), "/dev/shm" | "/dev/mqueue");
     if request.namespaces.user == Namespace::Host || shared {

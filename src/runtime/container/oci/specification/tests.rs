@@ -82,6 +82,7 @@ fn request() -> ContainerRequest {
         log: None,
         run_dir: "/run/box".into(),
         exit_record: "/exit".into(),
+        bind_owners: std::collections::BTreeMap::new(),
         runtime: Some(OciRuntime {
             name: "crun".into(),
             program: "/usr/bin/crun".into(),
