@@ -1,6 +1,6 @@
 //! Errors of the loader with an excerpt of the file, a marker and hints; and the same as JSON for editors.
 
-use std::fmt;
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use hoist::load::{Diagnostic, Label, Severity, Source, SourceKind};
 use miette::{
@@ -9,7 +9,7 @@ use miette::{
 };
 use serde_json::{Value, json};
 
-use super::Colour;
+use super::{Colour, excerpt};
 
 /// Draws diagnostics one below the other.
 pub(crate) fn draw(diagnostics: &[Diagnostic], colour: Colour) -> String {
@@ -25,10 +25,11 @@ pub(crate) fn draw(diagnostics: &[Diagnostic], colour: Colour) -> String {
         .with_links(false)
         .with_wrap_lines(false)
         .with_context_lines(1);
+    let masks = masks(diagnostics);
     let mut text = String::new();
     for diagnostic in diagnostics {
         if handler
-            .render_report(&mut text, &Drawn::new(diagnostic))
+            .render_report(&mut text, &Drawn::new(diagnostic, &masks))
             .is_err()
         {
             text.push_str(&diagnostic.to_string());
@@ -82,6 +83,20 @@ fn may_be_shown(label: &Label) -> bool {
     label.source.kind == SourceKind::Compose
 }
 
+/// What is shown of each source.
+type Masks = HashMap<*const Source, String>;
+
+fn masks(diagnostics: &[Diagnostic]) -> Masks {
+    let mut masks = Masks::new();
+    let labels = diagnostics.iter().flat_map(|diagnostic| &diagnostic.labels);
+    for label in labels.filter(|label| may_be_shown(label)) {
+        masks
+            .entry(Arc::as_ptr(&label.source))
+            .or_insert_with(|| excerpt::masked(&label.source.text));
+    }
+    masks
+}
+
 /// A diagnostic in the form that miette draws.
 struct Drawn<'d> {
     diagnostic: &'d Diagnostic,
@@ -91,29 +106,40 @@ struct Drawn<'d> {
     only: Option<usize>,
 }
 
-/// A source under its name.
-struct Excerpt<'d>(&'d Source);
+/// A source under its name, as it may be shown.
+struct Excerpt<'d> {
+    source: &'d Source,
+    shown: &'d str,
+}
+
+impl<'d> Excerpt<'d> {
+    fn of(label: &'d Label, masks: &'d Masks) -> Option<Self> {
+        Some(Self {
+            source: &label.source,
+            shown: masks.get(&Arc::as_ptr(&label.source))?,
+        })
+    }
+}
 
 impl<'d> Drawn<'d> {
-    fn new(diagnostic: &'d Diagnostic) -> Self {
+    fn new(diagnostic: &'d Diagnostic, masks: &'d Masks) -> Self {
         let main = diagnostic
             .labels
             .first()
-            .filter(|label| may_be_shown(label))
-            .map(|label| Excerpt(&label.source));
+            .and_then(|label| Excerpt::of(label, masks));
         let elsewhere = |index: &usize| {
             let label = &diagnostic.labels[*index];
             diagnostic
                 .labels
                 .first()
-                .is_some_and(|first| !std::sync::Arc::ptr_eq(&first.source, &label.source))
+                .is_some_and(|first| !Arc::ptr_eq(&first.source, &label.source))
                 && may_be_shown(label)
         };
         let others = (0..diagnostic.labels.len())
             .filter(elsewhere)
             .map(|index| Drawn {
                 diagnostic,
-                main: Some(Excerpt(&diagnostic.labels[index].source)),
+                main: Excerpt::of(&diagnostic.labels[index], masks),
                 others: Vec::new(),
                 only: Some(index),
             })
@@ -185,7 +211,7 @@ impl miette::Diagnostic for Drawn<'_> {
             .enumerate()
             .filter(move |(index, label)| {
                 self.only.is_none_or(|only| only == *index)
-                    && std::ptr::eq(&raw const *label.source, main.0)
+                    && std::ptr::eq(&raw const *label.source, main.source)
             });
         Some(Box::new(labels.map(|(_, label)| {
             let text = Some(label.text.clone()).filter(|text| !text.is_empty());
@@ -222,9 +248,9 @@ impl SourceCode for Excerpt<'_> {
         before: usize,
         after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, miette::MietteError> {
-        let contents = self.0.text.read_span(span, before, after)?;
+        let contents = self.shown.read_span(span, before, after)?;
         Ok(Box::new(miette::MietteSpanContents::new_named(
-            self.0.name.clone(),
+            self.source.name.clone(),
             contents.data(),
             *contents.span(),
             contents.line(),

@@ -4,6 +4,7 @@
 //! errors) to standard error (behaviours.md B284). Never calls an engine.
 
 pub(crate) mod diagnostic;
+mod excerpt;
 mod json;
 pub(crate) mod log_mux;
 mod plain;
@@ -309,7 +310,7 @@ impl Ui {
         }
         drop(writeln!(err, "{message}"));
         for hint in hints {
-            drop(writeln!(err, "  hint: {hint}"));
+            drop(writeln!(err, "  help: {hint}"));
         }
     }
 }

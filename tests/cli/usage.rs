@@ -61,7 +61,7 @@ fn an_engine_that_is_not_there_is_named_with_a_way_out() -> io::Result<()> {
     assert_eq!(
         output.stderr,
         "connect to engine `unix:///nowhere/e.sock`: there is no such socket\n  \
-         hint: is the engine running? Choose another with --engine or DOCKER_HOST\n"
+         help: is the engine running? Choose another with --engine or DOCKER_HOST\n"
     );
     let unknown = env.run(["--engine", "dokcer", "-p", "shop", "ps"])?;
     assert_eq!(unknown.status, 1, "{unknown}");
@@ -135,7 +135,7 @@ fn a_mistyped_command_is_told_what_was_meant() -> io::Result<()> {
         assert_eq!(
             told.stderr,
             format!(
-                "unknown docker command: \"compose {typed}\"\n  hint: did you mean `{meant}`?\n"
+                "unknown docker command: \"compose {typed}\"\n  help: did you mean `{meant}`?\n"
             )
         );
     }

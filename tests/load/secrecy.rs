@@ -154,3 +154,30 @@ configs:
     }
     Ok(())
 }
+
+#[test]
+fn the_lines_around_a_mistake_show_no_secret_that_is_written_in_the_file() -> TestResult {
+    let env = TestEnvironment::new()?;
+    let main = "\
+services:
+  web:
+    image: nginx
+    environment:
+      DB_PASSWORD: hunter2
+      API_KEY: [hunter2]
+      LIST: ['TOKEN=hunter2']
+    environmen: {MY_SECRET: 'hunter2', COLOUR: green}
+";
+    fs::write(env.path("compose.yaml"), main)?;
+    let output = env.run(["config", "-q"])?;
+    assert_eq!(output.status, 1, "{output}");
+    assert!(output.stderr.contains("DB_PASSWORD: *******"), "{output}");
+    assert!(
+        output
+            .stderr
+            .contains("MY_SECRET: '*******', COLOUR: green"),
+        "{output}"
+    );
+    assert!(!output.stderr.contains("PASSWORD: hunter2"), "{output}");
+    Ok(())
+}
