@@ -35,7 +35,9 @@ impl Overlay {
         if network.driver != Driver::Overlay {
             return Ok(None);
         }
-        if network.options.contains_key(ENCRYPTED) && network.flag(ENCRYPTED) != Some(false) {
+        // `--opt encrypted` has no value: only a clear no is one.
+        let wish = network.options.get(ENCRYPTED).map(String::as_str);
+        if wish.is_some_and(|wish| !matches!(wish, "false" | "False" | "FALSE" | "f" | "F" | "0")) {
             return Err(NetworkError::Invalid(format!(
                 "network {} cannot be encrypted: this engine has no keys to share with the other hosts; use a link that encrypts (WireGuard) below it",
                 network.name
