@@ -80,6 +80,13 @@ pub(super) struct BuildArgs {
 
 /// Builds images.
 pub(super) async fn cmd_build(ui: &Ui, context: &Context, args: &BuildArgs) -> CommandResult {
+    let ignored = [
+        ("--compress", args.compress),
+        ("--force-rm", args.force_rm),
+        ("--no-rm", args.no_rm),
+        ("--parallel", args.parallel),
+    ];
+    super::warn_of_ignored(ui, &ignored);
     // The secrets and images of services that are enabled by their names only belong to the build too.
     let mut request = context.load_request();
     request.services.clone_from(&args.services);

@@ -7,6 +7,7 @@
 //! arguments --clap--> Root --> Ui, Context --dispatch--> cmd_x --> ExitStatus | CommandError --> exit code
 //! ```
 
+mod alpha;
 mod archive;
 mod attach;
 mod build;
@@ -104,6 +105,9 @@ macro_rules! commands {
 }
 
 commands! {
+    /// Try out what docker compose calls experimental
+    #[command(hide = true)]
+    Alpha(alpha::AlphaArgs) => alpha::cmd_alpha,
     /// Attach to the main process of a container
     Attach(attach::AttachArgs) => attach::cmd_attach,
     /// Build images
@@ -270,6 +274,15 @@ fn run(ui: &Ui, context: &Context, command: &Command) -> CommandResult {
     result
 }
 
+/// Warns of flags that are taken for the sake of old scripts and have no effect any more.
+fn warn_of_ignored(ui: &Ui, flags: &[(&str, bool)]) {
+    for (flag, _) in flags.iter().filter(|(_, given)| *given) {
+        ui.warn(format_args!(
+            "option '{flag}' is DEPRECATED and will be ignored."
+        ));
+    }
+}
+
 /// Prints a failure with its causes and hints, and maps it to the exit code.
 fn report(ui: &Ui, error: &CommandError) -> ExitCode {
     error.print(ui);
@@ -279,9 +292,6 @@ fn report(ui: &Ui, error: &CommandError) -> ExitCode {
 /// What to do instead of a command that only docker compose has.
 fn instead_of(command: &str) -> Option<String> {
     let text = match command {
-        "alpha" => {
-            "`publish`, `scale` and `watch` go without `alpha`, and `--dry-run` is a flag; `generate` and `viz` are docker compose's only"
-        }
         "bridge" => {
             "hoist makes no Kubernetes manifests; `hoist config` prints the model for a tool that does"
         }

@@ -50,6 +50,11 @@ pub(super) struct PullArgs {
 
 /// Fetches images.
 pub(super) async fn cmd_pull(ui: &Ui, context: &Context, args: &PullArgs) -> CommandResult {
+    let ignored = [
+        ("--no-parallel", args.no_parallel),
+        ("--parallel", args.parallel),
+    ];
+    super::warn_of_ignored(ui, &ignored);
     let dependencies = if args.include_deps {
         Dependencies::Include
     } else {

@@ -36,6 +36,7 @@ pub(super) struct RmArgs {
 
 /// Removes stopped containers.
 pub(super) async fn cmd_rm(ui: &Ui, context: &Context, args: &RmArgs) -> CommandResult {
+    super::warn_of_ignored(ui, &[("--all", args.all)]);
     let mut existing = Existing::open(ui, context, &args.services).await?;
     check_services(&existing.session.project, &args.services)?;
     if args.stop {

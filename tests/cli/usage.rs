@@ -193,3 +193,48 @@ fn an_env_file_that_is_not_read_is_printed_without_what_is_usual() -> io::Result
     assert!(yaml.contains("b.env\n        required: false\n"), "{yaml}");
     Ok(())
 }
+
+#[test]
+fn the_graph_is_the_one_that_docker_compose_draws() -> io::Result<()> {
+    let env = TestEnvironment::new()?;
+    std::fs::write(
+        env.path("compose.yaml"),
+        "name: drawn
+services:
+  web: {image: 'nginx:1', depends_on: [db], ports: ['127.0.0.1:8080:80', '99'], networks: [back, front]}
+  db: {build: ., network_mode: none}
+networks: {front: {}, back: {}}
+",
+    )?;
+    // What docker compose 5.5.0 prints, but for the order of services, which is by chance there.
+    let plain = env.run(["alpha", "viz"])?.success();
+    insta::assert_snapshot!(plain.stdout.replace('\t', "  "), @r#"
+    digraph "drawn" {
+      layout=dot;
+      "db" [style="filled" label=<<font point-size="15">db</font>>];
+      "web" [style="filled" label=<<font point-size="15">web</font>>];
+
+      "web" -> "db";
+    }
+    "#);
+    let flags = [
+        "--networks",
+        "--ports",
+        "--image",
+        "--spaces",
+        "--indentation-size",
+        "2",
+    ];
+    let full = env.run(["alpha", "viz"].iter().chain(&flags))?.success();
+    let web = concat!(
+        r#"  "web" [style="filled" label=<<font point-size="15">web</font>"#,
+        r#"<font point-size="10"><br/><br/><b>Networks:</b><br/>back<br/>front</font>"#,
+        r#"<font point-size="10"><br/><br/><b>Ports:</b><br/>127.0.0.1:8080:80 (tcp, ingress)<br/>:99 (tcp, ingress)</font>"#,
+        r#"<font point-size="10"><br/><br/><b>Image:</b><br/>nginx:1</font>>];"#,
+    );
+    assert!(full.stdout.lines().any(|line| line == web), "{full}");
+    let missing = env.run(["alpha", "generate"])?;
+    assert_eq!(missing.status, 1, "{missing}");
+    assert!(missing.stderr.contains("hint: `viz` is here"), "{missing}");
+    Ok(())
+}

@@ -53,6 +53,15 @@ impl Quickstart {
         Ok(answer)
     }
 
+    /// The links of the host that the project's networks have.
+    fn bridges(&self) -> Result<Vec<String>, Box<dyn Error>> {
+        let listed = self.env.run(["network", "ls", "-q"])?.success();
+        let ids = listed.stdout.lines().filter_map(|id| id.get(..12));
+        let names = ids.map(|id| format!("br-{id}"));
+        let exists = |name: &String| Path::new("/sys/class/net").join(name).exists();
+        Ok(names.filter(exists).collect())
+    }
+
     /// Ids of the containers of a service.
     fn ids(&self, service: &str) -> Result<Vec<String>, Box<dyn Error>> {
         let listed = self.main(&["ps", "-a", "-q", service])?.success();
@@ -111,7 +120,20 @@ fn the_quickstart_runs_from_up_to_down_and_leaves_nothing() -> TestResult {
     assert_eq!(quickstart.ids("data")?, data, "and nothing else");
     assert!(quickstart.get()?.contains("Hello from production"));
 
+    let bridges = quickstart.bridges()?;
+    assert!(!bridges.is_empty(), "networks have bridges");
+    let is_there = |bridge: &String| Path::new("/sys/class/net").join(bridge).exists();
+    assert!(bridges.iter().all(is_there), "{bridges:?}");
+    let rules = quickstart.env.run(["network", "rules"])?.success();
+    assert!(rules.stdout.contains(&bridges[0]), "{rules}");
+
     let _down = quickstart.main(&["down", "-v"])?.success();
+    assert!(!bridges.iter().any(is_there), "a link is left: {bridges:?}");
+    let rules = quickstart.env.run(["network", "rules"])?.success();
+    assert!(
+        !bridges.iter().any(|it| rules.stdout.contains(it)),
+        "{rules}"
+    );
     assert_eq!(quickstart.main(&["ps", "-a", "-q"])?.success().stdout, "");
     let _stopped = quickstart.env.run(["engine", "stop"])?.success();
     assert_eq!(
