@@ -5,9 +5,12 @@
 //! ```
 //! Following is event-driven: inotify on the file, and the container's own changes for its end.
 
+mod record;
+mod seek;
+
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,10 +22,11 @@ use flate2::read::MultiGzDecoder;
 use futures_util::Stream;
 use jiff::Timestamp;
 use rustix::fs::inotify;
-use serde::Deserialize;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
+use self::record::LogRecord;
+use self::seek::{Beginning, seek_to_tail, seek_to_time};
 use super::container::Container;
 use super::status::Status;
 
@@ -30,7 +34,6 @@ use super::status::Status;
 const CHUNK: usize = 64 << 10;
 /// Pieces on the way to a slow client.
 const QUEUE: usize = 16;
-const BLOCK: u64 = 64 << 10;
 
 /// Whether something is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,16 +72,6 @@ pub struct LogQuery {
     pub details: Switch,
 }
 
-#[derive(Deserialize)]
-struct LogRecord<'a> {
-    #[serde(borrow)]
-    log: std::borrow::Cow<'a, str>,
-    #[serde(borrow)]
-    stream: std::borrow::Cow<'a, str>,
-    #[serde(borrow)]
-    time: std::borrow::Cow<'a, str>,
-}
-
 /// Turns records into what the client gets.
 #[derive(Debug)]
 struct Writer {
@@ -107,10 +100,10 @@ impl Writer {
 
     fn take(&mut self, line: &[u8]) {
         // A record that cannot be read is half-written by a killed keeper: there is nothing in it to show.
-        let Ok(record) = serde_json::from_slice::<LogRecord<'_>>(line) else {
+        let Some(record) = LogRecord::read(line) else {
             return;
         };
-        let is_error = record.stream == "stderr";
+        let is_error = record.is_error;
         let wanted = if is_error {
             self.query.stderr
         } else {
@@ -129,15 +122,19 @@ impl Writer {
                 prefix = prefix + &self.details + " ";
             }
         }
-        *start = record.log.ends_with('\n');
+        *start = record.ends_line;
         if self.framed {
             let kind = if is_error { 2 } else { 1 };
-            let length = u32::try_from(prefix.len() + record.log.len()).unwrap_or(u32::MAX);
+            let length = prefix.len() + record.text.len() + usize::from(record.ends_line);
+            let length = u32::try_from(length).unwrap_or(u32::MAX);
             self.out.extend_from_slice(&[kind, 0, 0, 0]);
             self.out.extend_from_slice(&length.to_be_bytes());
         }
         self.out.extend_from_slice(prefix.as_bytes());
-        self.out.extend_from_slice(record.log.as_bytes());
+        self.out.extend_from_slice(&record.text);
+        if record.ends_line {
+            self.out.push(b'\n');
+        }
     }
 
     fn is_in_time(&mut self, time: &str) -> bool {
@@ -242,7 +239,7 @@ async fn send_all(container: &Container, query: &LogQuery, sender: &Sender) -> i
         Switch::On => Some(Watch::new(container.folder())?),
         Switch::Off => None,
     };
-    let (mut tail, old) = tokio::task::block_in_place(|| open_from_tail(&path, query.tail))?;
+    let (mut tail, old) = tokio::task::block_in_place(|| open_at(&path, query))?;
     for mut source in old {
         if copy(&mut *source, &mut Vec::new(), &mut writer, sender).await? == Client::Left {
             return Ok(());
@@ -301,15 +298,12 @@ async fn copy(
             break;
         }
         rest.extend_from_slice(&block[..count]);
-        let whole = rest
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
-        for line in rest[..whole]
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-        {
-            writer.take(line);
+        let mut whole = 0;
+        for end in memchr::memchr_iter(b'\n', rest) {
+            if end > whole {
+                writer.take(&rest[whole..end]);
+            }
+            whole = end + 1;
         }
         rest.drain(..whole);
         if writer.out.len() >= CHUNK && sender.send(Ok(writer.chunk())).await.is_err() {
@@ -359,17 +353,47 @@ fn open_if_there(path: &Path) -> io::Result<Option<File>> {
 
 type Source = Box<dyn Read + Send>;
 
-/// Opens the log so that its last `lines` are ahead: the current file, and rotated ones to read before it.
-fn open_from_tail(path: &Path, lines: Option<usize>) -> io::Result<(Tail, Vec<Source>)> {
+/// What of the log is still asked for, on the way from the newest file to older ones.
+#[derive(Debug)]
+struct Wanted {
+    lines: Option<usize>,
+    since: Option<i128>,
+    /// Whether older files may have some of it.
+    older: bool,
+}
+
+impl Wanted {
+    /// Moves to where the file begins to be asked for.
+    fn seek(&mut self, file: &mut (impl Read + Seek)) -> io::Result<()> {
+        if let Some(lines) = &mut self.lines {
+            *lines -= seek_to_tail(file, *lines)?;
+            self.older &= *lines > 0;
+        }
+        if let Some(since) = self.since {
+            self.older &= seek_to_time(file, since)? == Beginning::Later;
+        }
+        Ok(())
+    }
+
+    fn is_all(&self) -> bool {
+        self.lines.is_none() && self.since.is_none()
+    }
+}
+
+/// Opens the log so that what is asked for is ahead: the current file, and rotated ones to read before it.
+fn open_at(path: &Path, query: &LogQuery) -> io::Result<(Tail, Vec<Source>)> {
+    let mut wanted = Wanted {
+        lines: query.tail,
+        since: query.since,
+        older: true,
+    };
     let mut file = open_if_there(path)?;
-    let mut wanted = lines;
-    if let (Some(file), Some(lines)) = (&mut file, lines) {
-        let found = seek_to_tail(file, lines)?;
-        wanted = Some(lines - found);
+    if let Some(file) = &mut file {
+        wanted.seek(file)?;
     }
     let mut old: Vec<Source> = Vec::new();
     for number in 1.. {
-        if wanted == Some(0) {
+        if !wanted.older || wanted.lines == Some(0) {
             break;
         }
         let Some(source) = open_rotated(path, number, &mut wanted)? else {
@@ -386,59 +410,23 @@ fn open_from_tail(path: &Path, lines: Option<usize>) -> io::Result<(Tail, Vec<So
     Ok((tail, old))
 }
 
-fn open_rotated(
-    path: &Path,
-    number: u32,
-    wanted: &mut Option<usize>,
-) -> io::Result<Option<Source>> {
+fn open_rotated(path: &Path, number: u32, wanted: &mut Wanted) -> io::Result<Option<Source>> {
     let name = |suffix: &str| PathBuf::from(format!("{}.{number}{suffix}", path.display()));
     if let Some(mut file) = open_if_there(&name(""))? {
-        if let Some(lines) = wanted {
-            *lines -= seek_to_tail(&mut file, *lines)?;
-        }
+        wanted.seek(&mut file)?;
         return Ok(Some(Box::new(file)));
     }
     let Some(file) = open_if_there(&name(".gz"))? else {
         return Ok(None);
     };
-    let Some(lines) = wanted else {
+    if wanted.is_all() {
         return Ok(Some(Box::new(MultiGzDecoder::new(file))));
-    };
+    }
     let mut text = Vec::new();
     MultiGzDecoder::new(file).read_to_end(&mut text)?;
     let mut cursor = io::Cursor::new(text);
-    *lines -= seek_to_tail(&mut cursor, *lines)?;
+    wanted.seek(&mut cursor)?;
     Ok(Some(Box::new(cursor)))
-}
-
-/// Moves to where the last `lines` lines begin; tells how many of them there are.
-fn seek_to_tail(file: &mut (impl Read + Seek), lines: usize) -> io::Result<usize> {
-    let mut position = file.seek(SeekFrom::End(0))?;
-    let end = position;
-    let mut found = 0;
-    let mut block = Vec::new();
-    while position > 0 {
-        let start = position.saturating_sub(BLOCK);
-        file.seek(SeekFrom::Start(start))?;
-        block.resize(usize::try_from(position - start).unwrap_or(0), 0);
-        file.read_exact(&mut block)?;
-        for (index, byte) in block.iter().enumerate().rev() {
-            let offset = start + index as u64 + 1;
-            if *byte != b'\n' || offset == end {
-                continue;
-            }
-            found += 1;
-            if found == lines {
-                file.seek(SeekFrom::Start(offset))?;
-                return Ok(lines);
-            }
-        }
-        position = start;
-    }
-    let whole = if end > 0 { found + 1 } else { 0 };
-    let start = if lines == 0 { end } else { 0 };
-    file.seek(SeekFrom::Start(start))?;
-    Ok(whole.min(lines))
 }
 
 /// Changes of a folder's files.
@@ -474,24 +462,6 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn after(text: &str, lines: usize) -> io::Result<(usize, String)> {
-        let mut cursor = io::Cursor::new(text.as_bytes().to_vec());
-        let found = seek_to_tail(&mut cursor, lines)?;
-        let mut rest = String::new();
-        cursor.read_to_string(&mut rest)?;
-        Ok((found, rest))
-    }
-
-    #[test]
-    fn the_tail_begins_at_a_line() -> io::Result<()> {
-        assert_eq!(after("a\nb\nc\n", 2)?, (2, "b\nc\n".to_owned()));
-        assert_eq!(after("a\nb\nc\n", 3)?, (3, "a\nb\nc\n".to_owned()));
-        assert_eq!(after("a\nb\nc\n", 9)?, (3, "a\nb\nc\n".to_owned()));
-        assert_eq!(after("a\nb\n", 0)?, (0, String::new()));
-        assert_eq!(after("", 4)?, (0, String::new()));
-        Ok(())
-    }
 
     #[test]
     fn times_have_nine_digits() {
