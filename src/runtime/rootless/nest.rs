@@ -22,6 +22,7 @@ use thiserror::Error;
 
 use super::ids::{self, Range};
 use super::{Obstacle, VARIABLE};
+use crate::runtime::container::cgroup;
 use crate::runtime::keeper::KeeperPaths;
 use crate::runtime::layout::Layout;
 use crate::runtime::sys::{process, userns};
@@ -126,10 +127,16 @@ pub(super) fn main(arguments: &[OsString]) -> i32 {
     let layout = Layout::of_process();
     let entered = match keeper_of(&KeeperPaths::new(layout.run())) {
         Some(keeper) => join(keeper),
-        None => make(),
+        None => make().map(|()| None),
     };
     let error = match entered {
-        Ok(()) => step("run the engine in the user namespace")(run_again(arguments, uid)),
+        Ok(groups) => {
+            let more = [
+                Some((VARIABLE, uid.to_string())),
+                groups.map(|groups| (cgroup::VARIABLE, groups)),
+            ];
+            step("run the engine in the user namespace")(run_again(arguments, more))
+        }
         Err(error) => error,
     };
     let mut text = format!("cannot start the engine of an ordinary user: {error}");
@@ -159,16 +166,19 @@ fn keeper_of(paths: &KeeperPaths) -> Option<Pid> {
     }
 }
 
-fn join(keeper: Pid) -> Result<(), NestError> {
+fn join(keeper: Pid) -> Result<Option<String>, NestError> {
     let open = |kind: &str| -> Result<OwnedFd, NestError> {
         let path = format!("/proc/{}/ns/{kind}", keeper.as_raw_nonzero());
         rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(step("open the namespaces of the keeper that runs"))
     };
     let (user, mounts) = (open("user")?, open("mnt")?);
+    // Its containers are in groups beside its own, wherever this process was started.
+    let groups = fs::read_to_string(format!("/proc/{}/cgroup", keeper.as_raw_nonzero()));
     process::join_namespaces(user.as_fd(), libc::CLONE_NEWUSER)
         .and_then(|()| process::join_namespaces(mounts.as_fd(), libc::CLONE_NEWNS))
-        .map_err(step("join the namespaces of the keeper that runs"))
+        .map_err(step("join the namespaces of the keeper that runs"))?;
+    Ok(groups.ok())
 }
 
 fn make() -> Result<(), NestError> {
@@ -244,7 +254,7 @@ fn map_ids(nest: Pid, materials: &Materials, word: OwnedFd, answer: OwnedFd) {
 }
 
 /// Runs the program again, with the mark of the nest. Comes back only with what went wrong.
-fn run_again(arguments: &[OsString], uid: u32) -> io::Error {
+fn run_again(arguments: &[OsString], more: [Option<(&str, String)>; 2]) -> io::Error {
     if userns::is_first() {
         return io::Error::other("the kernel did not enter it");
     }
@@ -252,11 +262,14 @@ fn run_again(arguments: &[OsString], uid: u32) -> io::Error {
     let argv = std::iter::once(text(b"hoist"))
         .chain(arguments.iter().map(|argument| text(argument.as_bytes())))
         .collect::<Result<Vec<_>, _>>();
-    let mark = text(format!("{VARIABLE}={uid}").as_bytes());
+    let more = more
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| text(format!("{name}={value}").as_bytes()));
     let environment = std::env::vars_os()
-        .filter(|(name, _)| name != VARIABLE)
+        .filter(|(name, _)| name != VARIABLE && name != cgroup::VARIABLE)
         .map(|(name, value)| text(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
-        .chain([mark])
+        .chain(more)
         .collect::<Result<Vec<_>, _>>();
     let program = text(Path::new("/proc/self/exe").as_os_str().as_bytes());
     match (program, argv, environment) {

@@ -97,7 +97,7 @@ fn abilities(privilege: Privilege) -> Value {
         Privilege::Rootful => true,
         Privilege::Rootless => {
             security.push("name=rootless");
-            CgroupHost::probe().is_ok_and(|groups| groups.is_usable())
+            CgroupHost::probe().is_ok_and(|host| host.controllers().iter().any(|it| it == "memory"))
         }
     };
     json!({

@@ -16,8 +16,8 @@ impl Supervisor {
         if self.layout().privilege() == Privilege::Rootful {
             return Vec::new();
         }
-        let groups = CgroupHost::probe().is_ok_and(|groups| groups.is_usable());
-        let mut warnings = warnings(host, groups);
+        let controllers = CgroupHost::probe().map(|host| host.controllers());
+        let mut warnings = warnings(host, &controllers.unwrap_or_default());
         if let Outlet::Relay(reason) = &self.outlet
             && has_way_out(host)
             && !self.told_outlet.swap(true, Ordering::Relaxed)
@@ -36,13 +36,17 @@ fn has_way_out(host: &HostConfig) -> bool {
     !matches!(mode, "none" | "host") && !mode.starts_with("container:")
 }
 
-fn warnings(host: &HostConfig, has_groups: bool) -> Vec<String> {
+fn warnings(host: &HostConfig, controllers: &[String]) -> Vec<String> {
     let mut warnings = Vec::new();
-    let limited = limits(host);
-    if !has_groups && !limited.is_empty() {
+    let missing: Vec<&str> = limits(host)
+        .into_iter()
+        .filter(|(_, names)| !controllers.iter().any(|it| names.contains(&it.as_str())))
+        .map(|(limit, _)| limit)
+        .collect();
+    if !missing.is_empty() {
         warnings.push(format!(
-            "without effect, because this engine runs as an ordinary user to whom no control group of version 2 is delegated: {}",
-            limited.join(", ")
+            "without effect, because this engine runs as an ordinary user to whom no control group is delegated for it: {}",
+            missing.join(", ")
         ));
     }
     if host.oom_score_adj.is_some_and(|score| score < 0) {
@@ -60,8 +64,12 @@ fn warnings(host: &HostConfig, has_groups: bool) -> Vec<String> {
     warnings
 }
 
-/// The limits that a container asks for, as the compose file names them.
-fn limits(host: &HostConfig) -> Vec<&'static str> {
+type Limit = (&'static str, &'static [&'static str]);
+
+/// The limits that a container asks for, as the compose file names them, with the controllers that could keep them.
+fn limits(host: &HostConfig) -> Vec<Limit> {
+    const MEMORY: &[&str] = &["memory"];
+    const CPU: &[&str] = &["cpu"];
     let number = |value: Option<i64>| value.is_some_and(|value| value != 0);
     let text = |value: Option<&str>| value.is_some_and(|text| !text.is_empty());
     let throttles = [
@@ -76,32 +84,49 @@ fn limits(host: &HostConfig) -> Vec<&'static str> {
         || throttles
             .into_iter()
             .any(|list| list.as_ref().is_some_and(|list| !list.is_empty()));
-    let asked = [
-        ("memory", number(host.memory)),
-        ("memory reservation", number(host.memory_reservation)),
-        ("memswap_limit", number(host.memory_swap)),
+    let asked: [(&str, &[&str], bool); 13] = [
+        ("memory", MEMORY, number(host.memory)),
+        (
+            "memory reservation",
+            MEMORY,
+            number(host.memory_reservation),
+        ),
+        ("memswap_limit", MEMORY, number(host.memory_swap)),
         (
             "mem_swappiness",
+            MEMORY,
             host.memory_swappiness.is_some_and(|value| value >= 0),
         ),
-        ("oom_kill_disable", host.oom_kill_disable == Some(true)),
-        ("cpus", number(host.nano_cpus)),
-        ("cpu_shares", number(host.cpu_shares)),
-        ("cpu_quota", number(host.cpu_quota)),
-        ("cpu_period", number(host.cpu_period)),
+        (
+            "oom_kill_disable",
+            MEMORY,
+            host.oom_kill_disable == Some(true),
+        ),
+        ("cpus", CPU, number(host.nano_cpus)),
+        ("cpu_shares", CPU, number(host.cpu_shares)),
+        ("cpu_quota", CPU, number(host.cpu_quota)),
+        ("cpu_period", CPU, number(host.cpu_period)),
         (
             "cpu_rt_runtime",
+            CPU,
             number(host.cpu_realtime_runtime) || number(host.cpu_realtime_period),
         ),
         (
             "cpuset",
+            &["cpuset"],
             text(host.cpuset_cpus.as_deref()) || text(host.cpuset_mems.as_deref()),
         ),
-        ("pids_limit", host.pids_limit.is_some_and(|limit| limit > 0)),
-        ("blkio_config", block),
+        (
+            "pids_limit",
+            &["pids"],
+            host.pids_limit.is_some_and(|limit| limit > 0),
+        ),
+        ("blkio_config", &["io", "blkio"], block),
     ];
-    let wanted = asked.into_iter().filter(|(_, wanted)| *wanted);
-    wanted.map(|(name, _)| name).collect()
+    let wanted = asked.into_iter().filter(|(_, _, wanted)| *wanted);
+    wanted
+        .map(|(name, controllers, _)| (name, controllers))
+        .collect()
 }
 
 #[cfg(test)]
@@ -116,10 +141,13 @@ mod tests {
             memory_swappiness: Some(-1),
             ..HostConfig::default()
         };
-        let said = warnings(&host, false);
+        let said = warnings(&host, &[]);
         assert_eq!(said.len(), 1);
         assert!(said[0].ends_with(": memory, pids_limit"), "{said:?}");
-        assert_eq!(warnings(&host, true), Vec::<String>::new());
+        let said = warnings(&host, &["pids".to_owned()]);
+        assert!(said[0].ends_with(": memory"), "{said:?}");
+        let both = ["pids".to_owned(), "memory".to_owned()];
+        assert_eq!(warnings(&host, &both), Vec::<String>::new());
     }
 
     #[test]
@@ -129,10 +157,7 @@ mod tests {
             device_cgroup_rules: Some(vec!["c 1:3 rwm".to_owned()]),
             ..HostConfig::default()
         };
-        assert_eq!(warnings(&host, true).len(), 2);
-        assert_eq!(
-            warnings(&HostConfig::default(), false),
-            Vec::<String>::new()
-        );
+        assert_eq!(warnings(&host, &[]).len(), 2);
+        assert_eq!(warnings(&HostConfig::default(), &[]), Vec::<String>::new());
     }
 }

@@ -49,7 +49,7 @@ impl Supervisor {
             let group = self.cgroup(container).ok()?;
             let first = HeldProcess::of(container).ok();
             let cgroup = match &first {
-                Some(first) if !group.is_usable() => counted::stats(first),
+                Some(first) if !group.counts_memory() => counted::stats(first),
                 _ => group.stats(),
             };
             let net = first.map(|first| first.read("net/dev"));

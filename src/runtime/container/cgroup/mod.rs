@@ -22,6 +22,8 @@ use crate::runtime::sys::userns;
 
 /// The group of an ordinary user's engine and keeper, in the group that was delegated to it.
 const LEAF: &str = "hoist-engine";
+/// The groups of the keeper, as `/proc/PID/cgroup` has them, for an engine that was started elsewhere.
+pub(crate) const VARIABLE: &str = "HOIST_ROOTLESS_CGROUP";
 
 /// One mounted hierarchy of version 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +80,9 @@ impl CgroupHost {
         if userns::is_first() {
             return Ok(host);
         }
-        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let own = std::env::var(VARIABLE)
+            .or_else(|_| fs::read_to_string("/proc/self/cgroup"))
+            .unwrap_or_default();
         Ok(host.delegated(&own, &|folder| {
             rustix::fs::access(folder, Access::WRITE_OK).is_ok()
         }))
@@ -117,8 +121,26 @@ impl CgroupHost {
         let Some(folder) = self.v2.as_ref().map(|group| group.join(LEAF)) else {
             return Ok(());
         };
+        if std::env::var_os(VARIABLE).is_some() {
+            return Ok(()); // it is in nobody's way
+        }
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("cgroup.procs"), "0")
+    }
+
+    /// The controllers that can limit something.
+    #[must_use]
+    pub fn controllers(&self) -> Vec<String> {
+        let v2 = self
+            .v2
+            .as_ref()
+            .map(|group| group.join("cgroup.controllers"));
+        let v2 = v2.and_then(|file| fs::read_to_string(file).ok());
+        let v2 = v2.unwrap_or_default();
+        let v1 = self.v1.iter().flat_map(|hierarchy| &hierarchy.controllers);
+        v1.cloned()
+            .chain(v2.split_ascii_whitespace().map(str::to_owned))
+            .collect()
     }
 
     /// Whether there is any group to put limits on.
@@ -340,6 +362,16 @@ impl CgroupHandle {
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.host.is_usable()
+    }
+
+    /// Whether the memory of its members is counted.
+    #[must_use]
+    pub fn counts_memory(&self) -> bool {
+        let v2 = || {
+            self.v2()
+                .is_some_and(|folder| folder.join("memory.current").exists())
+        };
+        self.v1("memory").is_some() || v2()
     }
 
     /// Pids of the members, as the reader's pid namespace has them.

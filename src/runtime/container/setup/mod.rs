@@ -231,12 +231,12 @@ pub(crate) fn operations(
     let mut steps = vec![SetupOp::NewSession];
     identity(request, &mut steps);
     let sources = open_sources(request, &mut steps);
-    let own_groups = open_groups(request, cgroups, &mut steps);
+    let own_groups = open_groups(request, cgroups, powers, &mut steps);
     let borrowed = borrowed::open(request, powers, &mut steps);
     root(request, &mut steps);
     kernel_mounts(request, &borrowed, &mut steps);
     devices(request, &borrowed, &mut steps);
-    cgroup_mounts(request, cgroups, own_groups, &mut steps);
+    cgroup_mounts(request, cgroups, own_groups.as_deref(), &mut steps);
     attach_sources(request, sources, &mut steps);
     if let Some(size) = request.process.terminal {
         steps.push(SetupOp::OpenTerminal(size));
@@ -419,24 +419,31 @@ fn opened(steps: &[SetupOp]) -> usize {
 }
 
 /// In the host's cgroup namespace a hierarchy of version 1 would show the host's root: the container is given its own
-/// group of each instead. Returns the first of their slots.
+/// group of each instead. Of version 2 an ordinary user cannot mount the host's. Returns their slots.
 fn open_groups(
     request: &ContainerRequest,
     cgroups: &CgroupHost,
+    powers: Powers,
     steps: &mut Vec<SetupOp>,
-) -> Option<usize> {
+) -> Option<Vec<usize>> {
     if request.namespaces.cgroup != Namespace::Host {
         return None;
     }
-    let first = opened(steps);
-    let groups = cgroups.v1.iter().enumerate();
-    steps.extend(groups.map(|(index, hierarchy)| SetupOp::OpenSource {
-        slot: first + index,
-        path: hierarchy.mount.join(&request.cgroup.path),
-        recursion: Recursion::Single,
-        owners: Owners::Plain,
-    }));
-    Some(first)
+    let v1 = cgroups.v1.iter().map(|hierarchy| &hierarchy.mount);
+    let borrows = powers == Powers::User && cgroups.version() == CgroupVersion::V2;
+    let v2 = cgroups.v2.iter().filter(|_| borrows);
+    let mut slots = Vec::new();
+    for mount in v1.chain(v2) {
+        let slot = opened(steps);
+        steps.push(SetupOp::OpenSource {
+            slot,
+            path: mount.join(&request.cgroup.path),
+            recursion: Recursion::Single,
+            owners: Owners::Plain,
+        });
+        slots.push(slot);
+    }
+    Some(slots)
 }
 
 fn root(request: &ContainerRequest, steps: &mut Vec<SetupOp>) {
@@ -524,7 +531,7 @@ fn kernel_mounts(request: &ContainerRequest, borrowed: &Borrowed, steps: &mut Ve
 fn cgroup_mounts(
     request: &ContainerRequest,
     cgroups: &CgroupHost,
-    own_groups: Option<usize>,
+    own_groups: Option<&[usize]>,
     steps: &mut Vec<SetupOp>,
 ) {
     let locked = match request.paths.kernel {
@@ -544,8 +551,17 @@ fn cgroup_mounts(
     }
     let top = || Place::Below(CGROUP_TOP.to_owned());
     if cgroups.version() == CgroupVersion::V2 {
-        if cgroups.v2.is_some() {
-            steps.push(kernel(top(), "cgroup2", &[], HARDENED | locked));
+        let attributes = HARDENED | locked;
+        match own_groups.and_then(<[usize]>::first) {
+            Some(&slot) => steps.push(SetupOp::AttachCgroup {
+                slot,
+                target: CGROUP_TOP.to_owned(),
+                attributes,
+            }),
+            None if cgroups.v2.is_some() => {
+                steps.push(kernel(top(), "cgroup2", &[], attributes));
+            }
+            None => {}
         }
         return;
     }
@@ -554,8 +570,8 @@ fn cgroup_mounts(
         let target = format!("{CGROUP_TOP}/{}", hierarchy.folder());
         let attributes = HARDENED | locked;
         steps.push(match own_groups {
-            Some(first) => SetupOp::AttachCgroup {
-                slot: first + index,
+            Some(slots) => SetupOp::AttachCgroup {
+                slot: slots[index],
                 target,
                 attributes,
             },

@@ -240,3 +240,52 @@ fn the_user_namespace_is_joined_last_and_its_keyring_made_inside() {
     }
     assert_eq!(clone_flags(&request) & libc::CLONE_NEWUSER as u64, 0);
 }
+
+#[test]
+fn an_ordinary_user_has_what_it_cannot_make_from_the_host() {
+    let mut request = request();
+    request.namespaces.cgroup = Namespace::Host;
+    let host = CgroupHost {
+        v1: Vec::new(),
+        v2: Some("/sys/fs/cgroup/user".into()),
+    };
+    let steps = operations(&request, &host, Powers::User);
+    let made = |step: &SetupOp| matches!(step, SetupOp::MakeDevice(_));
+    assert!(!steps.iter().any(made), "no device node is made");
+    let place = |wanted: &dyn Fn(&SetupOp) -> bool| steps.iter().position(wanted);
+    let left = place(&|step| matches!(step, SetupOp::EnterRoot { .. }));
+    let own = place(&|step| {
+        matches!(
+            step,
+            SetupOp::OpenKernel {
+                filesystem: "proc",
+                ..
+            }
+        )
+    });
+    assert!(own.is_some() && own < left, "while the host's is in sight");
+    let null =
+        place(&|step| matches!(step, SetupOp::AttachDevice { path, .. } if path == "/dev/null"));
+    assert!(null > left);
+    let group =
+        place(&|step| matches!(step, SetupOp::AttachCgroup { target, .. } if target == CGROUP_TOP));
+    assert!(group > left, "the container's own group");
+}
+
+#[test]
+fn of_the_hosts_namespaces_an_ordinary_user_has_the_hosts_views() {
+    let mut request = request();
+    request.namespaces.pid = Namespace::Host;
+    request.namespaces.network = Namespace::Host;
+    let steps = operations(&request, &CgroupHost::default(), Powers::User);
+    for (name, source) in [("proc", "/proc"), ("sys", "/sys")] {
+        let slot = steps.iter().find_map(|step| match step {
+            SetupOp::OpenSource { slot, path, .. } if path == Path::new(source) => Some(*slot),
+            _ => None,
+        });
+        let attached = steps.iter().any(|step| {
+            matches!(step, SetupOp::AttachKernel { slot: at, name: of, .. } if Some(*at) == slot && *of == name)
+        });
+        assert!(attached, "{name}");
+    }
+}
