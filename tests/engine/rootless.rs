@@ -10,7 +10,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::Value;
 
 use crate::common::env::{TestEnvironment, output};
@@ -189,6 +190,44 @@ services:
     assert_eq!(pid_of(&env, "web")?, pid);
     assert_eq!(published(&env, "web", "80")?, port);
     assert!(fetch(port)?.ends_with("well\n"));
+    Ok(())
+}
+
+#[test]
+fn containers_without_any_process_of_the_engine_are_stopped_all_the_same() -> TestResult {
+    let Some(env) = environment("orphans of an ordinary user")? else {
+        return Ok(());
+    };
+    // Not the user itself: who is not in the user namespace cannot even send it a signal.
+    compose(
+        &env,
+        "services:\n  one: {IMAGE, user: web, command: sleep 600, network_mode: none}\n",
+    )?;
+    let _up = env.run(["up", "-d"])?.success();
+    let pid = i32::try_from(pid_of(&env, "one")?)?;
+    let container = pidfd_open(Pid::from_raw(pid).ok_or("no pid")?, PidfdFlags::empty())?;
+    let socket = UnixStream::connect(env.path("run/keeper.sock"))?;
+    let keeper = rustix::net::sockopt::socket_peercred(&socket)?.pid;
+    let status = fs::read_to_string(format!("/proc/{}/status", keeper.as_raw_nonzero()))?;
+    let guard = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    let engine = fs::read_to_string(env.path("root/engine.pid"))?;
+    // The guard first: it would bring the keeper back, and that one the engine.
+    for pid in [
+        guard.ok_or("no guard")?.trim(),
+        &keeper.as_raw_nonzero().to_string(),
+        &engine,
+    ] {
+        kill_process(Pid::from_raw(pid.parse()?).ok_or("no pid")?, Signal::KILL)?;
+    }
+    let said = env.run(["exec", "-T", "one", "id", "-u"])?.success();
+    assert_eq!(said.stdout, "33\n");
+    let _down = env.run(["down", "-t", "0"])?.success();
+    let mut ended = [PollFd::new(&container, PollFlags::IN)];
+    let patience = rustix::time::Timespec {
+        tv_sec: 10,
+        tv_nsec: 0,
+    };
+    assert_eq!(poll(&mut ended, Some(&patience))?, 1, "it has ended");
     Ok(())
 }
 

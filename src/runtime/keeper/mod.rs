@@ -30,6 +30,7 @@ mod task;
 
 pub use client::{Input, KeeperClient, KeeperError, Notices, Output, OutputItem, Session};
 pub use protocol::{ExitNotice, Failure, FailureKind, KeeperPaths, Revival, Running, Started};
+pub(crate) use record::living_processes;
 
 use std::ffi::OsString;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::protocol::{ExitNotice, Started};
+use super::protocol::{ExitNotice, KeeperPaths, Started};
 use crate::runtime::container::oci::OOM_MARK;
 use crate::runtime::container::request::{ContainerRequest, LogFile, Stdin};
 
@@ -30,6 +30,18 @@ pub(super) struct RunRecord {
     pub exit_record: PathBuf,
     /// Its folder in the run directory.
     pub run_dir: PathBuf,
+}
+
+/// The first processes of containers that live, whether a keeper does or not.
+pub(crate) fn living_processes(paths: &KeeperPaths) -> Vec<i32> {
+    let folders = fs::read_dir(paths.containers());
+    let entries = folders.into_iter().flatten().flatten();
+    let records = entries.filter_map(|entry| RunRecord::load(&entry.path()).ok());
+    records
+        .map(|record| record.started)
+        .filter(|started| start_time(started.pid) == Some(started.start_time))
+        .map(|started| started.pid)
+        .collect()
 }
 
 impl RunRecord {

@@ -23,7 +23,7 @@ use thiserror::Error;
 use super::ids::{self, Range};
 use super::{Obstacle, VARIABLE};
 use crate::runtime::container::cgroup;
-use crate::runtime::keeper::KeeperPaths;
+use crate::runtime::keeper::{self, KeeperPaths};
 use crate::runtime::layout::Layout;
 use crate::runtime::sys::{process, userns};
 
@@ -125,9 +125,13 @@ pub(super) fn look_around() -> Result<Materials, Obstacle> {
 pub(super) fn main(arguments: &[OsString]) -> i32 {
     let uid = rustix::process::getuid().as_raw();
     let layout = Layout::of_process();
-    let entered = match keeper_of(&KeeperPaths::new(layout.run())) {
+    let paths = KeeperPaths::new(layout.run());
+    let entered = match keeper_of(&paths) {
         Some(keeper) => join(keeper),
-        None => make().map(|()| None),
+        None => match orphan(&paths) {
+            Some(orphan) => join_orphan(orphan).map(|()| None),
+            None => make().map(|()| None),
+        },
     };
     let error = match entered {
         Ok(groups) => {
@@ -164,6 +168,33 @@ fn keeper_of(paths: &KeeperPaths) -> Option<Pid> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// A container that runs in a nest without engine, keeper and guard.
+fn orphan(paths: &KeeperPaths) -> Option<Pid> {
+    let space = |process: &str| fs::read_link(format!("/proc/{process}/ns/user"));
+    let own = space("self").ok()?;
+    let mut living = keeper::living_processes(paths).into_iter();
+    let pid = living.find(|pid| space(&pid.to_string()).is_ok_and(|other| other != own))?;
+    Pid::from_raw(pid)
+}
+
+/// Only the user namespace is left of such a nest: enough to see to the end of its processes, which are other users'. The
+/// network of the bridges has gone with the mounts.
+fn join_orphan(orphan: Pid) -> Result<(), NestError> {
+    let path = format!("/proc/{}/ns/user", orphan.as_raw_nonzero());
+    let user = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(step("open the user namespace of a container that runs"))?;
+    process::join_namespaces(user.as_fd(), libc::CLONE_NEWUSER)
+        .and_then(|()| process::unshare(libc::CLONE_NEWNS))
+        .map_err(step("join the user namespace of a container that runs"))?;
+    detach_mounts()
+}
+
+/// What the host mounts is seen here; what is mounted here is nobody else's.
+fn detach_mounts() -> Result<(), NestError> {
+    let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", flags).map_err(step("detach the mounts from the host's"))
 }
 
 fn join(keeper: Pid) -> Result<Option<String>, NestError> {
@@ -221,9 +252,7 @@ fn make() -> Result<(), NestError> {
             },
         });
     }
-    // What the host mounts is seen here; what is mounted here is nobody else's.
-    let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", flags).map_err(step("detach the mounts from the host's"))
+    detach_mounts()
 }
 
 /// The helper: when the namespace is there, has its maps written.
