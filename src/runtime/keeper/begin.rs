@@ -260,10 +260,13 @@ impl Keeper {
 
     /// Either the program runs now, or the child is about to end.
     fn channel_closed(&mut self, id: &str) {
+        let receiver = self.tasks.get_mut(id).and_then(|task| task.receiver.take());
+        if let Some(receiver) = receiver {
+            self.unwatch_channel(id, receiver.as_fd());
+        }
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
-        task.receiver = None;
         if !task.executing && task.failure.is_none() {
             task.failure = Some(Failure::step(
                 "the container's process ended before its program ran",

@@ -253,7 +253,10 @@ impl Keeper {
             status,
             patience: Instant::now() + PATIENCE,
         });
-        let tokens: Vec<u64> = task.outputs.iter().map(|output| output.token).collect();
+        self.exit_is_known(id);
+        let tokens: Vec<u64> = self.tasks.get(id).map_or_else(Vec::new, |task| {
+            task.outputs.iter().map(|output| output.token).collect()
+        });
         for token in tokens {
             self.drain(id, token);
         }
@@ -317,7 +320,10 @@ impl Keeper {
         if let Some(input) = &task.input {
             self.unwatch(input.token, input.fd.as_fd());
         }
-        self.unwatch_task(&task.id, task.pidfd.as_fd());
+        if let Some(receiver) = &task.receiver {
+            self.unwatch_channel(&task.id, receiver.as_fd());
+        }
+        self.unwatch_exit(&task.id, task.pidfd.as_fd());
     }
 
     fn clean_up(&mut self, task: &Task, notice: &ExitNotice) {

@@ -196,12 +196,28 @@ impl Keeper {
         epoll::delete(&self.epoll, fd).unwrap_or_default();
     }
 
-    /// Forgets the exit and the channel of a task.
-    pub(super) fn unwatch_task(&mut self, id: &str, pidfd: BorrowedFd<'_>) {
-        self.sources.retain(|_, source| {
-            !matches!(source, Source::Exit(owner) | Source::Channel(owner) if owner == id)
-        });
+    /// Forgets the exit of a task.
+    pub(super) fn unwatch_exit(&mut self, id: &str, pidfd: BorrowedFd<'_>) {
+        self.sources
+            .retain(|_, source| !matches!(source, Source::Exit(owner) if owner == id));
         epoll::delete(&self.epoll, pidfd).unwrap_or_default();
+    }
+
+    /// Looks no longer for the exit of a task that has ended and is still heard out.
+    pub(super) fn exit_is_known(&mut self, id: &str) {
+        self.sources
+            .retain(|_, source| !matches!(source, Source::Exit(owner) if owner == id));
+        if let Some(task) = self.tasks.get(id) {
+            epoll::delete(&self.epoll, task.pidfd.as_fd()).unwrap_or_default();
+        }
+    }
+
+    /// Forgets the channel of a task. Closing would not do: a child that is on its way to its own program has a copy of
+    /// every descriptor, and as long as it has, the closed channel would wake the keeper again and again.
+    pub(super) fn unwatch_channel(&mut self, id: &str, channel: BorrowedFd<'_>) {
+        self.sources
+            .retain(|_, source| !matches!(source, Source::Channel(owner) if owner == id));
+        epoll::delete(&self.epoll, channel).unwrap_or_default();
     }
 
     fn accept(&mut self) {
