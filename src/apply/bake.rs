@@ -32,6 +32,14 @@ pub(super) fn find_plugin(run: &Run) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
+/// A line of a build that may make several images.
+fn tell(run: &Run, line: &str) {
+    run.tell(ApplyEvent::BuildOutput {
+        image: String::new(),
+        line: line.to_owned(),
+    });
+}
+
 pub(super) async fn build(
     run: &Run,
     plugin: &PathBuf,
@@ -106,14 +114,14 @@ pub(super) async fn build(
             };
             let Some(line) = line else { break };
             if !run.options.build.quiet {
-                run.tell(ApplyEvent::BuildOutput(line.clone()));
+                tell(run, &line);
             }
             last.push(line);
         }
     }
     let findings = findings.await.unwrap_or_default();
     for line in findings.lines().filter(|_| settings.check) {
-        run.tell(ApplyEvent::BuildOutput(line.to_owned()));
+        tell(run, line);
     }
     let status = child
         .wait()

@@ -49,7 +49,10 @@ pub(super) async fn build(run: &Run, build: &BuildImage) -> Result<(), ApplyErro
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             last.push(line.to_owned());
             if !run.options.build.quiet {
-                run.tell(ApplyEvent::BuildOutput(line.to_owned()));
+                run.tell(ApplyEvent::BuildOutput {
+                    image: build.image.clone(),
+                    line: line.to_owned(),
+                });
             }
         }
     }

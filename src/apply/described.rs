@@ -32,7 +32,10 @@ pub(super) async fn build(run: &Run, build: &BuildImage) -> Result<(), ApplyErro
     while let Some(item) = run.next(&mut stream).await? {
         for line in lines.take(&item) {
             if !run.options.build.quiet {
-                run.tell(ApplyEvent::BuildOutput(line));
+                run.tell(ApplyEvent::BuildOutput {
+                    image: build.image.clone(),
+                    line,
+                });
             }
         }
     }

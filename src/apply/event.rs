@@ -15,7 +15,12 @@ pub enum ApplyEvent {
         line: String,
     },
     /// A line that a builder printed.
-    BuildOutput(String),
+    BuildOutput {
+        /// What is built; empty where one build makes several images.
+        image: String,
+        /// The line, without its end.
+        line: String,
+    },
     /// The engine or a condition has something to say.
     Warning(String),
 }

@@ -54,7 +54,7 @@ fn object(event: &ApplyEvent) -> Map<String, Value> {
             set("id", json!(source));
             set("text", json!(line));
         }
-        ApplyEvent::BuildOutput(line) => {
+        ApplyEvent::BuildOutput { line, .. } => {
             set("id", json!("build"));
             set("text", json!(line));
         }

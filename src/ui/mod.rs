@@ -3,6 +3,7 @@
 //! Every byte that the binary prints goes through [`Ui`]. Results go to standard output, news (progress, warnings,
 //! errors) to standard error (behaviours.md B284). Never calls an engine.
 
+mod build_steps;
 pub(crate) mod diagnostic;
 mod excerpt;
 mod json;

@@ -34,7 +34,7 @@ impl Renderer for PlainRenderer {
             ApplyEvent::Output { source, line } => {
                 self.ui.status(format_args!("{prefix}{source} {line}"));
             }
-            ApplyEvent::BuildOutput(line) => drop(self.ui.print(format_args!("{line}\n"))),
+            ApplyEvent::BuildOutput { line, .. } => drop(self.ui.print(format_args!("{line}\n"))),
             ApplyEvent::Warning(text) => self.ui.warn(text),
         }
     }

@@ -6,6 +6,7 @@
 //!  ✔ Container p-db-1    Healthy   2.3s
 //!  ⠙ Container p-web-1   Starting  0.2s
 //! ```
+//! Running steps of builds stand below it ([`BuildSteps`]).
 
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -13,6 +14,7 @@ use std::time::Instant;
 use hoist::apply::{ApplyEvent, ResourceEvent, Status};
 use indexmap::IndexMap;
 
+use super::build_steps::{BuildSteps, Outcome};
 use super::renderer::{Effect, Renderer};
 use super::{Colour, Ui};
 
@@ -25,6 +27,7 @@ pub(crate) struct TtyRenderer {
     title: String,
     effect: Effect,
     rows: IndexMap<String, Row>,
+    steps: BuildSteps,
     drawn: usize,
     frame: usize,
 }
@@ -43,13 +46,14 @@ impl TtyRenderer {
             title: title.to_owned(),
             effect,
             rows: IndexMap::new(),
+            steps: BuildSteps::default(),
             drawn: 0,
             frame: 0,
         }
     }
 
     fn redraw(&mut self) {
-        if self.rows.is_empty() {
+        if self.rows.is_empty() && self.steps.is_empty() {
             return;
         }
         let (width, height) = self.ui.terminal_size().unwrap_or((80, 24));
@@ -66,7 +70,9 @@ impl TtyRenderer {
         write!(text, "{dry}[+] {} {done}/{}", self.title, self.rows.len())
             .expect("writing to a string never fails");
         let room = usize::from(height).saturating_sub(2).max(1);
-        let lines = self.lines(usize::from(width), room);
+        let mut lines = self.lines(usize::from(width), room);
+        let room = room.saturating_sub(lines.len());
+        lines.extend(self.steps.live(usize::from(width), room));
         self.drawn = lines.len() + 1;
         for line in lines {
             text.push('\n');
@@ -140,6 +146,25 @@ impl TtyRenderer {
         format!(" {coloured} {left:<room$} {seconds:>6.1}s")
     }
 
+    /// What stays of a build goes above the table; a running step is a part of it.
+    fn build_line(&mut self, image: &str, line: &str) {
+        let (width, _) = self.ui.terminal_size().unwrap_or((80, 24));
+        let Some(told) = self.steps.take(image, line, usize::from(width)) else {
+            return;
+        };
+        let colour = match (self.ui.stderr_colour(), told.outcome) {
+            (Colour::Off, _) | (_, Outcome::Said) => None,
+            (Colour::On, Outcome::Done) => Some("34"),
+            (Colour::On, Outcome::Failed) => Some("31"),
+        };
+        let text = match colour {
+            Some(colour) => format!("\x1b[{colour}m{}\x1b[0m", told.text),
+            None => told.text,
+        };
+        let erased = self.erase();
+        self.ui.status(format_args!("{erased}{text}"));
+    }
+
     /// Prints a line above the table.
     fn above(&mut self, line: &str) {
         let erased = self.erase();
@@ -177,7 +202,7 @@ impl Renderer for TtyRenderer {
                 row.news = news.clone();
             }
             ApplyEvent::Output { source, line } => return self.above(&format!("{source} {line}")),
-            ApplyEvent::BuildOutput(line) => return self.above(line),
+            ApplyEvent::BuildOutput { image, line } => self.build_line(image, line),
             ApplyEvent::Warning(text) => return self.above(&format!("! {text}")),
         }
         self.redraw();
@@ -189,6 +214,7 @@ impl Renderer for TtyRenderer {
             .rows
             .values()
             .any(|row| row.news.status == Status::Working)
+            || !self.steps.is_empty()
         {
             self.redraw();
         }

@@ -263,7 +263,7 @@ struct AmongLogs {
 impl Renderer for AmongLogs {
     fn event(&mut self, event: &ApplyEvent) {
         match event {
-            ApplyEvent::BuildOutput(line) => (self.log)(line),
+            ApplyEvent::BuildOutput { line, .. } => (self.log)(line),
             ApplyEvent::Output { source, line } => (self.log)(&format!("{source} {line}")),
             ApplyEvent::Warning(text) => self.ui.warn(text),
             ApplyEvent::Resource(news) if news.status == Status::Error => {
