@@ -47,8 +47,15 @@ pub enum LaunchError {
 /// The socket of a running engine, if one answers.
 #[must_use]
 pub fn find(layout: &Layout) -> Option<PathBuf> {
-    let socket = layout.engine_socket();
-    UnixStream::connect(&socket).ok().map(|_| socket)
+    connect(layout).map(|_| layout.engine_socket())
+}
+
+/// An engine of this user or of root. Where the run folder is in a folder that all may write to, somebody else may have
+/// made it first, to be told what is meant for the engine.
+fn connect(layout: &Layout) -> Option<UnixStream> {
+    let stream = UnixStream::connect(layout.engine_socket()).ok()?;
+    let peer = rustix::net::sockopt::socket_peercred(&stream).ok()?.uid;
+    (peer.is_root() || peer == rustix::process::geteuid()).then_some(stream)
 }
 
 /// The socket of the layout's engine; starts `program engine --detached` where none answers. Blocks until it is ready.
@@ -89,7 +96,7 @@ pub fn ask(layout: &Layout, path: &str) -> io::Result<Option<String>> {
 
 /// The body of the answer. HTTP/1.0: it ends with the connection, and is in no chunks.
 fn request(layout: &Layout, method: &str, path: &str) -> io::Result<Option<String>> {
-    let Ok(mut stream) = UnixStream::connect(layout.engine_socket()) else {
+    let Some(mut stream) = connect(layout) else {
         return Ok(None);
     };
     write!(

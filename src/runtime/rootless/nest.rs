@@ -159,7 +159,11 @@ fn keeper_of(paths: &KeeperPaths) -> Option<Pid> {
     loop {
         let peer = UnixStream::connect(paths.socket())
             .and_then(|socket| Ok(rustix::net::sockopt::socket_peercred(&socket)?));
-        if let Ok(peer) = peer {
+        // In a folder that all may write to, the socket may be somebody else's.
+        if let Some(peer) = peer
+            .ok()
+            .filter(|peer| peer.uid == rustix::process::getuid())
+        {
             return Some(peer.pid);
         }
         let keeps = fs::read_dir(paths.containers()).is_ok_and(|mut found| found.next().is_some());
