@@ -521,7 +521,7 @@ fn a_service_names_its_runtime() -> TestResult {
     )?;
     let failed = env.run(["up", "-d"])?;
     assert_ne!(failed.status, 0);
-    let said = "unknown or invalid runtime name: no-such (no program `no-such` in ";
+    let said = "unknown or invalid runtime name: no-such (no entry in `runtimes` of /etc/hoist/engine.json";
     assert!(failed.stderr.contains(said), "{failed}");
     if program("crun").is_none() {
         skip(TEST, "crun");

@@ -1,4 +1,5 @@
-//! Which program a runtime's name stands for: what the administrator's file says, or an installed program of that name.
+//! Which program a runtime's name stands for: what the administrator's file says, or an installed program of a name that
+//! is a runtime's. Any other program of the host is not to be run because a Compose file names it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -12,8 +13,17 @@ use crate::runtime::container::request::OciRuntime;
 /// The runtime that needs no program: this one.
 pub(crate) const OWN: &str = "hoist";
 
-/// Names that `docker info` looks for without being asked.
-const KNOWN: [&str; 5] = ["crun", "runc", "youki", "runsc", "nvidia-container-runtime"];
+/// Names of runtimes that need no entry of the administrator's.
+const KNOWN: [&str; 8] = [
+    "crun",
+    "crun-vm",
+    "crun-wasm",
+    "kata-runtime",
+    "nvidia-container-runtime",
+    "runc",
+    "runsc",
+    "youki",
+];
 
 /// Where programs are that the engine's own `PATH` may lack.
 const USUAL: [&str; 4] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
@@ -90,6 +100,12 @@ impl Runtimes {
             "io.containerd.runc.v2" => "runc",
             name => name,
         };
+        if !KNOWN.contains(&program) {
+            return Err(format!(
+                "unknown or invalid runtime name: {name} (no entry in `runtimes` of /etc/hoist/engine.json, and none of {})",
+                KNOWN.join(", ")
+            ));
+        }
         if let Some(program) = self.search(program) {
             return found(program, Vec::new());
         }
@@ -180,7 +196,9 @@ mod tests {
             said("crun").contains(&format!("no program `crun` in {}", folder.path().display()))
         );
         assert!(said("mine").contains("/nowhere/mine"));
-        for name in ["../runc", ".", "a/b"] {
+        // A program of the host that is no runtime.
+        program(&folder.path().join("tar"))?;
+        for name in ["../runc", ".", "a/b", "tar"] {
             assert!(
                 said(name).contains("unknown or invalid runtime name"),
                 "{name}"
