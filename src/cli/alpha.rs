@@ -1,5 +1,5 @@
-//! `alpha`: what docker compose has as experiments. `viz` draws the services for Graphviz; what is a command of its own by
-//! now, or missing, says so.
+//! `alpha`: what docker compose has as experiments. `viz` draws the services for Graphviz, `publish` is the
+//! command of that name; docker compose's earlier experiments say what they are now.
 
 use std::fmt::Write as _;
 
@@ -8,11 +8,12 @@ use clap::{Args, Subcommand};
 use hoist::model::{Port, Project, Service};
 use hoist::plan::resolve::image_name;
 
+use crate::cli::publish::{PublishArgs, cmd_publish};
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::Ui;
 
 /// What to do instead.
-const INSTEAD: &str = "`viz` is here; `publish`, `scale` and `watch` go without `alpha`, `--dry-run` is a flag, and \
+const INSTEAD: &str = "`publish` and `viz` are here, `scale` and `watch` go without `alpha`, `--dry-run` is a flag, and \
     `generate` is docker compose's only";
 
 /// Arguments of `alpha`.
@@ -24,6 +25,8 @@ pub(super) struct AlphaArgs {
 
 #[derive(Debug, Subcommand)]
 enum AlphaCommand {
+    /// Publish the project in a registry
+    Publish(PublishArgs),
     /// Print a graph of the services and of what they depend on, for Graphviz
     Viz(VizArgs),
     #[command(external_subcommand)]
@@ -63,6 +66,7 @@ pub(super) async fn cmd_alpha(ui: &Ui, context: &Context, args: &AlphaArgs) -> C
             ui.print(graph(&project, args, separator))?;
             Ok(ExitStatus::SUCCESS)
         }
+        Some(AlphaCommand::Publish(args)) => cmd_publish(ui, context, args).await,
         Some(AlphaCommand::Other(words)) => {
             let command = words.first().map_or("", String::as_str);
             let message = format!("unknown docker command: \"compose alpha {command}\"");

@@ -126,6 +126,8 @@ impl Context {
             progress: choose(self.global.progress.as_ref(), "COMPOSE_PROGRESS"),
             no_color: self.variable("NO_COLOR").is_some(),
             status_on_stdout: self.variable("COMPOSE_STATUS_STDOUT").is_some_and(is_true),
+            log_level: self.global.docker.log_level.clone().unwrap_or_default(),
+            debug: self.global.verbose || self.global.docker.debug,
         }
     }
 
@@ -198,6 +200,14 @@ impl Context {
             }
             other => other?,
         };
+        if let Ok(ui) = Ui::new(&self.ui_settings()) {
+            let info = engine.info();
+            let (product, version, (major, minor)) = (&info.product, &info.version, info.api);
+            ui.debug(format_args!(
+                "engine at {}: {product} {version}, API {major}.{minor}",
+                endpoint.address
+            ));
+        }
         Ok(if self.global.dry_run {
             Arc::new(DryRun::new(engine))
         } else {

@@ -55,7 +55,7 @@ pub(crate) struct GlobalArgs {
     /// Name the project
     #[arg(short, long, value_name = "NAME")]
     pub(crate) project_name: Option<String>,
-    /// Show more output
+    /// Log which files are read and which engine answers; the same as --debug
     #[arg(long, hide = true)]
     pub(crate) verbose: bool,
     /// Show the version
@@ -78,10 +78,10 @@ pub(crate) struct DockerArgs {
     /// Read the docker command line's settings from this directory
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) config: Option<PathBuf>,
-    /// Show more of what happens
+    /// Log which files are read and which engine answers
     #[arg(short = 'D', long, hide = true)]
     pub(crate) debug: bool,
-    /// Choose how much is told
+    /// Choose what is logged: warnings from `warn` on, less with `error`, more with `debug`
     #[arg(short = 'l', long, value_name = "LEVEL", hide = true)]
     pub(crate) log_level: Option<String>,
     /// Speak TLS

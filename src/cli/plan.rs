@@ -3,11 +3,11 @@
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use hoist::load::Dependencies;
 use hoist::plan::{Action, Cause, Decision, ImageOptions, Node, NodeId, Plan, PlanOptions, Shown};
 
-use crate::cli::create::{ImageArgs, check_selection, load, orphan_policy, scale, volume_change};
+use crate::cli::create::check_selection;
 use crate::cli::reconcile::{Answers, Session};
+use crate::cli::up::Wishes;
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::{Colour, Progress, Ui};
 
@@ -30,35 +30,20 @@ pub(super) struct PlanArgs {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     #[command(flatten)]
-    images: ImageArgs,
-    /// Take the data of volumes whose configuration changed along, instead of asking whether it may go
-    #[arg(long)]
-    migrate_volumes: bool,
-    /// Count containers of services that are not in the files as to be removed
-    #[arg(long)]
-    remove_orphans: bool,
-    /// Wanted number of containers, SERVICE=NUM
-    #[arg(long, value_name = "SERVICE=NUM")]
-    scale: Vec<String>,
-    /// Services to plan for
-    #[arg(value_name = "SERVICE")]
-    services: Vec<String>,
+    wishes: Wishes,
 }
 
 /// Shows a plan.
 pub(super) async fn cmd_plan(ui: &Ui, context: &Context, args: &PlanArgs) -> CommandResult {
-    let mut project = load(ui, context, &args.services, Dependencies::Include).await?;
-    scale(&mut project, &args.scale)?;
+    let wishes = &args.wishes;
+    let mut project = wishes.load(ui, context).await?;
+    wishes.scale(&mut project)?;
     check_selection(context, &project)?;
     let session = Session::open_for_containers(ui, context, project).await?;
-    let mut options = PlanOptions {
-        named: args.services.clone(),
-        volume_change: volume_change(args.migrate_volumes),
-        orphans: orphan_policy(&session, args.remove_orphans)?,
-        ..session.plan_options()
-    };
-    let images = args.images.options(&session)?;
-    let (images, main) = session.preview(&images, &mut options, Answers::Ask).await?;
+    let images = wishes.images().options(&session)?;
+    let mut options = wishes.plan_options(&session, None)?;
+    let preview = session.preview(&images, &mut options, wishes.answers());
+    let (images, main) = preview.await?;
     show(&session, args.format, &images, &main)?;
     let changes = images.has_changes() || main.has_changes() || !main.decisions.is_empty();
     if args.detailed_exitcode && changes {

@@ -110,6 +110,7 @@ impl Context {
             request.stdin = Some(text);
         }
         let loaded = load::load(&request)?;
+        ui.files_read(&loaded.project.compose_files);
         let mut warnings = loaded.warnings;
         warnings.retain(is_told);
         ui.file_warnings(&warnings);

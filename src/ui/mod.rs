@@ -32,6 +32,10 @@ pub(crate) struct UiSettings {
     pub(crate) no_color: bool,
     /// `COMPOSE_STATUS_STDOUT`: news go to standard output.
     pub(crate) status_on_stdout: bool,
+    /// `--log-level`: one of logrus's levels, or empty.
+    pub(crate) log_level: String,
+    /// `--debug` or `--verbose`, which go before `--log-level`.
+    pub(crate) debug: bool,
 }
 
 /// How progress is shown.
@@ -77,6 +81,17 @@ pub(crate) enum Colour {
     Off,
 }
 
+/// How much is logged beside results, progress and errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum LogLevel {
+    /// Nothing.
+    Error,
+    /// Warnings.
+    Warning,
+    /// What may help to find out why, too.
+    Debug,
+}
+
 /// A setting that makes no sense.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UiError {
@@ -86,6 +101,9 @@ pub(crate) enum UiError {
     /// `--progress` has an unknown value.
     #[error("unsupported --progress value \"{0}\"")]
     Progress(String),
+    /// `--log-level` has an unknown value.
+    #[error("Unable to parse logging level: {0}")]
+    LogLevel(String),
     /// `--progress` and `--ansi` contradict each other.
     #[error("can't use --progress {progress} while ANSI support is {ansi}")]
     Contradiction {
@@ -105,6 +123,7 @@ pub(crate) struct Ui {
     status_on_stdout: bool,
     /// Whether everything about the project's files is told as JSON, one diagnostic a line.
     diagnostics_as_json: bool,
+    log_level: LogLevel,
 }
 
 impl Ui {
@@ -130,6 +149,7 @@ impl Ui {
             stderr_colour: colour(stderr_terminal)?,
             status_on_stdout: settings.status_on_stdout,
             diagnostics_as_json: false,
+            log_level: choose_log_level(settings)?,
         })
     }
 
@@ -141,6 +161,7 @@ impl Ui {
             stderr_colour: Colour::Off,
             status_on_stdout: false,
             diagnostics_as_json: false,
+            log_level: LogLevel::Warning,
         }
     }
 
@@ -251,20 +272,41 @@ impl Ui {
     }
 
     /// Prints a warning in the form that docker compose's readers look for (behaviours.md B297).
-    #[expect(clippy::unused_self, reason = "all output goes through the Ui")]
     pub(crate) fn warn(&self, message: impl Display) {
+        self.log(LogLevel::Warning, "warning", message);
+    }
+
+    /// Prints what may help to find out why something is as it is, where `--debug` asks for it.
+    pub(crate) fn debug(&self, message: impl Display) {
+        self.log(LogLevel::Debug, "debug", message);
+    }
+
+    /// Says which files a project was read from, where `--debug` asks for it.
+    pub(crate) fn files_read(&self, files: &[String]) {
+        for file in files {
+            self.debug(format_args!("read {file}"));
+        }
+    }
+
+    fn log(&self, level: LogLevel, name: &str, message: impl Display) {
+        if level > self.log_level {
+            return;
+        }
         let time = jiff::ZonedDateTime::now()
             .strftime("%Y-%m-%dT%H:%M:%S%:z")
             .to_string();
         let message = message.to_string();
         drop(writeln!(
             std::io::stderr().lock(),
-            "time=\"{time}\" level=warning msg={message:?}"
+            "time=\"{time}\" level={name} msg={message:?}"
         ));
     }
 
     /// Prints what is odd about the project's files: with excerpts for people, on one line each for programs.
     pub(crate) fn file_warnings(&self, warnings: &[hoist::load::Diagnostic]) {
+        if self.log_level < LogLevel::Warning && !self.diagnostics_as_json {
+            return;
+        }
         if self.tells_json() || self.progress == Progress::Tty {
             self.diagnostics(warnings);
             return;
@@ -322,6 +364,21 @@ fn step_json(state: StepState, id: &str, text: &str, details: &str) -> serde_jso
         line["details"] = details.into();
     }
     line
+}
+
+/// The level of docker compose's logger that a flag names; what hoist has none of is the next one.
+fn choose_log_level(settings: &UiSettings) -> Result<LogLevel, UiError> {
+    let chosen = match settings.log_level.to_ascii_lowercase().as_str() {
+        "panic" | "fatal" | "error" => LogLevel::Error,
+        "" | "warn" | "warning" | "info" => LogLevel::Warning,
+        "debug" | "trace" => LogLevel::Debug,
+        _ => return Err(UiError::LogLevel(settings.log_level.clone())),
+    };
+    Ok(if settings.debug {
+        LogLevel::Debug
+    } else {
+        chosen
+    })
 }
 
 fn choose_progress(settings: &UiSettings, terminal: bool) -> Result<Progress, UiError> {

@@ -235,6 +235,79 @@ networks: {front: {}, back: {}}
     assert!(full.stdout.lines().any(|line| line == web), "{full}");
     let missing = env.run(["alpha", "generate"])?;
     assert_eq!(missing.status, 1, "{missing}");
-    assert!(missing.stderr.contains("hint: `viz` is here"), "{missing}");
+    assert!(
+        missing
+            .stderr
+            .contains("help: `publish` and `viz` are here"),
+        "{missing}"
+    );
+    Ok(())
+}
+
+#[test]
+fn flags_without_effect_are_taken_with_a_warning() -> io::Result<()> {
+    let env = TestEnvironment::new()?;
+    std::fs::write(
+        env.path("compose.yaml"),
+        "name: old\nservices: {web: {image: 'nginx:1'}}\n",
+    )?;
+    for (command, flag) in [
+        ("build", "--compress"),
+        ("build", "--force-rm"),
+        ("build", "--no-rm"),
+        ("build", "--parallel"),
+        ("pull", "--parallel"),
+        ("pull", "--no-parallel"),
+        ("rm", "--all"),
+    ] {
+        // The warning comes before the engine is looked for.
+        let output = env.run(["--engine", "unix:///nowhere/e.sock", command, flag])?;
+        let warning =
+            format!("level=warning msg=\"option '{flag}' is DEPRECATED and will be ignored.\"");
+        assert!(
+            output.stderr.contains(&warning),
+            "{command} {flag}: {output}"
+        );
+        let without = env.run(["--engine", "unix:///nowhere/e.sock", command])?;
+        assert!(!without.stderr.contains("DEPRECATED"), "{without}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_log_level_decides_about_warnings_and_more() -> io::Result<()> {
+    let env = TestEnvironment::new()?;
+    std::fs::write(
+        env.path("compose.yaml"),
+        "name: told\nservices: {web: {image: 'nginx:$UNSET'}}\n",
+    )?;
+    let logged = |flags: &[&str]| -> io::Result<(bool, bool)> {
+        let output = env.run(flags.iter().chain(&["config", "-q"]))?.success();
+        Ok((
+            output.stderr.contains("level=warning"),
+            output.stderr.contains("level=debug"),
+        ))
+    };
+    assert_eq!(logged(&[])?, (true, false));
+    for level in ["info", "warn", "WARNING"] {
+        assert_eq!(logged(&["--log-level", level])?, (true, false), "{level}");
+    }
+    for level in ["error", "fatal", "panic"] {
+        assert_eq!(logged(&["--log-level", level])?, (false, false), "{level}");
+    }
+    for flags in [
+        &["--log-level", "debug"][..],
+        &["--debug"],
+        &["-D"],
+        &["--verbose"],
+        &["--log-level", "error", "--debug"],
+    ] {
+        assert_eq!(logged(flags)?, (true, true), "{flags:?}");
+    }
+    let files = env.run(["--debug", "config", "-q"])?.success();
+    assert!(files.stderr.contains("compose.yaml\""), "{files}");
+    let wrong = env.run(["--log-level", "loud", "config", "-q"])?;
+    assert_eq!(wrong.status, 1, "{wrong}");
+    assert_eq!(wrong.stderr, "Unable to parse logging level: loud\n");
     Ok(())
 }

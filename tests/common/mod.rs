@@ -5,7 +5,26 @@ pub(crate) mod registry;
 pub(crate) mod stub;
 pub(crate) mod user;
 
+use std::error::Error;
 use std::io::Write as _;
+
+/// What a test answers that may fail on the way.
+pub(crate) type TestResult = Result<(), Box<dyn Error>>;
+
+/// A project of one service, `web`, that sleeps on the root file system of this machine; more of the service may follow.
+pub(crate) fn sleeper(project: &str) -> String {
+    format!(
+        "name: {project}
+services:
+  web:
+    image: rootfs:/
+    command: sleep 1000
+    init: true
+    stop_grace_period: 0s
+    network_mode: none
+"
+    )
+}
 
 /// Says that a test is skipped, and what it needs, past the test runner's capture.
 ///

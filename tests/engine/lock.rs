@@ -1,24 +1,11 @@
 //! Two hoists on one project at once.
 
-use std::error::Error;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use crate::common::env::TestEnvironment;
-use crate::common::has_root;
-
-type TestResult = Result<(), Box<dyn Error>>;
-
-const COMPOSE: &str = "name: locked
-services:
-  web:
-    image: rootfs:/
-    command: sleep 1000
-    init: true
-    stop_grace_period: 0s
-    network_mode: none
-";
+use crate::common::{TestResult, has_root, sleeper};
 
 #[test]
 fn the_second_waits_says_for_whom_and_goes_on_when_the_first_is_gone() -> TestResult {
@@ -26,7 +13,7 @@ fn the_second_waits_says_for_whom_and_goes_on_when_the_first_is_gone() -> TestRe
         return Ok(());
     }
     let env = TestEnvironment::new()?;
-    std::fs::write(env.path("compose.yaml"), COMPOSE)?;
+    std::fs::write(env.path("compose.yaml"), sleeper("locked"))?;
     let _up = env.run(["up", "-d"])?.success();
 
     // The test is the first: what it does with the lock is what the kernel does when a holder is killed.

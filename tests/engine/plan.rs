@@ -1,21 +1,10 @@
 //! `plan` on the built-in engine: what it says of a change, and that it has no effect.
 
-use std::error::Error;
-
 use crate::common::env::{CommandOutput, TestEnvironment, output};
-use crate::common::has_root;
+use crate::common::{TestResult, has_root, sleeper};
 
-type TestResult = Result<(), Box<dyn Error>>;
-
-const COMPOSE: &str = "name: planned
-services:
-  web:
-    image: rootfs:/
-    command: sleep 1000
-    init: true
-    stop_grace_period: 0s
-    network_mode: none
-    environment:
+/// What the service has beside [`sleeper`]'s.
+const MORE: &str = "    environment:
       TOKEN: hunter2
     labels:
       tier: front
@@ -48,7 +37,7 @@ fn a_plan_names_each_changed_field_with_its_line_and_no_secret() -> TestResult {
         return Ok(());
     }
     let env = TestEnvironment::new()?;
-    std::fs::write(env.path("compose.yaml"), COMPOSE)?;
+    std::fs::write(env.path("compose.yaml"), sleeper("planned") + MORE)?;
     std::fs::write(env.path("compose.prod.yaml"), PRODUCTION)?;
     let _up = env.run(["-f", "compose.yaml", "up", "-d"])?.success();
     let same = env.run(["-f", "compose.yaml", "plan", "--detailed-exitcode"])?;
@@ -86,15 +75,7 @@ fn a_plan_names_each_changed_field_with_its_line_and_no_secret() -> TestResult {
     Ok(())
 }
 
-const VOLUME: &str = "name: questions
-services:
-  web:
-    image: rootfs:/
-    command: sleep 1000
-    init: true
-    stop_grace_period: 0s
-    network_mode: none
-    volumes: [data:/data]
+const VOLUME: &str = "    volumes: [data:/data]
 volumes:
   data: {labels: {edition: '${EDITION:-1}'}}
 ";
@@ -105,7 +86,7 @@ fn a_dry_run_asks_nothing_and_shows_what_the_plan_shows() -> TestResult {
         return Ok(());
     }
     let env = TestEnvironment::new()?;
-    std::fs::write(env.path("compose.yaml"), VOLUME)?;
+    std::fs::write(env.path("compose.yaml"), sleeper("questions") + VOLUME)?;
     let _up = env.run(["up", "-d"])?.success();
     let changed = |args: &[&str]| output(env.command(args).env("EDITION", "2"));
     let plan = changed(&["plan"])?.success();
@@ -126,5 +107,64 @@ fn a_dry_run_asks_nothing_and_shows_what_the_plan_shows() -> TestResult {
     assert!(!other.stdout.contains("[y/N]"), "{other}");
     let same = env.run(["plan", "--detailed-exitcode"])?;
     assert_eq!(same.status, 0, "a dry run has no effect: {same}");
+    Ok(())
+}
+
+const SECOND: &str = "    depends_on: [db]
+  db:
+    image: rootfs:/
+    command: sleep 1000
+    network_mode: none
+    stop_grace_period: 0s
+";
+
+#[test]
+fn a_plan_takes_the_flags_of_up_and_means_the_same() -> TestResult {
+    if !has_root("plan with the flags of up") {
+        return Ok(());
+    }
+    let env = TestEnvironment::new()?;
+    let files = sleeper("wishes") + SECOND;
+    std::fs::write(env.path("compose.yaml"), &files)?;
+    let _up = env.run(["up", "-d"])?.success();
+    let recreated = |plan: &CommandOutput, service: &str| {
+        let line = format!("~ recreate container wishes-{service}-1");
+        plan.stdout.contains(&line)
+    };
+    for (flags, web, db) in [
+        (&["--force-recreate"][..], true, true),
+        (&["--force-recreate", "web"], true, false),
+        (
+            &["--force-recreate", "--always-recreate-deps", "web"],
+            true,
+            true,
+        ),
+        (&["--always-recreate-deps", "web"], false, true),
+        (&["--force-recreate", "--no-deps", "web"], true, false),
+        (&["-V"], true, true),
+        (&["--renew-anon-volumes", "db"], false, true),
+        (&["--no-recreate"], false, false),
+        (&["--no-start"], false, false),
+        (&["--wait"], false, false),
+        (&["--scale", "db=2", "-t", "1"], false, false),
+        (
+            &["--pull", "never", "--no-build", "--remove-orphans", "-y"],
+            false,
+            false,
+        ),
+    ] {
+        let plan = env.run(["plan"].iter().chain(flags))?.success();
+        assert_eq!(recreated(&plan, "web"), web, "{flags:?}: {plan}");
+        assert_eq!(recreated(&plan, "db"), db, "{flags:?}: {plan}");
+        let scaled = plan.stdout.contains("+ create container wishes-db-2");
+        assert_eq!(scaled, flags.contains(&"--scale"), "{flags:?}: {plan}");
+        let dry = env.run(["--dry-run", "up", "-d"].iter().chain(flags))?;
+        assert_eq!(dry.success().stdout, plan.stdout, "{flags:?}");
+    }
+    std::fs::write(env.path("compose.yaml"), files.replace("1000", "2000"))?;
+    let kept = env.run(["plan", "--no-recreate", "--detailed-exitcode"])?;
+    assert_eq!(kept.status, 0, "nothing is made anew: {kept}");
+    let both = env.run(["plan", "--no-recreate", "--force-recreate"])?;
+    assert_eq!(both.status, 1, "{both}");
     Ok(())
 }

@@ -419,6 +419,7 @@ fn with_stdin(mut request: LoadRequest) -> Result<LoadRequest, CommandError> {
 
 fn load_files(ui: &Ui, request: LoadRequest) -> Result<Loaded, CommandError> {
     let loaded = load::load(&with_stdin(request)?)?;
+    ui.files_read(&loaded.project.compose_files);
     ui.file_warnings(&loaded.warnings);
     Ok(loaded)
 }

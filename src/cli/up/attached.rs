@@ -153,10 +153,10 @@ fn announce(
 
 /// The services whose end counts: the named ones, or all.
 fn watched(session: &Session<'_>, args: &UpArgs) -> Vec<String> {
-    if args.services.is_empty() {
+    if args.wishes.services.is_empty() {
         return session.project.services.keys().cloned().collect();
     }
-    args.services.clone()
+    args.wishes.services.clone()
 }
 
 /// Lines of hooks appear among the logs, under the name of their container with an arrow (behaviours.md B188).
@@ -394,7 +394,7 @@ async fn finish(
                 .ui
                 .status("Gracefully Stopping... press Ctrl+C again to force");
             tokio::select! {
-                stopped = stop(session, args, &args.services, (follower, following, events)) => stopped?,
+                stopped = stop(session, args, &args.wishes.services, (follower, following, events)) => stopped?,
                 () = interrupt::interrupted() => kill(session).await?,
             }
             Err(CommandError::cancelled())
@@ -415,7 +415,7 @@ async fn stop(
         &session.project,
         &session.graph,
         &observed,
-        (services, args.timeout),
+        (services, args.wishes.timeout),
     );
     let mut stopping = std::pin::pin!(session.run_to_report("stop", plan, None));
     let report = loop {

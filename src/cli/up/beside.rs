@@ -60,7 +60,7 @@ impl<'a> Beside<'a> {
         args: &UpArgs,
         (follower, out): (Arc<Follower>, mpsc::UnboundedSender<Written>),
     ) -> Result<Self, CommandError> {
-        let rules = match Rules::of(&session.project, !args.images.no_build) {
+        let rules = match Rules::of(&session.project, !args.wishes.images.no_build) {
             Ok(rules) => Some(rules),
             Err(error) if args.watch => return Err(CommandError::user(error)),
             Err(_) => None,

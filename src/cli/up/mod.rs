@@ -3,21 +3,22 @@
 mod attached;
 mod beside;
 mod follow;
+mod wishes;
 
 use std::time::Duration;
 
 use clap::Args;
 
 use hoist::engine::ObservedState;
-use hoist::load::Dependencies;
-use hoist::plan::{AnonymousVolumes, Goal, Plan, PlanOptions, Recreate};
+use hoist::plan::Plan;
 
-use crate::cli::create::{ImageArgs, check_selection, load, orphan_policy, scale, volume_change};
-use crate::cli::reconcile::{Answers, Session};
+use crate::cli::create::check_selection;
+use crate::cli::reconcile::Session;
 use crate::cli::{
     CommandError, CommandResult, Context, ExitStatus, plan as preview, provider, stack,
 };
 use crate::ui::Ui;
+pub(super) use wishes::Wishes;
 
 /// Arguments of `up`.
 #[derive(Debug, Args)]
@@ -37,9 +38,6 @@ pub(crate) struct UpArgs {
     /// Stop everything when a container ends with a failure
     #[arg(long, conflicts_with = "detach")]
     abort_on_container_failure: bool,
-    /// Recreate what the named services need, even if nothing changed
-    #[arg(long, conflicts_with = "no_recreate")]
-    always_recreate_deps: bool,
     /// Follow only these services
     #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
     attach: Vec<String>,
@@ -52,11 +50,6 @@ pub(crate) struct UpArgs {
     /// End with the exit code of this service's container
     #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
     exit_code_from: Option<String>,
-    /// Recreate containers even if nothing changed
-    #[arg(long, conflicts_with = "no_recreate")]
-    force_recreate: bool,
-    #[command(flatten)]
-    images: ImageArgs,
     /// Offer keys while attached
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     menu: Option<bool>,
@@ -66,42 +59,15 @@ pub(crate) struct UpArgs {
     /// Print logs without colour
     #[arg(long)]
     no_color: bool,
-    /// Leave services alone that the named ones need
-    #[arg(long)]
-    no_deps: bool,
     /// Print logs without names
     #[arg(long)]
     no_log_prefix: bool,
-    /// Take the data of volumes whose configuration changed along, instead of asking whether it may go
-    #[arg(long)]
-    migrate_volumes: bool,
-    /// Leave containers that exist as they are
-    #[arg(long, conflicts_with = "renew_anon_volumes")]
-    no_recreate: bool,
-    /// Make the containers without starting them
-    #[arg(long)]
-    no_start: bool,
     /// Build without output
     #[arg(long)]
     quiet_build: bool,
-    /// Remove containers of services that are not in the files
-    #[arg(long)]
-    remove_orphans: bool,
-    /// Give new containers new anonymous volumes
-    #[arg(short = 'V', long)]
-    renew_anon_volumes: bool,
-    /// Wanted number of containers, SERVICE=NUM
-    #[arg(long, value_name = "SERVICE=NUM")]
-    scale: Vec<String>,
-    /// Seconds between the stop signal and SIGKILL
-    #[arg(short, long, value_name = "SECONDS", allow_negative_numbers = true)]
-    timeout: Option<i64>,
     /// Print logs with time stamps
     #[arg(long)]
     timestamps: bool,
-    /// Wait until services run or are healthy; implies --detach
-    #[arg(long)]
-    wait: bool,
     /// Seconds to wait at most
     #[arg(
         long,
@@ -113,47 +79,42 @@ pub(crate) struct UpArgs {
     /// Act when the files of services change
     #[arg(short, long, conflicts_with = "detach")]
     watch: bool,
-    /// Answer every question with yes
-    #[arg(short, long, alias = "y")]
-    yes: bool,
-    /// Services to bring up
-    #[arg(value_name = "SERVICE")]
-    services: Vec<String>,
+    #[command(flatten)]
+    wishes: Wishes,
 }
 
 /// Brings a project up.
 pub(crate) async fn cmd_up(ui: &Ui, context: &Context, args: &UpArgs) -> CommandResult {
     let limit = wait_limit(args.wait_timeout)?;
     let attached = args.abort_on_container_exit || args.abort_on_container_failure || args.watch;
-    if args.wait && (attached || !args.attach.is_empty() || args.attach_dependencies) {
+    if args.wishes.wait && (attached || !args.attach.is_empty() || args.attach_dependencies) {
         return Err(CommandError::user(
             "--wait cannot be combined with --abort-on-container-exit, --abort-on-container-failure, --attach, --attach-dependencies or --watch",
         ));
     }
-    if args.watch && args.images.no_build {
+    if args.watch && args.wishes.images.no_build {
         return Err(CommandError::user(
             "--no-build and --watch are incompatible",
         ));
     }
     let mut session = open(ui, context, args).await?;
     if context.global().dry_run {
-        let images = args.images.options(&session)?;
-        let mut options = plan_options(&session, args, limit)?;
-        let answers = Answers::from_flag(args.yes);
-        return preview::dry_run(&session, &images, &mut options, answers).await;
+        let images = args.wishes.images.options(&session)?;
+        let mut options = args.wishes.plan_options(&session, limit)?;
+        return preview::dry_run(&session, &images, &mut options, args.wishes.answers()).await;
     }
     let observed = session
-        .prepare_images(&args.images.options(&session)?)
+        .prepare_images(&args.wishes.images.options(&session)?)
         .await?;
-    let mut options = plan_options(&session, args, limit)?;
+    let mut options = args.wishes.plan_options(&session, limit)?;
     let plan = session
-        .plan(&observed, &mut options, Answers::from_flag(args.yes))
+        .plan(&observed, &mut options, args.wishes.answers())
         .await?;
-    if args.no_start {
+    if args.wishes.no_start {
         session.run("create", plan, None).await?;
         return Ok(ExitStatus::SUCCESS);
     }
-    if args.detach || args.wait {
+    if args.detach || args.wishes.wait {
         return detached(&session, plan, args, limit).await;
     }
     attached::up(&mut session, args, plan, &observed).await
@@ -165,14 +126,9 @@ async fn open<'a>(
     context: &'a Context,
     args: &UpArgs,
 ) -> Result<Session<'a>, CommandError> {
-    let dependencies = if args.no_deps {
-        Dependencies::Ignore
-    } else {
-        Dependencies::Include
-    };
-    let mut project = load(ui, context, &args.services, dependencies).await?;
-    stack::confirm(ui, context, &project, Answers::from_flag(args.yes))?;
-    scale(&mut project, &args.scale)?;
+    let mut project = args.wishes.load(ui, context).await?;
+    stack::confirm(ui, context, &project, args.wishes.answers())?;
+    args.wishes.scale(&mut project)?;
     if let Some(service) = &args.exit_code_from
         && !project.services.contains_key(service)
     {
@@ -181,7 +137,7 @@ async fn open<'a>(
     check_selection(context, &project)?;
     let mut session = Session::open_for_containers(ui, context, project).await?;
     session.build.quiet = args.quiet_build;
-    session.quiet_pulls = args.images.quiet_pull;
+    session.quiet_pulls = args.wishes.images.quiet_pull;
     // What a provider starts is an effect.
     if context.global().dry_run {
         return Ok(session);
@@ -196,7 +152,7 @@ async fn detached(
     limit: Option<Duration>,
 ) -> CommandResult {
     let running = session.run("up", plan, None);
-    match limit.filter(|_| args.wait) {
+    match limit.filter(|_| args.wishes.wait) {
         None => running.await?,
         Some(limit) => tokio::time::timeout(limit, running)
             .await
@@ -230,52 +186,6 @@ pub(super) fn wait_limit(seconds: i64) -> Result<Option<Duration>, CommandError>
     }
 }
 
-fn plan_options(
-    session: &Session<'_>,
-    args: &UpArgs,
-    limit: Option<Duration>,
-) -> Result<PlanOptions, CommandError> {
-    let (recreate, option) = match (
-        args.force_recreate,
-        args.renew_anon_volumes,
-        args.no_recreate,
-    ) {
-        (true, _, _) => (Recreate::Force, "--force-recreate"),
-        (_, true, _) => (Recreate::Force, "--renew-anon-volumes"),
-        (_, _, true) => (Recreate::Never, ""),
-        (false, false, false) => (Recreate::Diverged, "--always-recreate-deps"),
-    };
-    let recreate_dependencies = match (args.always_recreate_deps, args.no_recreate) {
-        (true, _) => Recreate::Force,
-        (_, true) => Recreate::Never,
-        (false, false) => Recreate::Diverged,
-    };
-    let goal = match (args.no_start, args.wait) {
-        (true, _) => Goal::Created,
-        (_, true) => Goal::Healthy,
-        (false, false) => Goal::Running,
-    };
-    Ok(PlanOptions {
-        named: args.services.clone(),
-        recreate,
-        recreate_dependencies,
-        recreate_option: option,
-        anonymous_volumes: if args.renew_anon_volumes {
-            AnonymousVolumes::Renew
-        } else {
-            AnonymousVolumes::Inherit
-        },
-        volume_change: volume_change(args.migrate_volumes),
-        orphans: orphan_policy(session, args.remove_orphans)?,
-        goal,
-        timeout: args.timeout,
-        wait_timeout_millis: limit
-            .filter(|_| !args.wait)
-            .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
-        ..session.plan_options()
-    })
-}
-
 /// The services whose output is followed (behaviours.md B212).
 fn followed(session: &Session<'_>, args: &UpArgs) -> Vec<String> {
     let wants = |name: &str| {
@@ -286,11 +196,11 @@ fn followed(session: &Session<'_>, args: &UpArgs) -> Vec<String> {
             .is_some_and(|service| service.attach != Some(false))
     };
     let mut chosen: Vec<String> = if args.attach.is_empty() {
-        let all = args.services.is_empty() || args.attach_dependencies;
+        let all = args.wishes.services.is_empty() || args.attach_dependencies;
         let names = session
             .graph
             .start_order()
-            .filter(|name| all || args.services.iter().any(|named| named == name));
+            .filter(|name| all || args.wishes.services.iter().any(|named| named == name));
         names
             .filter(|name| wants(name))
             .map(str::to_owned)
