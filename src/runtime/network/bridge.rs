@@ -140,6 +140,11 @@ fn parent(network: &NetworkRecord, instance: &str) -> Result<u32, NetworkError> 
             network.name
         ))
     };
+    let parent = network.options.get("parent");
+    let named = parent.is_some_and(|parent| !parent.is_empty());
+    if named {
+        refuse_without_root(network, &format!("hangs on the host's link `{name}`"))?;
+    }
     if let Some(index) = link::index_of(&name).map_err(failed("find"))? {
         return Ok(index);
     }
@@ -147,11 +152,7 @@ fn parent(network: &NetworkRecord, instance: &str) -> Result<u32, NetworkError> 
         name: name.clone(),
         ..LinkPlan::default()
     };
-    let request = if network
-        .options
-        .get("parent")
-        .is_some_and(|parent| !parent.is_empty())
-    {
+    let request = if named {
         let (carrier, tag) = vlan_of(&name)?;
         let carrier_index = link::index_of(&carrier)
             .map_err(failed("find"))?
@@ -178,6 +179,17 @@ fn parent(network: &NetworkRecord, instance: &str) -> Result<u32, NetworkError> 
         Ok(link::index_of(&name)?.ok_or(io::ErrorKind::NotFound)?)
     });
     made.map_err(failed("make"))
+}
+
+/// Where bridges do not stand on the host, no link of the host is in reach.
+pub(crate) fn refuse_without_root(network: &NetworkRecord, why: &str) -> Result<(), NetworkError> {
+    if !netns::has_ground() {
+        return Ok(());
+    }
+    Err(NetworkError::Invalid(format!(
+        "network `{}` {why}, which needs an engine run by root",
+        network.name
+    )))
 }
 
 /// `eth0.10` is VLAN 10 on `eth0`.

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVxlan};
 use sha2::{Digest, Sha256};
 
+use super::bridge;
 use super::error::NetworkError;
 use super::link::{self, LinkLocal, LinkPlan};
 use super::netlink::Netlink;
@@ -103,12 +104,13 @@ fn peers(network: &NetworkRecord) -> Result<Vec<IpAddr>, NetworkError> {
 /// Puts the VXLAN port on the bridge; one that is there already is kept.
 pub(crate) fn stand_up(
     network: &NetworkRecord,
-    bridge: u32,
+    bridge_index: u32,
     owner: String,
 ) -> Result<(), NetworkError> {
     let Some(overlay) = Overlay::of(network)? else {
         return Ok(());
     };
+    bridge::refuse_without_root(network, "reaches other hosts")?;
     let name = format!("vx-{}", &network.id[..12]);
     let failed = || {
         NetworkError::kernel(format!(
@@ -133,7 +135,7 @@ pub(crate) fn stand_up(
         &plan,
         InfoKind::Vxlan,
         Some(data),
-        vec![link::under(bridge)],
+        vec![link::under(bridge_index)],
     )];
     batch.extend(link::up_owned(&name, LinkLocal::Absent, owner));
     Netlink::route()

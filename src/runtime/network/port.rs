@@ -15,6 +15,7 @@ use super::error::NetworkError;
 use super::forward::{self, Aim};
 use super::owner;
 use super::record::{Protocol, PublishedPort};
+use crate::runtime::sys::netns;
 
 /// A container port that is wanted on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,6 +246,13 @@ fn take_one(
         });
     }
     Holder::take(port.clone(), claim.targets).map_err(|source| {
+        if source.kind() == io::ErrorKind::PermissionDenied && netns::has_ground() {
+            return NetworkError::kernel(format!(
+                "bind host port {address}/{}, which needs root: publish one from 1024 on, or allow it with `sudo sysctl -w net.ipv4.ip_unprivileged_port_start={}`",
+                port.protocol.name(),
+                port.host_port
+            ))(source);
+        }
         if source.raw_os_error() != Some(Errno::ADDRINUSE.raw_os_error()) {
             return NetworkError::kernel(format!(
                 "bind host port {address}/{}",

@@ -21,7 +21,7 @@ use super::container::Container;
 use super::record::{MountRecord, MountType, Record};
 use crate::runtime::container::IdMaps;
 use crate::runtime::error::{RuntimeError, RuntimeResult};
-use crate::runtime::sys::userns::{Holder, Owns};
+use crate::runtime::sys::userns::{self, Holder, Owns};
 
 /// The label.
 const LABEL: &str = "hoist.idmap";
@@ -194,6 +194,11 @@ fn namespace(
     group: Option<Pair>,
     remap: Option<&IdMaps>,
 ) -> RuntimeResult<OwnedFd> {
+    if !userns::is_first() {
+        return Err(RuntimeError::invalid(
+            "mapped owners of a bind (x-hoist-idmap) need an engine run by root: leave them out",
+        ));
+    }
     let users = lines(user, remap.map(|maps| maps.users.as_slice()));
     let groups = lines(group, remap.map(|maps| maps.groups.as_slice()));
     let holder = Holder::new(&text(&users), &text(&groups), Owns::Nothing);
