@@ -6,7 +6,7 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Network, Service, Volume, form};
+use super::{Mount, Network, Service, Volume, form};
 
 /// Attributes of hoist's own that change a container; a service without them has the hash that docker compose gives it.
 const OWN_ATTRIBUTES: [&str; 3] = [
@@ -14,6 +14,9 @@ const OWN_ATTRIBUTES: [&str; 3] = [
     "x-hoist-on-unhealthy",
     "x-hoist-time-offset",
 ];
+
+/// The owners of one bind.
+const OWNER_MAP: &str = "x-hoist-idmap";
 
 /// Returns the configuration hash of a service: build, scale, dependencies, profiles and pull policy do not count.
 #[must_use]
@@ -33,10 +36,22 @@ pub fn config_hash(service: &Service) -> String {
         .iter()
         .filter_map(|name| Some((name, service.extensions.get(*name)?)))
         .collect();
-    if own.is_empty() {
-        return digest(&bare);
+    let maps: Vec<_> = service.volumes.iter().filter_map(owner_map).collect();
+    match (own.is_empty(), maps.is_empty()) {
+        (true, true) => digest(&bare),
+        (false, true) => digest(&(&bare, own)),
+        (_, false) => digest(&(&bare, own, maps)),
     }
-    digest(&(&bare, own))
+}
+
+/// Which owners a bind maps; no other attribute of ours on a mount changes a container.
+fn owner_map(mount: &Mount) -> Option<(&str, &serde_json::Value)> {
+    let inner = mount.bind.as_ref().map(|bind| &bind.extensions);
+    let wish = mount
+        .extensions
+        .get(OWNER_MAP)
+        .or_else(|| inner?.get(OWNER_MAP))?;
+    Some((&mount.target, wish))
 }
 
 /// Returns the configuration hash of a network.

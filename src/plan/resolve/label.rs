@@ -256,4 +256,20 @@ mod tests {
         let text = r#"{"/data":"true","/srv":"uid=0:1000,gid=0:100"}"#;
         assert_eq!(engine_labels(&service), [pair("hoist.idmap", text)]);
     }
+
+    #[test]
+    fn another_map_of_owners_is_another_container() {
+        let hash = |wish: Option<Value>| {
+            let mut mount = Mount::default();
+            if let Some(wish) = wish {
+                mount.extensions.insert("x-hoist-idmap".to_owned(), wish);
+            }
+            crate::model::config_hash(&Service {
+                volumes: vec![mount],
+                ..Service::default()
+            })
+        };
+        assert_ne!(hash(None), hash(Some(json!(true))));
+        assert_ne!(hash(Some(json!("0:1000"))), hash(Some(json!(true))));
+    }
 }
