@@ -1,6 +1,7 @@
 //! Why an action failed.
 
 use crate::apply::context::ContextError;
+use crate::apply::evidence::Evidence;
 use crate::engine::EngineError;
 use crate::plan::preflight::Refusal;
 
@@ -95,14 +96,8 @@ pub enum ApplyError {
         outcome: UpdateOutcome,
         /// Why the new container did not prove itself.
         source: Box<ApplyError>,
-    },
-    /// A container of a rolling update, with the end of its log.
-    #[error("{}\nthe end of its log:\n  {log}", cause.chain())]
-    NewContainer {
-        /// Why it was given up.
-        cause: Box<ApplyError>,
-        /// The last lines.
-        log: String,
+        /// What that container had to say.
+        evidence: Option<Box<Evidence>>,
     },
     /// A provider failed.
     #[error("provider of service `{service}`: {message}")]
@@ -161,14 +156,12 @@ impl ApplyError {
                 service,
                 outcome,
                 source,
+                evidence,
             } => Self::Update {
                 service,
                 outcome,
                 source: Box::new(source.named(id, name)),
-            },
-            Self::NewContainer { cause, log } => Self::NewContainer {
-                cause: Box::new(cause.named(id, name)),
-                log,
+                evidence,
             },
             other => other,
         }

@@ -26,6 +26,9 @@ pub struct Evidence {
 
 /// Collects what the engine knows; a failure here hides no other.
 pub(super) async fn collect(run: &Run, action: &Action, error: &ApplyError) -> Option<Evidence> {
+    if let ApplyError::Update { evidence, .. } = error {
+        return evidence.as_deref().cloned();
+    }
     let containers = concerned(action);
     let concerned = containers.into_iter().find(|container| {
         if let ApplyError::Unhealthy {
@@ -37,13 +40,17 @@ pub(super) async fn collect(run: &Run, action: &Action, error: &ApplyError) -> O
             true
         }
     })?;
-    let id = run.find_id(concerned)?;
-    let state = run.engine.inspect_container(&id).await.ok()?;
+    of(run, &run.find_id(concerned)?, concerned.name()).await
+}
+
+/// What a container has to say; none where the engine does not know it.
+pub(super) async fn of(run: &Run, id: &str, name: &str) -> Option<Evidence> {
+    let state = run.engine.inspect_container(id).await.ok()?;
     Some(Evidence {
-        container: concerned.name().to_owned(),
+        container: name.to_owned(),
         ended: ended(&state),
         probe: probe(&state),
-        log: last_lines(run, &id).await,
+        log: last_lines(run, id).await,
     })
 }
 

@@ -11,19 +11,16 @@
 use std::time::Duration;
 
 use bollard_stubs::models::{EndpointIpamConfig, EndpointSettings};
-use futures_util::StreamExt;
 use futures_util::future::join_all;
 
+use super::evidence::{self, Evidence};
 use super::scheduler::Run;
 use super::{ApplyError, ApplyEvent, Status, UpdateOutcome, dispatch, hook, wait};
-use crate::engine::{ContainerSpec, LogOptions, RemoveContainer};
+use crate::engine::{ContainerSpec, RemoveContainer};
 use crate::plan::{
     ContainerRef, FailureAction, HookKind, NodeId, RollingStep, RollingUpdate, UpdateOrder, Wait,
     WaitUntil,
 };
-
-/// Lines of the log of a container that did not prove itself.
-const LOG_LINES: u64 = 10;
 
 /// A replica whose new container has taken over.
 struct Replaced<'a> {
@@ -31,6 +28,15 @@ struct Replaced<'a> {
     old: String,
     new: String,
     networks: Vec<Withdrawn>,
+}
+
+impl Replaced<'_> {
+    fn old_container(&self) -> ContainerRef {
+        ContainerRef::Existing {
+            id: self.old.clone(),
+            name: self.step.create.display.clone(),
+        }
+    }
 }
 
 /// A network in which an old container has lost the service's names.
@@ -51,7 +57,13 @@ enum Reachable {
 /// A replica whose new container did not prove itself.
 struct Failed<'a> {
     replaced: Replaced<'a>,
+    failure: Failure,
+}
+
+/// Why, and what the new container had to say; it goes when its replica gets the old one back, and its log with it.
+struct Failure {
     error: ApplyError,
+    evidence: Option<Evidence>,
 }
 
 /// How much of a container is put away.
@@ -85,13 +97,13 @@ pub(super) async fn update(
                         done.push(failed.replaced);
                     } else {
                         restore(run, update, &failed.replaced).await?;
-                        fatal = Some(failed.error);
+                        fatal = Some(failed.failure);
                     }
                 }
             }
         }
-        if let Some(error) = fatal {
-            return Err(give_up(run, update, done, error).await);
+        if let Some(failure) = fatal {
+            return Err(give_up(run, update, done, failure).await);
         }
     }
     for replaced in &done {
@@ -105,7 +117,7 @@ async fn give_up(
     run: &Run,
     update: &RollingUpdate,
     done: Vec<Replaced<'_>>,
-    error: ApplyError,
+    failure: Failure,
 ) -> ApplyError {
     let outcome = match update.update.failure_action {
         FailureAction::Rollback => roll_back(run, update, &done)
@@ -116,10 +128,13 @@ async fn give_up(
             .map(|()| UpdateOutcome::Paused),
     };
     match outcome {
+        // Nothing is wrong with what was to come.
+        Ok(_) if matches!(failure.error, ApplyError::Cancelled) => ApplyError::Cancelled,
         Ok(outcome) => ApplyError::Update {
             service: update.service.clone(),
             outcome,
-            source: Box::new(error),
+            source: Box::new(failure.error),
+            evidence: failure.evidence.map(Box::new),
         },
         Err(second) => second,
     }
@@ -162,11 +177,7 @@ async fn bring_back(
     replaced: &Replaced<'_>,
 ) -> Result<(), ApplyError> {
     restore(run, update, replaced).await?;
-    let container = ContainerRef::Existing {
-        id: replaced.old.clone(),
-        name: replaced.step.create.display.clone(),
-    };
-    let wish = proof(update, container);
+    let wish = proof(update, replaced.old_container());
     monitor(run, &wish, update.rollback.monitor_millis).await
 }
 
@@ -218,33 +229,11 @@ async fn replace<'a>(
             if !matches!(error, ApplyError::Unhealthy { .. }) {
                 run.tell_resource(&resource, Status::Error, "Error", "");
             }
-            // The container goes when its replica gets the old one back, and its log with it.
-            let error = match last_words(run, &replaced.new).await {
-                Some(log) => ApplyError::NewContainer {
-                    cause: Box::new(error),
-                    log,
-                },
-                None => error,
-            };
-            Err(Failed { replaced, error })
+            let evidence = evidence::of(run, &replaced.new, &step.create.display).await;
+            let failure = Failure { error, evidence };
+            Err(Failed { replaced, failure })
         }
     }
-}
-
-/// The end of a container's log; none where it said nothing, or was not made.
-async fn last_words(run: &Run, id: &str) -> Option<String> {
-    let options = LogOptions {
-        tail: Some(LOG_LINES),
-        ..LogOptions::default()
-    };
-    let mut output = run.engine.logs(id, &options).await.ok()?;
-    let mut bytes = Vec::new();
-    while let Some(Ok(piece)) = output.next().await {
-        bytes.extend_from_slice(&piece.bytes);
-    }
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().collect();
-    (!lines.is_empty()).then(|| lines.join("\n  "))
 }
 
 async fn try_replace(
@@ -370,13 +359,28 @@ async fn show(
 
 /// Takes the service's names from an old container, so that nobody is sent to it any more, and lets it finish.
 ///
-/// An engine changes no names of an endpoint that is there, so it is made again, with the same address: connections
-/// outlive that. Where the engine does not let it have its address, the container stays off the network.
+/// An engine changes no names of an endpoint that is there, so it is made again, with the same address. Meanwhile the
+/// container is paused: what it would send while it has no network would be lost, and with it an answer that it had
+/// begun. Where the engine does not let it have its address, the container stays off the network.
 async fn withdraw(
     run: &Run,
     update: &RollingUpdate,
     id: &str,
 ) -> Result<Vec<Withdrawn>, ApplyError> {
+    // Not every engine can pause (an ordinary user's without control groups of its own); then it goes without.
+    let paused = run.engine.pause_container(id).await.is_ok();
+    let withdrawn = reattach_nameless(run, id).await;
+    if paused {
+        run.engine.unpause_container(id).await?;
+    }
+    let withdrawn = withdrawn?;
+    if withdrawn.iter().any(|it| it.reachable == Reachable::Yes) {
+        tokio::time::sleep(Duration::from_millis(update.finish_millis)).await;
+    }
+    Ok(withdrawn)
+}
+
+async fn reattach_nameless(run: &Run, id: &str) -> Result<Vec<Withdrawn>, ApplyError> {
     let container = run.engine.inspect_container(id).await?;
     let networks = container
         .network_settings
@@ -419,9 +423,6 @@ async fn withdraw(
             reachable,
         });
     }
-    if withdrawn.iter().any(|it| it.reachable == Reachable::Yes) {
-        tokio::time::sleep(Duration::from_millis(update.finish_millis)).await;
-    }
     Ok(withdrawn)
 }
 
@@ -431,6 +432,14 @@ async fn restore(
     update: &RollingUpdate,
     replaced: &Replaced<'_>,
 ) -> Result<(), ApplyError> {
+    let start_first = update.rollback.order == UpdateOrder::StartFirst;
+    // While it still has no names, nobody is sent to it before it can answer.
+    if start_first && !replaced.networks.is_empty() {
+        run.engine.start_container(&replaced.old).await?;
+        if let Err(error) = wait::wait(run, &proof(update, replaced.old_container())).await {
+            run.tell(ApplyEvent::Warning(error.chain()));
+        }
+    }
     for withdrawn in &replaced.networks {
         let network = &withdrawn.network;
         if withdrawn.reachable == Reachable::Yes {
@@ -442,7 +451,7 @@ async fn restore(
             .connect_network(network, &replaced.old, withdrawn.before.clone())
             .await?;
     }
-    if update.rollback.order == UpdateOrder::StartFirst {
+    if start_first {
         run.engine.start_container(&replaced.old).await?;
     }
     if !replaced.new.is_empty() {
