@@ -116,6 +116,15 @@ pub fn needs(project: &Project, plan: &Plan) -> Vec<Need> {
                 }
                 host_ports(service, &create.spec, &mut found);
             }
+            Action::RollingUpdate(update) => {
+                for (index, step) in update.steps.iter().enumerate() {
+                    if index == 0 {
+                        object_files(project, service, &mut found);
+                        bind_sources(service, &step.create.spec, &mut found);
+                    }
+                    host_ports(service, &step.create.spec, &mut found);
+                }
+            }
             Action::StartContainer {
                 container: ContainerRef::Existing { .. },
                 ..
@@ -149,23 +158,27 @@ pub fn spec_needs(service: &Service, spec: &ContainerSpec) -> Vec<Need> {
 /// The containers whose ports are free again before the plan's new ones start, or are their own.
 #[must_use]
 pub fn released(plan: &Plan) -> BTreeSet<&str> {
-    plan.nodes()
-        .filter_map(|(_, node)| match &node.action {
-            Action::StopContainer {
-                container: ContainerRef::Existing { id, .. },
-                ..
+    let mut released = BTreeSet::new();
+    for (_, node) in plan.nodes() {
+        match &node.action {
+            Action::StopContainer { container, .. }
+            | Action::RemoveContainer { container, .. }
+            | Action::StartContainer { container, .. } => released.extend(existing(container)),
+            Action::RollingUpdate(update) => {
+                released.extend(update.steps.iter().filter_map(|step| existing(&step.old)));
             }
-            | Action::RemoveContainer {
-                container: ContainerRef::Existing { id, .. },
-                ..
-            }
-            | Action::StartContainer {
-                container: ContainerRef::Existing { id, .. },
-                ..
-            } => Some(id.as_str()),
-            _ => None,
-        })
-        .collect()
+            _ => {}
+        }
+    }
+    released
+}
+
+/// The id of a container that is there already.
+fn existing(container: &ContainerRef) -> Option<&str> {
+    match container {
+        ContainerRef::Existing { id, .. } => Some(id),
+        ContainerRef::Planned { .. } => None,
+    }
 }
 
 /// Two needs for one port, of which only one can be met. Where one service waits for the other, that one may have ended
@@ -421,7 +434,9 @@ pub fn directory_images(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Dependency;
+    use crate::model::{Dependency, UpdateConfig};
+    use crate::plan::{Cause, CreateContainer, RollingStep, RollingUpdate};
+    use bollard_stubs::models::{HostConfig, PortBinding};
 
     fn port(address: &str, port: u16) -> HostPort {
         HostPort {
@@ -438,6 +453,60 @@ mod tests {
             node: None,
             what: Needed::Port(port),
         }
+    }
+
+    #[test]
+    fn a_rolling_update_needs_its_ports_and_gives_those_of_its_old_containers_back() {
+        let mut service = Service {
+            name: "web".to_owned(),
+            deploy: Some(Box::default()),
+            ..Service::default()
+        };
+        if let Some(deploy) = &mut service.deploy {
+            deploy.update_config = Some(UpdateConfig::default());
+        }
+        let (rules, rollback) = super::super::rolling::rules(&service, 1).expect("it has rules");
+        let mut spec = ContainerSpec::default();
+        let binding = PortBinding {
+            host_ip: None,
+            host_port: Some("8080".to_owned()),
+        };
+        spec.body.host_config = Some(HostConfig {
+            port_bindings: Some([("80/tcp".to_owned(), Some(vec![binding]))].into()),
+            ..HostConfig::default()
+        });
+        let old = ContainerRef::Existing {
+            id: "0ld".to_owned(),
+            name: "p-web-1".to_owned(),
+        };
+        let create = CreateContainer {
+            service: "web".to_owned(),
+            display: "p-web-1".to_owned(),
+            spec,
+            replaces: Some(old.clone()),
+            late: None,
+        };
+        let update = RollingUpdate {
+            service: "web".to_owned(),
+            steps: vec![RollingStep { old, create }],
+            update: rules,
+            rollback,
+            timeout: None,
+            files: Vec::new(),
+            hooks: Vec::new(),
+            finish_millis: 0,
+        };
+        let mut plan = Plan::default();
+        let action = Action::RollingUpdate(Box::new(update));
+        let node = plan.add(action, Cause::Replacement, &[]);
+        let mut project = Project::default();
+        project.services.insert("web".to_owned(), service);
+
+        let needs = needs(&project, &plan);
+        assert_eq!(needs.len(), 1, "{needs:?}");
+        assert_eq!(needs[0].node, Some(node));
+        assert_eq!(needs[0].what, Needed::Port(port("", 8080)));
+        assert_eq!(released(&plan), BTreeSet::from(["0ld"]));
     }
 
     #[test]
