@@ -38,8 +38,8 @@ pub(super) fn plan_orphans(planner: &mut Planner<'_>) {
         OrphanPolicy::Warn => {
             let names: Vec<_> = found.iter().map(|orphan| orphan.name.as_str()).collect();
             planner.notice(format!(
-                "Found orphan containers ([{}]) for this project. If you removed or renamed this service in your compose file, you can run this command with the --remove-orphans flag to clean it up.",
-                names.join(" ")
+                "Found orphan containers ({}) for this project. If you removed or renamed this service in your compose file, you can run this command with the --remove-orphans flag to clean it up.",
+                names.join(", ")
             ));
         }
     }
