@@ -240,7 +240,8 @@ impl Walk<'_> {
             [source, target, permissions] => (*source, *target, *permissions),
             _ if self.lenient => ("", "", "rwm"),
             _ => {
-                return Err("there are too many colons; use the long form".into());
+                return Err(Problem::from("there are too many colons")
+                    .hinted("write `SOURCE:TARGET:PERMISSIONS`, or the long form"));
             }
         };
         let target = if target.is_empty() { source } else { target };

@@ -25,6 +25,11 @@ const ALIAS_RATIO: usize = 20;
 /// Levels of nesting.
 const MAX_DEPTH: usize = 200;
 
+/// What is said at the last character of a text that is not whole.
+const AT_END: &str = "the file ends here";
+/// What is said where a line inside of brackets or quotes stands as far left as what they belong to.
+const TOO_FAR_LEFT: &str = "this stands too far left";
+
 /// What was read of a text.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
@@ -58,9 +63,16 @@ pub(super) fn read(text: &str, source: u32) -> Parsed {
         };
     }
     let parsed = read_whole(Reader::new(text, 0, source));
-    if parsed.complete {
+    let mistaken = |parsed: &Parsed| {
+        let last = parsed.failures.0.last().filter(|_| !parsed.complete)?;
+        let place = last
+            .main_place()
+            .filter(|_| last.code() == Code::YamlSyntax)?;
+        Some(place.start)
+    };
+    let Some(stopped) = mistaken(&parsed) else {
         return parsed;
-    }
+    };
     let moved = indent::indent(text).map(|moved| {
         let bytes = ByteIndex::moved(&moved.text, text, moved.spaces.clone());
         read_whole(Reader {
@@ -68,7 +80,9 @@ pub(super) fn read(text: &str, source: u32) -> Parsed {
             ..Reader::new(&moved.text, 0, source)
         })
     });
-    moved.filter(|moved| moved.complete).unwrap_or(parsed)
+    // Where it still is no YAML, but further on, that is the mistake.
+    let better = |moved: &Parsed| mistaken(moved).is_none_or(|at| at > stopped);
+    moved.filter(better).unwrap_or(parsed)
 }
 
 fn read_whole(mut reader: Reader<'_>) -> Parsed {
@@ -160,19 +174,39 @@ impl<'input> Reader<'input> {
 
     fn syntax(&self, error: &ScanError) -> Failure {
         let start = self.bytes.of(error.marker().index());
-        let next = self.bytes.text_from(start).chars().next();
-        let length = next.filter(|next| *next != '\n').map_or(0, char::len_utf8);
-        let span = Span {
+        let rest = self.bytes.text_from(start);
+        let (span, label) = if rest.trim().is_empty() {
+            (self.last_character(start), AT_END)
+        } else {
+            let next = rest.chars().next();
+            let length = next.filter(|next| *next != '\n').map_or(0, char::len_utf8);
+            let info = error.info();
+            let left = info == "invalid indentation" || info.ends_with("in flow construct");
+            let label = if left { TOO_FAR_LEFT } else { "here" };
+            (self.place(start, length), label)
+        };
+        let message = format!("not valid YAML: {}", error.info());
+        Failure::new(Code::YamlSyntax, message)
+            .at(span, label)
+            .hint_if(syntax_hint(error.info()).map(str::to_owned))
+    }
+
+    fn place(&self, start: u32, length: usize) -> Span {
+        Span {
             source: self.source,
             start,
             end: start + u32::try_from(length).unwrap_or(0),
-        };
-        Failure::new(
-            Code::YamlSyntax,
-            format!("not valid YAML: {}", error.info()),
-        )
-        .at(span, "here")
-        .hint_if(syntax_hint(error.info()).map(str::to_owned))
+        }
+    }
+
+    /// Returns the place of the last character before another place that can be seen.
+    fn last_character(&self, end: u32) -> Span {
+        let before = (end as usize).saturating_sub(self.bytes.start);
+        let before = self.bytes.written.get(..before).unwrap_or_default();
+        let seen = before.trim_end();
+        let length = seen.chars().next_back().map_or(0, char::len_utf8);
+        let start = self.bytes.start + seen.len() - length;
+        self.place(u32::try_from(start).unwrap_or(u32::MAX), length)
     }
 
     /// Reads the next step inside of a collection; where it fails in one with brackets, says where that was opened.
@@ -188,8 +222,32 @@ impl<'input> Reader<'input> {
         {
             return failure;
         }
-        let end = place.start + 1;
-        failure.at(Span { end, ..place }, "opened here")
+        let bracket = self.place(place.start, 1);
+        // At the end of the file nothing is wrong, nor in a line that a bracket has swallowed.
+        let told = matches!(failure.main_label(), Some(AT_END | TOO_FAR_LEFT));
+        if told
+            || failure
+                .main_place()
+                .is_some_and(|key| self.swallowed(bracket, key))
+        {
+            return failure.first_at(bracket, "opened here, and not closed");
+        }
+        failure.at(bracket, "opened here")
+    }
+
+    /// Says whether the line of a place begins with a key that stands as far left as the line of a bracket before it.
+    fn swallowed(&self, bracket: Span, place: Span) -> bool {
+        let line = |at: u32| {
+            let at = (at as usize).saturating_sub(self.bytes.start);
+            let before = self.bytes.written.get(..at).unwrap_or_default();
+            let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+            let line = self.bytes.written.get(start..).unwrap_or_default();
+            let line = line.lines().next().unwrap_or_default();
+            (start, line.len() - line.trim_start().len(), line.trim())
+        };
+        let ((opened, least, _), (wrong, column, text)) = (line(bracket.start), line(place.start));
+        let word = text.starts_with(|first: char| first.is_ascii_alphanumeric());
+        wrong > opened && column <= least && word && text.contains(':')
     }
 
     fn span(&self, span: EventSpan) -> Span {
@@ -219,6 +277,7 @@ impl<'input> Reader<'input> {
         let (mut read, anchor, tag) = match event {
             Event::Alias(anchor) => return self.alias(anchor, place),
             Event::Scalar(text, style, anchor, tag) => {
+                let text = self.as_it_ends(text, style, span);
                 let value = scalar_value(text, style, tag.as_deref())
                     .map_err(|problem| Failure::new(Code::WrongType, problem).at(place, ""))?;
                 ((Node::new(value, place), 1), anchor, tag)
@@ -244,6 +303,25 @@ impl<'input> Reader<'input> {
             self.anchors.insert(anchor, read.clone());
         }
         Ok(read)
+    }
+
+    /// Takes the line break away that the parser adds to a text of `|` or `>` where the file ends without one.
+    fn as_it_ends<'t>(
+        &self,
+        text: Cow<'t, str>,
+        style: ScalarStyle,
+        span: EventSpan,
+    ) -> Cow<'t, str> {
+        let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+        // A last line of a few blanks is none to the parser.
+        let added = block && text.ends_with('\n') && span.end.col() >= span.start.col().max(1);
+        let rest = || self.bytes.text_from(self.bytes.of(span.end.index()));
+        if !added || self.bytes.written.ends_with(['\n', '\r']) || !rest().is_empty() {
+            return text;
+        }
+        let mut text = text.into_owned();
+        text.pop();
+        text.into()
     }
 
     fn alias(&mut self, anchor: usize, place: Span) -> Result<(Node, usize), Failure> {
@@ -399,7 +477,7 @@ fn unknown_tag(tag: &Tag) -> Option<&str> {
 
 /// Says what usually leads to an error of the YAML parser.
 fn syntax_hint(info: &str) -> Option<&'static str> {
-    const HINTS: [(&str, &str); 8] = [
+    const HINTS: [(&str, &str); 9] = [
         ("tabs disallowed", "indent with blanks, not with tabs"),
         (
             "mapping values are not allowed",
@@ -410,6 +488,10 @@ fn syntax_hint(info: &str) -> Option<&'static str> {
             "start the keys of one mapping, or the dashes of one list, in one column",
         ),
         ("quoted scalar", "close the quote"),
+        (
+            "invalid indentation",
+            "close the bracket or the quote, or indent what is in it",
+        ),
         (
             "unexpected character",
             "put a text that starts with this character in quotes",
@@ -571,6 +653,46 @@ mod tests {
             assert_eq!(written.trim_matches(['\'', '"']), "é", "{text}");
         }
         assert!(one("a:\n  b: [\n  \"c\"\n").is_err());
+    }
+
+    #[test]
+    fn a_block_text_ends_where_the_file_does() {
+        for (text, wanted) in [
+            ("a: |\n  b\n  c", "b\nc"),
+            ("a: |\n  b\n  c\n", "b\nc\n"),
+            ("a: >\n  b\n  c", "b c"),
+            ("a: |+\n  b", "b"),
+            ("a: |-\n  b", "b"),
+            ("a: |\n  b\n  ", "b\n"),
+            ("a: |\n  b\n ", "b\n"),
+            ("a: |+\n  b\n\n  ", "b\n\n"),
+        ] {
+            let read = one(text).ok();
+            let value = read.as_ref().and_then(|node| node.find("a")?.as_text());
+            assert_eq!(value, Some(wanted), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_closed_is_named_by_its_bracket() {
+        for text in [
+            "a: [b\n",
+            "a: {b: c\n\n\n",
+            "x:\n  a: [80\n  b:\n    c: d\n",
+            "a: [b, [c]\n",
+        ] {
+            let bracket = text.find(['[', '{']).unwrap_or_default();
+            let places = one(text).err().map(|failures| failures.places());
+            let first = places.and_then(|places| places.first().copied());
+            assert_eq!(
+                first.map(|place| place.start as usize),
+                Some(bracket),
+                "{text}"
+            );
+        }
+        // Whatever ends too early is marked where it ends.
+        let places = one("a: !x").err().map(|failures| failures.places());
+        assert!(places.is_none_or(|places| !places.is_empty()));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Source, document,
+    Source, document, merge,
     node::{Instruction, Map, Node, Span, Value},
     origin::place_of,
 };
@@ -202,6 +202,7 @@ impl<'a> History<'a> {
             (None, Value::List(_)) if first => "begins with",
             (None, Value::List(_)) if !REPLACED.contains(&key) => "appended",
             (None, _) if first => "set to",
+            (None, _) if merge::is_appended(path) => "appended",
             (None, _) => "replaced by",
         };
         let inside = |span: Span| {
@@ -213,7 +214,10 @@ impl<'a> History<'a> {
             (true, false) => ", through an alias",
             (true, true) => "",
         };
-        format!("{word} `{}`{way}", self.written(node))
+        match self.written(node).as_str() {
+            "" => format!("{word} nothing{way}"),
+            written => format!("{word} `{written}`{way}"),
+        }
     }
 
     fn written(&self, node: &Node) -> String {

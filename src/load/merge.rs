@@ -90,6 +90,15 @@ pub(super) fn merge_resource(
     (merged, merge.failures.into_result())
 }
 
+/// Says whether the values of a path are put one after the other, whatever form each has.
+pub(super) fn is_appended(path: &[String]) -> bool {
+    let state = path
+        .iter()
+        .try_fold(Rules::<Rule>::ROOT, |at, key| RULES.key(at, key));
+    let rule = state.and_then(|at| RULES.rule(at));
+    matches!(rule, Some(Rule::Sequence | Rule::Hosts))
+}
+
 #[derive(Default)]
 struct Merge {
     failures: Failures,

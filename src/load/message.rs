@@ -113,6 +113,8 @@ impl<T: Into<String>> From<T> for Message {
 pub(super) struct Problem {
     words: Cow<'static, str>,
     parts: Vec<String>,
+    /// What to write instead.
+    hint: Option<&'static str>,
 }
 
 impl Problem {
@@ -122,7 +124,19 @@ impl Problem {
         Self {
             words: words.into(),
             parts,
+            hint: None,
         }
+    }
+
+    /// Adds what to write instead.
+    pub(super) fn hinted(self, hint: &'static str) -> Self {
+        let hint = Some(hint);
+        Self { hint, ..self }
+    }
+
+    /// Returns what to write instead.
+    pub(super) fn hint(&self) -> Option<&'static str> {
+        self.hint
     }
 
     /// Makes a problem that ends with the name of a kind of values.
@@ -130,6 +144,7 @@ impl Problem {
         Self {
             words: format!("{words}{kind}").into(),
             parts: Vec::new(),
+            hint: None,
         }
     }
 }

@@ -134,7 +134,10 @@ impl Origins {
         };
         match &node.value {
             Value::List(list) if !known || events.is_empty() || !is_pairs(list) => {
-                for (index, element) in list.iter().enumerate() {
+                // One value without a list around it is told already.
+                let told = |span: Span| events.iter().any(|event| event.span == span);
+                let elements = list.iter().enumerate();
+                for (index, element) in elements.filter(|(_, element)| !told(element.span)) {
                     self.tell_node(element, &inner(&index.to_string()), steps);
                 }
             }
@@ -145,7 +148,9 @@ impl Origins {
                 }
             }
             Value::Map(map) => {
-                for key in map.keys() {
+                // What was made of a short form stands where that does.
+                let written = map.iter().filter(|(_, value)| value.span != node.span);
+                for (key, _) in written {
                     let child = [path, &[key.to_string()]].concat();
                     self.tell(&child, history, &inner(key), steps);
                 }
@@ -168,7 +173,7 @@ impl Origins {
             steps.push(self.step(*span, word).of(name));
             word = "replaced by";
         }
-        if !is_scalar(node) && node.earlier().is_empty() {
+        if !is_scalar(node) && !is_short(node) && node.earlier().is_empty() {
             word = "begins with";
         }
         steps.push(self.step(node.span, word).of(name));
@@ -192,11 +197,12 @@ impl Origins {
             }
             _ => String::new(),
         };
-        let first = text.lines().next().unwrap_or_default();
-        Step {
-            place: place_of(&self.sources, span),
-            text: format!("{word} `{first}`{named}"),
-        }
+        let text = match text.lines().next() {
+            None | Some("") => format!("{word} nothing{named}"),
+            Some(first) => format!("{word} `{first}`{named}"),
+        };
+        let place = place_of(&self.sources, span);
+        Step { place, text }
     }
 
     /// Tells which files of a service set a variable or a label; their values are not told.
@@ -346,6 +352,12 @@ impl Step {
 
 fn is_scalar(node: &Node) -> bool {
     !matches!(node.value, Value::Map(_) | Value::List(_))
+}
+
+/// Says whether a mapping was made of a short form, such as a port of one text.
+fn is_short(node: &Node) -> bool {
+    let map = node.as_map().filter(|map| !map.is_empty());
+    map.is_some_and(|map| map.values().any(|value| value.span == node.span))
 }
 
 fn pair_key(element: &Node) -> Option<&str> {

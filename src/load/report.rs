@@ -62,7 +62,7 @@ impl Failure {
     /// Goes on with what is wrong with the value of a place.
     pub(super) fn problem(mut self, span: Span, problem: &Problem) -> Self {
         self.message = self.message.problem(span, problem);
-        self
+        self.hint_if(problem.hint().map(str::to_owned))
     }
 
     /// Adds a place; places that no file holds are left out.
@@ -71,6 +71,12 @@ impl Failure {
         if span.source != u32::MAX && !known {
             self.places.push((span, text.into()));
         }
+        self
+    }
+
+    /// Adds a place before all others, as the one that it is about.
+    pub(super) fn first_at(mut self, span: Span, text: impl Into<String>) -> Self {
+        self.places.insert(0, (span, text.into()));
         self
     }
 
@@ -87,6 +93,11 @@ impl Failure {
     /// Returns how many places it points at.
     pub(super) fn count_places(&self) -> usize {
         self.places.len()
+    }
+
+    /// Returns what is said at the place that it is about.
+    pub(super) fn main_label(&self) -> Option<&str> {
+        self.places.first().map(|(_, text)| text.as_str())
     }
 
     /// Returns its kind.

@@ -188,7 +188,9 @@ pub(super) fn volume(text: &str) -> Result<ShortVolume, Problem> {
             volume.source.clone_from(source);
             volume.target.clone_from(target);
             let ([] | [_]) = rest else {
-                return Err("there are too many colons".into());
+                return Err(Problem::from("there are too many colons").hinted(
+                    "write `SOURCE:TARGET:OPTIONS` with commas between the options, or the long form",
+                ));
             };
             volume.options = rest
                 .iter()

@@ -465,7 +465,7 @@ mod tests {
         if let Some(deploy) = &mut service.deploy {
             deploy.update_config = Some(UpdateConfig::default());
         }
-        let (rules, rollback) = super::super::rolling::rules(&service, 1).expect("it has rules");
+        let (rules, rollback) = crate::plan::rolling::rules(&service, 1).expect("it has rules");
         let mut spec = ContainerSpec::default();
         let binding = PortBinding {
             host_ip: None,

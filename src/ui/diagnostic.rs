@@ -9,7 +9,10 @@ use miette::{
 };
 use serde_json::{Value, json};
 
-use super::{Colour, excerpt};
+use super::{Colour, cut::Cut, excerpt};
+
+/// Lines that are shown before and behind a marked one.
+const CONTEXT_LINES: usize = 1;
 
 /// Draws diagnostics one below the other.
 pub(crate) fn draw(diagnostics: &[Diagnostic], colour: Colour) -> String {
@@ -24,7 +27,7 @@ pub(crate) fn draw(diagnostics: &[Diagnostic], colour: Colour) -> String {
     let handler = GraphicalReportHandler::new_themed(theme)
         .with_links(false)
         .with_wrap_lines(false)
-        .with_context_lines(1);
+        .with_context_lines(CONTEXT_LINES);
     let masks = masks(diagnostics);
     let mut text = String::new();
     for diagnostic in diagnostics {
@@ -87,14 +90,36 @@ fn may_be_shown(label: &Label) -> bool {
 type Masks = HashMap<*const Source, String>;
 
 fn masks(diagnostics: &[Diagnostic]) -> Masks {
+    let labels = || {
+        let labels = diagnostics.iter().flat_map(|diagnostic| &diagnostic.labels);
+        labels.filter(|label| may_be_shown(label))
+    };
+    let mut ends: HashMap<*const Source, usize> = HashMap::new();
+    for label in labels() {
+        let end = ends.entry(Arc::as_ptr(&label.source)).or_default();
+        *end = (*end).max(label.span.start);
+    }
     let mut masks = Masks::new();
-    let labels = diagnostics.iter().flat_map(|diagnostic| &diagnostic.labels);
-    for label in labels.filter(|label| may_be_shown(label)) {
-        masks
-            .entry(Arc::as_ptr(&label.source))
-            .or_insert_with(|| excerpt::masked(&label.source.text));
+    for label in labels() {
+        let source = Arc::as_ptr(&label.source);
+        masks.entry(source).or_insert_with(|| {
+            let text = &label.source.text;
+            let last = ends.get(&source).copied().unwrap_or(text.len());
+            excerpt::masked(&text[..behind_lines(text, last)])
+        });
     }
     masks
+}
+
+/// Returns where the line behind the one of a place ends: nothing of a large file is needed beyond that.
+fn behind_lines(text: &str, place: usize) -> usize {
+    let mut newlines = text.as_bytes().get(place..).unwrap_or_default().iter();
+    let mut lines = 0;
+    let end = newlines.position(|byte| {
+        lines += usize::from(*byte == b'\n');
+        lines > CONTEXT_LINES
+    });
+    end.map_or(text.len(), |end| place + end + 1)
 }
 
 /// A diagnostic in the form that miette draws.
@@ -110,14 +135,32 @@ struct Drawn<'d> {
 struct Excerpt<'d> {
     source: &'d Source,
     shown: &'d str,
+    /// Where lines are too long to be shown.
+    cut: Option<Cut>,
 }
 
 impl<'d> Excerpt<'d> {
-    fn of(label: &'d Label, masks: &'d Masks) -> Option<Self> {
+    /// Shows the source of one of the places of a diagnostic.
+    fn of(label: &'d Label, diagnostic: &Diagnostic, masks: &'d Masks) -> Option<Self> {
+        let shown = masks.get(&Arc::as_ptr(&label.source))?;
+        let labels = diagnostic.labels.iter();
+        let here = labels.filter(|other| Arc::ptr_eq(&other.source, &label.source));
+        let places: Vec<_> = here.map(|label| label.span.clone()).collect();
         Some(Self {
             source: &label.source,
-            shown: masks.get(&Arc::as_ptr(&label.source))?,
+            shown,
+            cut: Cut::new(shown, &places),
         })
+    }
+
+    /// Returns where a marker begins in what is shown, and how long it is.
+    fn marker(&self, label: &Label) -> (usize, usize) {
+        let (start, end) = (label.span.start, label.span.end);
+        let end = start + first_line(&self.source.text, start, end);
+        match &self.cut {
+            Some(cut) => (cut.place(start), cut.place(end) - cut.place(start)),
+            None => (start, end - start),
+        }
     }
 }
 
@@ -126,7 +169,7 @@ impl<'d> Drawn<'d> {
         let main = diagnostic
             .labels
             .first()
-            .and_then(|label| Excerpt::of(label, masks));
+            .and_then(|label| Excerpt::of(label, diagnostic, masks));
         let elsewhere = |index: &usize| {
             let label = &diagnostic.labels[*index];
             diagnostic
@@ -139,7 +182,7 @@ impl<'d> Drawn<'d> {
             .filter(elsewhere)
             .map(|index| Drawn {
                 diagnostic,
-                main: Excerpt::of(&diagnostic.labels[index], masks),
+                main: Excerpt::of(&diagnostic.labels[index], diagnostic, masks),
                 others: Vec::new(),
                 only: Some(index),
             })
@@ -215,12 +258,8 @@ impl miette::Diagnostic for Drawn<'_> {
             });
         Some(Box::new(labels.map(|(_, label)| {
             let text = Some(label.text.clone()).filter(|text| !text.is_empty());
-            let length = first_line(&label.source.text, label.span.start, label.span.end);
-            LabeledSpan::new(
-                text.or_else(|| Some("here".to_owned())),
-                label.span.start,
-                length,
-            )
+            let (start, length) = main.marker(label);
+            LabeledSpan::new(text.or_else(|| Some("here".to_owned())), start, length)
         })))
     }
 
@@ -248,13 +287,19 @@ impl SourceCode for Excerpt<'_> {
         before: usize,
         after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, miette::MietteError> {
-        let contents = self.shown.read_span(span, before, after)?;
+        let shown = self.cut.as_ref().map_or(self.shown, |cut| &cut.text);
+        let contents = shown.read_span(span, before, after)?;
+        let column = match &self.cut {
+            // Without lines around it, its column is asked for.
+            Some(cut) if before == 0 => self.source.line_column(cut.original(span.offset())).1 - 1,
+            _ => contents.column(),
+        };
         Ok(Box::new(miette::MietteSpanContents::new_named(
             self.source.name.clone(),
             contents.data(),
             *contents.span(),
             contents.line(),
-            contents.column(),
+            column,
             contents.line_count(),
         )))
     }

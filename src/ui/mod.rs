@@ -4,6 +4,7 @@
 //! errors) to standard error (behaviours.md B284). Never calls an engine.
 
 mod build_steps;
+mod cut;
 pub(crate) mod diagnostic;
 mod excerpt;
 mod json;

@@ -112,6 +112,38 @@ services:
 }
 
 #[test]
+fn short_forms_are_told_once_and_as_they_are_merged() -> TestResult {
+    let files = [
+        (
+            "base.yaml",
+            "services:\n  web:\n    image: x\n    dns: [1.1.1.1]\n    tmpfs: /a\n    command:\n    ports: ['80:80']\n",
+        ),
+        (
+            "over.yaml",
+            "services:\n  web:\n    dns: 2.2.2.2\n    tmpfs: /b\n",
+        ),
+    ];
+    let told = |path| explained(&files, &["-f", "base.yaml", "-f", "over.yaml"], path);
+    assert_eq!(
+        told("services.web.dns")?,
+        "base.yaml:4:10: begins with `[1.1.1.1]`\nover.yaml:3:10: appended `2.2.2.2`\nbase.yaml:4:11: `0` set to `1.1.1.1`\n"
+    );
+    assert_eq!(
+        told("services.web.tmpfs")?,
+        "base.yaml:5:12: set to `/a`\nover.yaml:4:12: appended `/b`\n"
+    );
+    assert_eq!(
+        told("services.web.command")?,
+        "base.yaml:6:12: set to nothing\n"
+    );
+    assert_eq!(
+        told("services.web.ports[0]")?,
+        "base.yaml:7:13: set to `'80:80'`\n"
+    );
+    Ok(())
+}
+
+#[test]
 fn through_variables_of_every_origin() -> TestResult {
     let main = "\
 services:

@@ -10,7 +10,31 @@ use super::load_text;
 /// A file, the line and column of its first error, and a part of the message.
 type Mistake = (&'static str, usize, usize, &'static str);
 
-const MISTAKES: [Mistake; 130] = [
+const MISTAKES: [Mistake; 134] = [
+    (
+        "services:\n  web:\n    image: nginx\n    command: {run: it}\n",
+        4,
+        14,
+        "must be a list, string or null",
+    ),
+    (
+        "services:\n  web:\n    image: nginx\n    volumes: ['data:/b:ro:rw']\n",
+        4,
+        15,
+        "there are too many colons",
+    ),
+    (
+        "services:\n  web:\n    image: nginx\n    labels: {a: b\n\n\n",
+        4,
+        13,
+        "not valid YAML",
+    ),
+    (
+        "services:\n  web:\n    image: nginx\n    ports: [80\n  db:\n    image: x\n",
+        4,
+        12,
+        "not valid YAML",
+    ),
     (
         "services:\n  web:\n    imagee: nginx\n",
         3,
@@ -32,7 +56,7 @@ const MISTAKES: [Mistake; 130] = [
     (
         "services:\n  web:\n    image: [nginx]\n",
         3,
-        5,
+        12,
         "must be a string",
     ),
     (
@@ -49,8 +73,8 @@ const MISTAKES: [Mistake; 130] = [
     ),
     (
         "services:\n  web:\n    image: [nginx\n",
-        4,
-        1,
+        3,
+        12,
         "not valid YAML",
     ),
     (
@@ -254,7 +278,7 @@ const MISTAKES: [Mistake; 130] = [
     (
         "services:\n  web:\n    image: nginx\n    environment:\n      FOO: {a: b}\n",
         5,
-        7,
+        12,
         "`services.web.environment.FOO` must be a string, number, boo",
     ),
     (
@@ -266,16 +290,16 @@ const MISTAKES: [Mistake; 130] = [
     (
         "services:\n  web:\n    image: nginx\n    volumes: {a: /b}\n",
         4,
-        5,
+        14,
         "`services.web.volumes` must be a list",
     ),
     (
         "services:\n  web:\n    image: nginx\nvolumes: [data]\n",
         4,
-        1,
+        10,
         "`volumes` must be a mapping",
     ),
-    ("services:\n  - web\n", 1, 1, "`services` must be a mapping"),
+    ("services:\n  - web\n", 2, 3, "`services` must be a mapping"),
     ("services:\n", 1, 1, "`services` must be a mapping"),
     (
         "services:\n  web:\n",
@@ -460,7 +484,7 @@ const MISTAKES: [Mistake; 130] = [
     (
         "services:\n  web:\n    image: nginx\n    build: [.]\n",
         4,
-        5,
+        12,
         "`services.web.build` must be a mapping or string",
     ),
     (
@@ -646,7 +670,7 @@ const MISTAKES: [Mistake; 130] = [
     (
         "services:\n  web:\n    image: nginx\n    entrypoint: {a: b}\n",
         4,
-        5,
+        17,
         "`services.web.entrypoint` must be a list, string or null",
     ),
     (
@@ -712,7 +736,7 @@ const MISTAKES: [Mistake; 130] = [
     (
         "services:\n  web:\n    image: nginx\n    logging: {options: {a: [b]}}\n",
         4,
-        25,
+        28,
         "`services.web.logging.options.a` must be a string, number or",
     ),
     (
@@ -735,7 +759,7 @@ const MISTAKES: [Mistake; 130] = [
     ),
     (
         "{\"services\": {\"web\": {\"image\": \"x\",}}\n",
-        2,
+        1,
         1,
         "not valid YAML: while parsing a flow mapping, did not find expected ',' or '}'",
     ),

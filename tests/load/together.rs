@@ -89,7 +89,7 @@ fn several_files_are_read_to_the_end_although_one_is_not_yaml() -> TestResult {
             "file",
             "a.yaml:2 wrong-type",
             "a.yaml:2 invalid-value",
-            "b.yaml:3 yaml-syntax",
+            "b.yaml:2 yaml-syntax",
             "c.yaml:2 unknown-key",
             "c.yaml:3 duplicate-key",
         ]

@@ -218,43 +218,55 @@ fn wrong_kind(node: &Node, shape: &Shape, path: Path<'_>) -> Failure {
         Code::WrongType,
         format!("`{path}` must be a {}", shape.wanted()),
     );
+    if node.is_null() {
+        return failure
+            .at(node.key, "there is nothing here")
+            .hint("give it a value, or remove the key");
+    }
+    let failure = failure.at(node.span, format!("this is a {}", node.kind()));
+    // What an alias brings stands elsewhere than where it is wrong.
+    let elsewhere = node.span.source != node.key.source || node.span.start < node.key.start;
+    let failure = if elsewhere {
+        failure.at(node.key, "used here")
+    } else {
+        failure
+    };
+    failure.hint_if(fitting(node, shape, path))
+}
+
+/// Says how to write what a place takes instead of a value of another kind.
+fn fitting(node: &Node, shape: &Shape, path: Path<'_>) -> Option<String> {
     let takes = |kind: Kinds| shape.kinds & kind != 0;
     match &node.value {
-        Value::Null => failure
-            .at(node.key, "there is nothing here")
-            .hint("give it a value, or remove the key"),
-        Value::Bool(_) | Value::Int(_) | Value::Big(_) | Value::Float(_) if takes(TEXT) => failure
-            .at(node.span, format!("this is a {}", node.kind()))
-            .hint("put it in quotes"),
-        Value::Map(map) => {
-            let failure = failure.at(node.key, "this is a mapping");
-            match map.iter().next() {
-                Some((key, _)) if takes(TEXT) && node.key == node.span && map.len() == 1 => {
-                    failure.hint(format!("write it as one text, `{key}=VALUE`"))
-                }
-                Some(_) if takes(LIST) => failure.hint("start each element with `- `"),
-                _ => failure,
-            }
+        Value::Bool(_) | Value::Int(_) | Value::Big(_) | Value::Float(_) if takes(TEXT) => {
+            Some("put it in quotes".to_owned())
         }
-        Value::List(_) => {
-            let failure = failure.at(node.key, "this is a list");
-            if takes(MAP) {
-                failure.hint("write `NAME:` without a dash, and what belongs to it below")
-            } else {
-                failure
-            }
+        // Only what no variable brought is such a value here, so that it may be shown.
+        Value::Bool(_) | Value::Int(_) | Value::Big(_) | Value::Float(_) if takes(LIST) => {
+            let (key, value) = (path.to_string(), node.scalar_text()?);
+            let key = key.rsplit('.').next()?;
+            Some(format!("write a list: `{key}: [\"{value}\"]`"))
         }
-        Value::Text(text) => {
-            let failure = failure.at(node.span, "this is a string");
-            match text.split_once(':') {
-                Some((key, _)) if takes(MAP) && !takes(LIST) && is_word(key) => {
-                    failure.hint(format!("a blank is missing behind the colon of `{key}:`"))
-                }
-                _ if takes(LIST) => failure.hint("write a list: start each element with `- `"),
-                _ => failure,
+        Value::Map(map) => match map.iter().next() {
+            Some((key, _)) if takes(TEXT) && node.key == node.span && map.len() == 1 => {
+                Some(format!("write it as one text, `{key}=VALUE`"))
             }
+            Some(_) if takes(LIST) => Some("start each element with `- `".to_owned()),
+            Some(_) if takes(TEXT) => Some("write one value, without keys".to_owned()),
+            _ => None,
+        },
+        Value::List(_) if takes(MAP) => {
+            Some("write `NAME:` without a dash, and what belongs to it below".to_owned())
         }
-        _ => failure.at(node.span, format!("this is a {}", node.kind())),
+        Value::List(_) => Some("write one value, without brackets or dashes".to_owned()),
+        Value::Text(text) => match text.split_once(':') {
+            Some((key, _)) if takes(MAP) && !takes(LIST) && is_word(key) => {
+                Some(format!("a blank is missing behind the colon of `{key}:`"))
+            }
+            _ if takes(LIST) => Some("write a list: start each element with `- `".to_owned()),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

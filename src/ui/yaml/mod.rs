@@ -5,21 +5,19 @@
 //! number. It writes while it walks, so that a large project is not held a second time as a tree of values.
 
 mod order;
+mod text;
 
 use std::{
-    borrow::Cow,
     collections::HashSet,
     fmt::{self, Write as _},
     ops::Range,
 };
 
-use hoist::load;
 use serde::Serialize;
 use serde::ser;
 use serde_json::Error;
 
-/// Columns after which a text is broken.
-const WIDTH: usize = 80;
+use self::text::{WIDTH, folded, inline, is_literal, is_simple};
 
 /// Gives the comment of a line, by the path of its value.
 pub(crate) type Comments<'c> = &'c dyn Fn(&[String]) -> Option<String>;
@@ -136,10 +134,15 @@ impl Writer<'_> {
 
     fn literal(&mut self, text: &str, depth: usize) {
         let body = text.trim_end_matches('\n');
+        self.text.push('|');
+        // A reader takes the indentation from the first line that is not empty, unless it is told.
+        if text.trim_start_matches('\n').starts_with(' ') {
+            self.text.push('2');
+        }
         self.text.push_str(match text.len() - body.len() {
-            0 => "|-",
-            1 => "|",
-            _ => "|+",
+            0 => "-",
+            1 => "",
+            _ => "+",
         });
         self.text.push('\n');
         for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
@@ -544,121 +547,6 @@ impl<T: Serialize + ?Sized> fmt::Display for Shown<'_, T> {
     }
 }
 
-/// Says at one glance that a text is one to every reader, as nearly all are: a letter or `/`, then no blanks, and not
-/// as short as the words for truth and nothing.
-fn is_simple(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let letter = match bytes.first() {
-        Some(b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'y' | b'Y' | b'o' | b'O') => {
-            bytes.len() > "false".len()
-        }
-        Some(first) => first.is_ascii_alphabetic() || *first == b'/',
-        None => false,
-    };
-    letter && bytes.iter().all(u8::is_ascii_graphic) && !text.ends_with(':')
-}
-
-/// Says whether a text is best written line by line.
-fn is_literal(text: &str) -> bool {
-    let printable = |next: char| next == '\n' || next == '\t' || !is_escaped(next);
-    let inner = text.trim_end_matches('\n');
-    inner.contains('\n') | (text.ends_with('\n') && !inner.is_empty())
-        && !text.starts_with([' ', '\n', '\t'])
-        && text.chars().all(printable)
-        && !text.split('\n').any(|line| line.ends_with([' ', '\t']))
-}
-
-/// Writes a text on one line, in quotes where it needs them.
-fn inline(text: &str) -> Cow<'_, str> {
-    if text.contains(is_escaped) || !load::is_plain_text(text) {
-        return double_quoted(text).into();
-    }
-    if load::is_old_word(text) || !is_plain(text) {
-        return format!("'{}'", text.replace('\'', "''")).into();
-    }
-    text.into()
-}
-
-/// Breaks a long text at its spaces, as docker compose does: behind the first word that ends beyond the width.
-fn folded(text: &str, mut column: usize, depth: usize) -> String {
-    let quote = text
-        .chars()
-        .next()
-        .filter(|first| matches!(first, '"' | '\''));
-    let first = usize::from(quote.is_some());
-    let last = text.len() - first - 1;
-    let mut folded = String::with_capacity(text.len() + 16);
-    let mut after_space = false;
-    for (at, next) in text.char_indices() {
-        let before_space = text[at + next.len_utf8()..].starts_with(' ');
-        let may = match quote {
-            Some('"') => at > first && at < last,
-            Some(_) => at > first && at < last && !before_space,
-            None => !before_space,
-        };
-        if next == ' ' && !after_space && column > WIDTH && may {
-            folded.push('\n');
-            folded.extend(std::iter::repeat_n(' ', depth));
-            column = depth;
-            if quote == Some('"') && before_space {
-                folded.push('\\');
-                column += 1;
-            }
-        } else {
-            folded.push(next);
-            column += 1;
-        }
-        after_space = next == ' ';
-    }
-    folded
-}
-
-fn is_plain(text: &str) -> bool {
-    let first = text.chars().next();
-    let indicator = |first: char| ",[]{}#&*!|>'\"%@`".contains(first);
-    let dash = |first: char| {
-        matches!(first, '-' | '?' | ':') && text[1..].chars().next().is_none_or(|next| next == ' ')
-    };
-    first.is_some_and(|first| !indicator(first) && !dash(first))
-        && text.trim() == text
-        && !text.contains(": ")
-        && !text.contains(" #")
-        && !text.ends_with(':')
-        && !text.starts_with("---")
-        && !text.starts_with("...")
-}
-
-/// Says whether a character is written by its number: docker compose writes those beyond the first plane so too.
-fn is_escaped(next: char) -> bool {
-    next.is_control() || next == '\u{feff}' || next > '\u{ffff}'
-}
-
-fn double_quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for next in text.chars() {
-        match next {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            next if is_escaped(next) => {
-                let number = u32::from(next);
-                let written = match number {
-                    ..=0xff => write!(quoted, "\\x{number:02X}"),
-                    0x100..=0xffff => write!(quoted, "\\u{number:04X}"),
-                    _ => write!(quoted, "\\U{number:08X}"),
-                };
-                written.expect("writing to a string never fails");
-            }
-            next => quoted.push(next),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -748,6 +636,25 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[..expected.len()], expected);
         assert_eq!(lines[expected.len()], format!("  wide_plain: {wide}x"));
+        Ok(())
+    }
+
+    #[test]
+    fn texts_of_several_lines_stay_lines() -> Result<(), Error> {
+        for (text, wanted) in [
+            ("\na\n", "a: |\n\n  a\n"),
+            ("\n\na\nb", "a: |-\n\n\n  a\n  b\n"),
+            ("  a\nb\n", "a: |2\n    a\n  b\n"),
+            // docker compose writes it without the number, and reads it back without the blanks.
+            ("\n  a\n", "a: |2\n\n    a\n"),
+            ("\ta\nb\n", "a: |\n  \ta\n  b\n"),
+            ("a\t\nb\n", "a: |\n  a\t\n  b\n"),
+            ("\n", "a: \"\\n\"\n"),
+            ("a \nb\n", "a: \"a \\nb\\n\"\n"),
+            ("\na ", "a: \"\\na \"\n"),
+        ] {
+            assert_eq!(written(&json!({"a": text}))?, wanted);
+        }
         Ok(())
     }
 
