@@ -8,8 +8,11 @@ use crate::common::has_root;
 
 type TestResult = Result<(), Box<dyn Error>>;
 
-/// Answers each connection with its version; the broken one ends at once.
+/// Answers each connection with its version, some time after its start; the broken one ends at once, and of the half
+/// broken one the second replica.
 const SERVER: &str = r#"use IO::Socket::INET; die 'no port to serve' if $ENV{VERSION} eq 'broken';
+die 'no port for two' if $ENV{VERSION} eq 'half' and not mkdir '/flags/half';
+select undef, undef, undef, 0.3;
 $SIG{TERM} = sub { exit 0 };
 my $server = IO::Socket::INET->new(LocalPort => 80, Listen => 64, ReuseAddr => 1) or die;
 while (1) { my $client = $server->accept or next; <$client>; print $client "version $ENV{VERSION}\n"; close $client }
@@ -34,7 +37,7 @@ services:
     image: rootfs:/
     command: [perl, /app/server.pl]
     environment: {VERSION: \"${VERSION}\"}
-    volumes: [./app:/app:ro]
+    volumes: [./app:/app:ro, ./flags:/flags]
     stop_grace_period: 2s
     healthcheck:
       test: [CMD, perl, -MIO::Socket::INET, -e, \"exit !IO::Socket::INET->new('127.0.0.1:80')\"]
@@ -61,6 +64,7 @@ impl Rolled {
     fn new() -> Result<Self, Box<dyn Error>> {
         let env = TestEnvironment::new()?;
         std::fs::create_dir(env.path("app"))?;
+        std::fs::create_dir(env.path("flags"))?;
         std::fs::write(env.path("app/server.pl"), SERVER)?;
         std::fs::write(env.path("app/client.pl"), CLIENT)?;
         std::fs::write(env.path("compose.yaml"), COMPOSE)?;
@@ -141,5 +145,23 @@ fn a_broken_version_is_rolled_back_and_the_exit_code_says_so() -> TestResult {
     // What was rolled back is as it was: nothing is left to do.
     let plan = project.run("one", &["plan", "--detailed-exitcode"])?;
     assert_eq!(plan.status, 0, "{plan}");
+    Ok(())
+}
+
+#[test]
+fn a_replica_that_is_rolled_back_is_asked_once_it_answers() -> TestResult {
+    if !has_root("rollback of a replica") {
+        return Ok(());
+    }
+    let project = Rolled::new()?;
+    let _up = project.run("one", &["up", "-d"])?.success();
+    project.until("first of one")?;
+    let before = project.ids()?;
+    let broken = project.run("half", &["up", "-d"])?;
+    assert_eq!(broken.status, 3, "{broken}");
+    assert!(broken.stderr.contains("no port for two"), "{broken}");
+    assert_eq!(project.ids()?, before);
+    let told = project.until("first of half")?;
+    assert!(!told.contains("FAILED"), "{told}");
     Ok(())
 }
