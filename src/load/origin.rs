@@ -444,7 +444,8 @@ fn find<'t>(node: &'t Node, path: &[String]) -> Option<&'t Node> {
                 let text = element.as_text().unwrap_or_default();
                 text.split_once('=').map_or(text, |(name, _)| name) == key
             };
-            list.iter().find(pair)
+            // Where a name is there twice (the labels of a volume of two files), the last one counts.
+            list.iter().rfind(pair)
         }
         Value::Null
         | Value::Bool(_)

@@ -220,3 +220,29 @@ services:
     }
     Ok(())
 }
+
+#[test]
+fn labels_that_two_files_give_a_volume_have_the_place_of_the_last() -> TestResult {
+    let env = TestEnvironment::new()?;
+    let base = "services: {a: {image: x, volumes: ['data:/d']}}\nvolumes:\n  data:\n    labels: [e=1, k=1]\n";
+    fs::write(env.path("base.yaml"), base)?;
+    fs::write(
+        env.path("over.yaml"),
+        "volumes:\n  data:\n    labels:\n      - e=2\n",
+    )?;
+    let args = ["-f", "base.yaml", "-f", "over.yaml", "config", "--annotate"];
+    let told = env.run(args)?.success().stdout;
+    let line = |start: &str| {
+        told.lines()
+            .find(|line| line.trim_start().starts_with(start))
+    };
+    assert!(
+        line("e: \"2\"").is_some_and(|line| line.ends_with("over.yaml:4")),
+        "{told}"
+    );
+    assert!(
+        line("k: \"1\"").is_some_and(|line| line.ends_with("base.yaml:4")),
+        "{told}"
+    );
+    Ok(())
+}
