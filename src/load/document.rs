@@ -230,7 +230,9 @@ impl<'input> Reader<'input> {
                 .main_place()
                 .is_some_and(|key| self.swallowed(bracket, key))
         {
-            return failure.first_at(bracket, "opened here, and not closed");
+            return failure
+                .first_at(bracket, "opened here, and not closed")
+                .or_hint("close the bracket before the next key");
         }
         failure.at(bracket, "opened here")
     }
@@ -530,7 +532,7 @@ fn apply_merge_keys(map: &mut Map, merged: Vec<Node>) -> Result<(), Failure> {
             Value::List(list) => {
                 for element in list {
                     match element.value {
-                        Value::Map(base) => merge_base(map, base),
+                        Value::Map(base) => merge_base(map, uninstructed(base)),
                         _ => return Err(wrong_merge(element.span, element.key)),
                     }
                 }
@@ -550,6 +552,17 @@ fn wrong_merge(span: Span, key: Span) -> Failure {
     .at(span, "this is something else")
 }
 
+/// A mapping of a list behind `<<`: docker compose hears no instruction in it, and what `!reset` stands at is not there.
+fn uninstructed(mut map: Map) -> Map {
+    map.retain(|_, child| child.instruction.take() != Some(Instruction::Reset));
+    for (_, child) in map.iter_mut() {
+        if let Value::Map(inner) = &mut child.value {
+            *inner = uninstructed(std::mem::take(inner));
+        }
+    }
+    map
+}
+
 fn merge_base(map: &mut Map, base: Map) {
     for (key, node) in base {
         let Some(own) = map.get_mut(&key) else {
@@ -558,7 +571,7 @@ fn merge_base(map: &mut Map, base: Map) {
         };
         match (own.instruction, node.instruction) {
             // `!reset` beside a merged key clears what earlier files say and lets the merged value through.
-            (Some(Instruction::Reset), None) => {
+            (Some(Instruction::Reset), None | Some(Instruction::Override)) => {
                 *own = node;
                 own.instruction = Some(Instruction::Override);
             }

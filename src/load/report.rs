@@ -111,6 +111,15 @@ impl Failure {
         self
     }
 
+    /// Adds a hint where there is none yet.
+    pub(super) fn or_hint(self, hint: &str) -> Self {
+        if self.hints.is_empty() {
+            self.hint(hint)
+        } else {
+            self
+        }
+    }
+
     /// Adds a hint, where there is one.
     pub(super) fn hint_if(self, hint: Option<String>) -> Self {
         match hint {

@@ -130,6 +130,31 @@ fn resets_what_an_earlier_file_says() -> TestResult {
 }
 
 #[test]
+fn instructions_behind_merge_keys_count_as_in_docker_compose() -> TestResult {
+    const ONE: &str = "x-o: &o {ports: !override ['9:9']}\nx-p: &p {ports: ['7:7']}\n";
+    let cases: [(&str, &[&str]); 5] = [
+        ("{<<: *o}", &["9"]),
+        ("{<<: *o, ports: !reset null}", &["9"]),
+        ("{<<: *p, ports: !reset null}", &["7"]),
+        // Of a list behind `<<` the instructions are not heard.
+        ("{<<: [*o]}", &["1", "9"]),
+        ("{<<: [*o], ports: !reset null}", &["9"]),
+    ];
+    for (service, expected) in cases {
+        let directory = tempfile::tempdir()?;
+        let base = "services:\n  web: {image: nginx, ports: ['1:1']}\n";
+        fs::write(directory.path().join("base.yaml"), base)?;
+        let over = format!("{ONE}services:\n  web: {service}\n");
+        fs::write(directory.path().join("over.yaml"), over)?;
+        let loaded = load::load(&request(directory.path(), &["base.yaml", "over.yaml"]))?;
+        let ports = loaded.project.services["web"].ports.iter();
+        let published: Vec<String> = ports.map(|port| port.published.clone()).collect();
+        assert_eq!(published, expected, "{service}");
+    }
+    Ok(())
+}
+
+#[test]
 fn includes_a_project_with_its_own_directory_and_environment() -> TestResult {
     let directory = tempfile::tempdir()?;
     fs::create_dir(directory.path().join("part"))?;
