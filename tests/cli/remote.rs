@@ -61,7 +61,8 @@ fn repository(env: &TestEnvironment) -> io::Result<()> {
     fs::create_dir_all(env.path("shop"))
 }
 
-fn run(env: &TestEnvironment, args: &[&str], more: &[(&str, &str)]) -> io::Result<CommandOutput> {
+/// A command to which `https://git.test/` is the test's own folder.
+fn command(env: &TestEnvironment, args: &[&str]) -> Command {
     let mut command = env.command(args);
     command
         .current_dir(env.path("shop"))
@@ -70,9 +71,12 @@ fn run(env: &TestEnvironment, args: &[&str], more: &[(&str, &str)]) -> io::Resul
             "GIT_CONFIG_KEY_0",
             format!("url.file://{}/.insteadOf", env.path("").display()),
         )
-        .env("GIT_CONFIG_VALUE_0", "https://git.test/")
-        .envs(more.iter().copied());
-    output(&mut command)
+        .env("GIT_CONFIG_VALUE_0", "https://git.test/");
+    command
+}
+
+fn run(env: &TestEnvironment, args: &[&str], more: &[(&str, &str)]) -> io::Result<CommandOutput> {
+    output(command(env, args).envs(more.iter().copied()))
 }
 
 fn has_git(test: &str) -> bool {
@@ -251,18 +255,11 @@ fn a_published_project_is_read_from_its_registry() -> Outcome {
 fn answered(env: &TestEnvironment, args: &[&str], answer: &str) -> io::Result<CommandOutput> {
     let path = env.path("answer");
     fs::write(&path, answer)?;
-    let mut command = env.command(args);
-    command
-        .current_dir(env.path("shop"))
-        .env("GIT_CONFIG_COUNT", "1")
-        .env(
-            "GIT_CONFIG_KEY_0",
-            format!("url.file://{}/.insteadOf", env.path("").display()),
-        )
-        .env("GIT_CONFIG_VALUE_0", "https://git.test/")
-        .env("TAG", "9")
-        .stdin(fs::File::open(path)?);
-    output(&mut command)
+    output(
+        command(env, args)
+            .env("TAG", "9")
+            .stdin(fs::File::open(path)?),
+    )
 }
 
 #[test]

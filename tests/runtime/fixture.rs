@@ -80,6 +80,18 @@ impl Cage {
         self.folder.path().join("lower")
     }
 
+    /// A container that asks for more memory than it may have.
+    pub(super) fn hungry(&self) -> Result<ContainerRequest, Box<dyn Error>> {
+        let mut request =
+            self.request(&["sh", "-c", "dd if=/dev/zero of=/dev/null bs=200M count=1"])?;
+        request.cgroup.limits = Limits {
+            memory: Some(16 << 20),
+            memory_swap: Some(16 << 20),
+            ..Limits::default()
+        };
+        Ok(request)
+    }
+
     /// A request as Docker's defaults would make it.
     pub(super) fn request(&self, argv: &[&str]) -> Result<ContainerRequest, Box<dyn Error>> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);

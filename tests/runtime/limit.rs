@@ -43,13 +43,7 @@ async fn an_out_of_memory_kill_is_noticed() -> TestResult {
     let Some(cage) = Cage::new("an_out_of_memory_kill").await? else {
         return Ok(());
     };
-    let mut request =
-        cage.request(&["sh", "-c", "dd if=/dev/zero of=/dev/null bs=200M count=1"])?;
-    request.cgroup.limits = Limits {
-        memory: Some(16 << 20),
-        memory_swap: Some(16 << 20),
-        ..Limits::default()
-    };
+    let request = cage.hungry()?;
     let ran = cage.run(&request).await?;
     assert!(ran.exit.oom_killed, "{ran:?}");
     assert_eq!(ran.exit.code, 137);

@@ -304,13 +304,7 @@ async fn memory_that_runs_out_is_noticed_with_a_runtime() -> TestResult {
         return Ok(());
     };
     for runtime in installed(TEST) {
-        let script = "dd if=/dev/zero of=/dev/null bs=200M count=1";
-        let mut request = by(cage.request(&["sh", "-c", script])?, &runtime);
-        request.cgroup.limits = Limits {
-            memory: Some(16 << 20),
-            memory_swap: Some(16 << 20),
-            ..Limits::default()
-        };
+        let request = by(cage.hungry()?, &runtime);
         let ran = cage.run(&request).await?;
         assert!(ran.exit.oom_killed, "{ran:?}");
         assert_eq!(ran.exit.code, 137);

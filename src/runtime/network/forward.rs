@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
+use super::connections;
 use super::port::Targets;
 use crate::runtime::sys::netns;
 
@@ -57,21 +58,11 @@ pub(crate) async fn tcp(listener: std::net::TcpListener, aim: Arc<Aim>, port: u1
     let Ok(listener) = listen(listener) else {
         return;
     };
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.len() >= CONNECTIONS {
-            connections.join_next().await;
-        }
-        while connections.try_join_next().is_some() {}
-        let Ok((client, peer)) = listener.accept().await else {
-            // Out of descriptors: others must end first.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        if let Some(target) = aim.address(peer.ip(), port) {
-            connections.spawn(pass(client, target));
-        }
-    }
+    connections::take(listener, CONNECTIONS, |client, peer| {
+        let target = aim.address(peer.ip(), port)?;
+        Some(pass(client, target))
+    })
+    .await;
 }
 
 fn listen(listener: std::net::TcpListener) -> std::io::Result<TcpListener> {

@@ -16,6 +16,7 @@
 
 mod background;
 mod bridge;
+mod connections;
 mod conntrack;
 mod create;
 mod dns;

@@ -12,9 +12,9 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 
 use super::background::{Background, Serving};
+use super::connections;
 use super::firewall::Doors;
 use super::request::WayOut;
 use crate::runtime::sys::netns;
@@ -78,26 +78,16 @@ async fn serve(listener: std::net::TcpListener, door: Door) {
     let Ok(listener) = TcpListener::from_std(listener) else {
         return;
     };
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.len() >= CONNECTIONS {
-            connections.join_next().await;
-        }
-        while connections.try_join_next().is_some() {}
-        let Ok((client, _)) = listener.accept().await else {
-            // Out of descriptors: others must end first.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
+    connections::take(listener, CONNECTIONS, |client, _| {
         let mut wanted = rustix::net::sockopt::ip_original_dst(&client).map_err(io::Error::from);
         if door == Door::Host {
             wanted = wanted.and_then(|wanted| Ok(SocketAddrV4::new(host()?, wanted.port())));
         }
         // A connection that no rule has led here wants the relay itself: its destination is as forbidden.
-        if let Some(target) = wanted.ok().filter(|target| is_outside(*target.ip())) {
-            connections.spawn(pass(client, target));
-        }
-    }
+        let target = wanted.ok().filter(|target| is_outside(*target.ip()))?;
+        Some(pass(client, target))
+    })
+    .await;
 }
 
 /// The address that the host has on the way out: what listens at its loopback alone is not reached by it.
