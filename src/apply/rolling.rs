@@ -455,6 +455,10 @@ async fn restore(
         run.engine.start_container(&replaced.old).await?;
     }
     if !replaced.new.is_empty() {
+        // It has served: nobody is sent to it any more, and it finishes what it has begun.
+        if start_first && !replaced.networks.is_empty() {
+            withdraw(run, update, &replaced.new).await?;
+        }
         run.engine
             .stop_container(&replaced.new, update.timeout)
             .await?;
