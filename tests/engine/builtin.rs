@@ -146,6 +146,54 @@ fn a_killed_engine_loses_neither_containers_nor_exit_codes() -> TestResult {
     engine.stop()
 }
 
+#[test]
+fn engines_that_make_networks_at_once_choose_different_subnets() -> TestResult {
+    if !has_root("builtin engine") {
+        return Ok(());
+    }
+    let engines: Vec<OwnEngine> = (0..4)
+        .map(|_| OwnEngine::start())
+        .collect::<Result<_, _>>()?;
+    let made = |engine: &OwnEngine, number: usize| -> Result<String, String> {
+        let wish = json!({ "Name": format!("n{number}") });
+        let made = engine.ask("POST", "/networks/create", Some(&wish));
+        let (status, answer) = made.map_err(|error| error.to_string())?;
+        assert_eq!(status, 201, "{answer}");
+        let seen = engine.ask("GET", &format!("/networks/n{number}"), None);
+        let (_, seen) = seen.map_err(|error| error.to_string())?;
+        Ok(seen["IPAM"]["Config"][0]["Subnet"].to_string())
+    };
+    let all = std::sync::Barrier::new(engines.len());
+    let mut subnets = std::thread::scope(|scope| {
+        let work = engines.iter().map(|engine| {
+            scope.spawn(|| {
+                all.wait();
+                (0..3)
+                    .map(|number| made(engine, number))
+                    .collect::<Result<Vec<_>, _>>()
+            })
+        });
+        let work: Vec<_> = work.collect();
+        let done = work
+            .into_iter()
+            .map(|work| work.join().unwrap_or_else(|_| Err("a panic".into())));
+        done.collect::<Result<Vec<_>, _>>()
+    })?
+    .concat();
+    for engine in &engines {
+        for number in 0..3 {
+            let (status, said) = engine.ask("DELETE", &format!("/networks/n{number}"), None)?;
+            assert_eq!(status, 204, "{said}");
+        }
+        engine.stop()?;
+    }
+    subnets.sort();
+    let count = subnets.len();
+    subnets.dedup();
+    assert_eq!(subnets.len(), count, "{subnets:?}");
+    Ok(())
+}
+
 /// Waits for a line in a FIFO, with a bound: a container says that it has started.
 fn hear(fifo: &std::fs::File) -> Result<String, Box<dyn Error>> {
     let patience = rustix::time::Timespec {

@@ -38,6 +38,7 @@ mod request;
 mod service;
 mod store;
 mod subnet;
+mod turn;
 
 pub use error::{NetworkError, NetworkErrorKind};
 pub use namespace::{is_pinned, pin_ground, unpin_ground};

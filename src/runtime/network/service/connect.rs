@@ -15,6 +15,7 @@ use crate::runtime::network::namespace;
 use crate::runtime::network::record::{ContainerRecord, Driver, EndpointRecord, NetworkRecord};
 use crate::runtime::network::request::{AttachRequest, ContainerNames};
 use crate::runtime::network::store;
+use crate::runtime::network::turn::Turn;
 
 impl NetworkService {
     /// Makes and pins a network namespace for a container, with loopback up; the one that it has already is kept.
@@ -77,11 +78,13 @@ impl NetworkService {
         if matches!(network.driver, Driver::Host | Driver::Null) {
             return Ok(without_endpoint(&network, request));
         }
+        let turn = (!state.standing.contains_key(&network.id)).then(Turn::take);
         self.yield_subnet(&mut state, &network.id)?;
         let network = find(&state, &network.id)?.clone();
         let endpoint = plan(&state, &network, request)?;
         let settings = endpoint.settings.clone();
         let index = self.stand_up(&mut state, &network.id)?;
+        drop(turn);
         self.remember(&mut state, request, endpoint.clone())?;
         if let Err(error) = self.carry_out(
             &mut state,

@@ -47,6 +47,7 @@ use super::relay::Relay;
 use super::request::{NetworkPaths, WayOut};
 use super::store;
 use super::subnet::{Family, Subnet};
+use super::turn::Turn;
 use crate::runtime::sys::netns;
 
 /// The outcome of a creation.
@@ -167,6 +168,7 @@ impl NetworkService {
         {
             return Err(NetworkError::NameTaken(request.name.clone()));
         }
+        let _turn = Turn::take();
         let record = self.decide(&state, request)?;
         self.add(&mut state, record)
     }
