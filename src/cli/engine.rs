@@ -97,11 +97,12 @@ pub(super) async fn cmd_engine(ui: &Ui, _: &Context, args: &EngineArgs) -> Comma
 fn print_socket(ui: &Ui, revive: bool) -> CommandResult {
     let program = std::env::current_exe()?;
     let layout = Layout::of_process();
-    let found = launch::find_or_spawn(&layout, &program);
+    let found = if revive {
+        launch::find_or_spawn(&layout, &program)
+    } else {
+        launch::find_or_spawn_to_stay(&layout, &program)
+    };
     let socket = found.map_err(CommandError::system)?;
-    if !revive {
-        launch::tell(&layout, "/hoist/linger")?;
-    }
     ui.print(format_args!("unix://{}\n", socket.display()))?;
     Ok(ExitStatus::SUCCESS)
 }

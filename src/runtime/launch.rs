@@ -19,6 +19,9 @@ use thiserror::Error;
 use super::layout::{Layout, LayoutError};
 use super::rootless::{self, Obstacle};
 
+/// How often an engine that goes while it is asked is looked for anew.
+const ATTEMPTS: u32 = 4;
+
 /// Why there is no engine to talk to.
 #[derive(Debug, Error)]
 pub enum LaunchError {
@@ -36,6 +39,9 @@ pub enum LaunchError {
         /// What the system said.
         source: io::Error,
     },
+    /// One runs, and cannot be told anything.
+    #[error("cannot talk to the built-in engine")]
+    Silent(#[source] io::Error),
     /// The engine ended before it was ready.
     #[error("the built-in engine did not start: {said}")]
     Died {
@@ -78,12 +84,34 @@ pub fn find_or_spawn(layout: &Layout, program: &Path) -> Result<PathBuf, LaunchE
     }
 }
 
-/// Says something to the engine of a layout that runs; `false` where none does.
+/// Says something to the engine of a layout that runs; `false` where none does. One that is ending accepts and never
+/// answers: it is not the one that is meant, and the next look finds its successor or none.
 ///
 /// # Errors
-/// When the connection breaks.
+/// When the connection breaks again and again.
 pub fn tell(layout: &Layout, path: &str) -> io::Result<bool> {
+    for _ in 1..ATTEMPTS {
+        match request(layout, "POST", path) {
+            Err(error) if is_gone(&error) => {}
+            told => return Ok(told?.is_some()),
+        }
+    }
     Ok(request(layout, "POST", path)?.is_some())
+}
+
+/// As [`find_or_spawn`], with an engine that has been told to stay although nothing runs yet.
+///
+/// # Errors
+/// When the engine does not come up: with what it wrote.
+pub fn find_or_spawn_to_stay(layout: &Layout, program: &Path) -> Result<PathBuf, LaunchError> {
+    let mut socket = find_or_spawn(layout, program)?;
+    for _ in 1..ATTEMPTS {
+        if tell(layout, "/hoist/linger").map_err(LaunchError::Silent)? {
+            break;
+        }
+        socket = find_or_spawn(layout, program)?;
+    }
+    Ok(socket)
 }
 
 /// Asks the engine of a layout that runs for something that is no part of Docker's API; none where none does.
@@ -92,6 +120,14 @@ pub fn tell(layout: &Layout, path: &str) -> io::Result<bool> {
 /// When the connection breaks.
 pub fn ask(layout: &Layout, path: &str) -> io::Result<Option<String>> {
     request(layout, "GET", path)
+}
+
+/// Whether the engine went while it was asked.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
+    )
 }
 
 /// The body of the answer. HTTP/1.0: it ends with the connection, and is in no chunks.
@@ -106,7 +142,10 @@ fn request(layout: &Layout, method: &str, path: &str) -> io::Result<Option<Strin
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
-    Ok(Some(body.unwrap_or_default().to_owned()))
+    match body {
+        Some(body) => Ok(Some(body.to_owned())),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 fn spawn(layout: &Layout, program: &Path) -> Result<PathBuf, LaunchError> {
@@ -157,5 +196,60 @@ fn end_of_log(path: &Path, from: u64) -> String {
     match read {
         Ok(_) if !text.trim().is_empty() => text.trim().replace('\n', "; "),
         _ => format!("it left no message in `{}`", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+    /// What `tell` gives where an engine takes so many connections and answers none, and then one that answers, or none.
+    fn told_after(deaf: usize, answers: bool) -> Result<io::Result<bool>, io::Error> {
+        let folder = tempfile::tempdir()?;
+        let layout = Layout::at(folder.path(), folder.path());
+        let listener = UnixListener::bind(layout.engine_socket())?;
+        thread::scope(|scope| {
+            let engine = scope.spawn(move || -> io::Result<()> {
+                for _ in 0..deaf {
+                    drop(listener.accept()?);
+                }
+                if answers {
+                    let (mut client, _) = listener.accept()?;
+                    client.write_all(b"HTTP/1.0 204 No Content\r\n\r\n")?;
+                    client.shutdown(std::net::Shutdown::Write)?;
+                    client.read_to_end(&mut Vec::new())?;
+                }
+                Ok(())
+            });
+            let told = tell(&layout, "/hoist/linger");
+            match engine.join() {
+                Ok(served) => served.map(|()| told),
+                Err(_) => Err(io::ErrorKind::Other.into()),
+            }
+        })
+    }
+
+    #[test]
+    fn an_engine_that_ends_while_it_is_told_is_looked_for_anew() -> TestResult {
+        assert!(told_after(1, true)??);
+        assert!(told_after(ATTEMPTS as usize - 1, true)??);
+        Ok(())
+    }
+
+    #[test]
+    fn engines_that_all_end_are_an_error() -> TestResult {
+        assert!(told_after(ATTEMPTS as usize, false)?.is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn no_engine_is_told_nothing() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        assert!(!tell(&Layout::at(folder.path(), folder.path()), "/hoist/linger")?);
+        Ok(())
     }
 }
