@@ -10,6 +10,7 @@
 //! hoist's own engine may be gone for a moment while its containers run on: the lines are asked for with their time
 //! stamps, and reading is taken up again behind the last one.
 
+pub(super) mod runs;
 mod stamp;
 
 use std::collections::{HashMap, HashSet};
@@ -20,6 +21,7 @@ use clap::Args;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
+use crate::cli::logs::runs::Runs;
 use crate::cli::logs::stamp::Stamps;
 use crate::cli::target::Target;
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
@@ -155,10 +157,7 @@ struct Reader<'a> {
     reading: usize,
     /// Lines so far.
     lines: u64,
-    /// Containers that were made while they were followed.
-    made: HashSet<String>,
-    /// When containers ended.
-    ends: HashMap<String, Option<String>>,
+    runs: Runs,
     /// By source; only where reading can be taken up again.
     stamps: Option<HashMap<usize, Stamps>>,
 }
@@ -186,8 +185,7 @@ impl<'a> Reader<'a> {
             receiver,
             reading: 0,
             lines: 0,
-            made: HashSet::new(),
-            ends: HashMap::new(),
+            runs: Runs::default(),
             stamps,
         })
     }
@@ -371,15 +369,11 @@ impl<'a> Reader<'a> {
         if !is_shown(self.args, &self.target, attribute(label::SERVICE), number) {
             return Ok(Ended::All);
         }
+        self.runs.note(id, event);
         match event.action.as_deref() {
             Some("start") => {
-                // The event is told after the first lines are written, so it is no time to begin at.
-                let since = self.ends.get(id).cloned().unwrap_or_else(|| {
-                    let seconds = event.time.map(|time| time.to_string());
-                    seconds.filter(|_| !self.made.contains(id))
-                });
                 let options = LogOptions {
-                    since,
+                    since: self.runs.since(id, event),
                     tail: None,
                     ..self.options.clone()
                 };
@@ -389,17 +383,13 @@ impl<'a> Reader<'a> {
             }
             // What replaces a container is there before that one ends.
             Some("create") => {
-                self.made.insert(id.clone());
                 alive.insert(id.clone());
             }
             Some("destroy") => {
                 alive.remove(id);
             }
-            Some("die") => {
-                self.ends.insert(id.clone(), moment(event));
-                if !self.restarts(id).await {
-                    alive.remove(id);
-                }
+            Some("die") if !self.restarts(id).await => {
+                alive.remove(id);
             }
             _ => {}
         }
@@ -414,18 +404,6 @@ impl<'a> Reader<'a> {
             .and_then(|state| state.restarting)
             .unwrap_or_default()
     }
-}
-
-/// When something happened, in seconds since the epoch with all that the engine knows of their fraction.
-fn moment(event: &bollard_stubs::models::EventMessage) -> Option<String> {
-    let Some(nanos) = event.time_nano else {
-        return event.time.map(|time| time.to_string());
-    };
-    Some(format!(
-        "{}.{:09}",
-        nanos.div_euclid(1_000_000_000),
-        nanos.rem_euclid(1_000_000_000)
-    ))
 }
 
 fn log_name(attributes: &std::collections::HashMap<String, String>) -> String {

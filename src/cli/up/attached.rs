@@ -19,6 +19,7 @@ use hoist::plan::{self, Plan};
 use super::beside::{Beside, Turn};
 use super::follow::{Follower, Written};
 use super::{UpArgs, followed, running};
+use crate::cli::logs::runs::Runs;
 use crate::cli::reconcile::Session;
 use crate::cli::{CommandError, CommandResult, ExitStatus, interrupt};
 use crate::ui::log_mux::{LogMux, LogStyle, Output, Streams};
@@ -243,6 +244,7 @@ struct Following {
     exit_code_from: Option<String>,
     /// Exit code of the service asked for.
     code: Option<i64>,
+    runs: Runs,
 }
 
 impl Following {
@@ -260,6 +262,7 @@ impl Following {
             abort,
             exit_code_from: args.exit_code_from.clone(),
             code: None,
+            runs: Runs::default(),
         }
     }
 
@@ -314,6 +317,7 @@ impl Following {
         let id = actor.id.as_deref()?;
         let attributes = actor.attributes.as_ref()?;
         let attribute = |key: &str| attributes.get(key).map_or("", String::as_str);
+        self.runs.note(id, event);
         match event.action.as_deref()? {
             "die" => {
                 let code = attribute("exitCode").parse().unwrap_or(0);
@@ -322,8 +326,7 @@ impl Following {
             "start" if !follower.knows(id) && attribute(label::ONE_OFF) != "True" => {
                 let service = attribute(label::SERVICE);
                 if follower.follows(service) {
-                    let nanos = event.time_nano.unwrap_or(0);
-                    let since = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
+                    let since = self.runs.since(id, event);
                     follower.resume(service, id, attribute("name"), since).await;
                 }
                 None

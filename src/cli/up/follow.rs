@@ -132,13 +132,13 @@ impl Follower {
     }
 
     /// Goes on with a container that another command started, from this time on.
-    pub(super) async fn resume(&self, service: &str, id: &str, name: &str, since: String) {
+    pub(super) async fn resume(&self, service: &str, id: &str, name: &str, since: Option<String>) {
         if !self.shows(service) {
             return self.follow(service, id, name, None);
         }
         let options = LogOptions {
             follow: true,
-            since: Some(since),
+            since,
             ..LogOptions::default()
         };
         let stream = self.engine.logs(id, &options).await.ok();
