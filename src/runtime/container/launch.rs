@@ -99,13 +99,17 @@ fn fork_container(
                 },
             )
         }
-        Forked::Parent { pid, pidfd } => Ok(Launched {
-            pid,
-            pidfd,
-            receiver,
-            helper: fork_helper(&members, pid, &helper_word),
-            warnings: Vec::new(),
-        }),
+        Forked::Parent { pid, pidfd } => {
+            // The child's alone, before the helper gets copies: a program that ends at once closes them all.
+            drop((sender, stdio));
+            Ok(Launched {
+                pid,
+                pidfd,
+                receiver,
+                helper: fork_helper(&members, pid, &helper_word),
+                warnings: Vec::new(),
+            })
+        }
     }
 }
 

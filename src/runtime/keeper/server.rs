@@ -111,8 +111,7 @@ impl Keeper {
             self.retry();
             self.revive();
         }
-        guard::forget_strangers(&self.paths, std::iter::empty());
-        std::fs::remove_file(self.paths.socket())
+        Ok(())
     }
 
     /// A tick while something has no event of its own: cgroups that empty, terminals of ended processes, room on a full
@@ -380,23 +379,34 @@ impl Keeper {
     }
 
     fn stop(&mut self, token: u64) {
-        if self.tasks.is_empty() && self.removals.is_empty() {
-            self.stopping = true;
-            self.reviver.dismissed();
-            let listeners = self
-                .connections
-                .iter()
-                .filter(|(_, connection)| connection.usage == Use::Listening);
-            let listeners: Vec<u64> = listeners.map(|(token, _)| *token).collect();
-            for listener in listeners {
-                self.drop_connection(listener);
+        if !self.tasks.is_empty() || !self.removals.is_empty() {
+            let text = "containers are running";
+            return self.refuse(token, Failure::new(FailureKind::AlreadyRunning, text));
+        }
+        if let Err(failure) = self.leave_no_trace() {
+            return self.refuse(token, failure);
+        }
+        self.stopping = true;
+        self.reviver.dismissed();
+        let listeners = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.usage == Use::Listening);
+        let listeners: Vec<u64> = listeners.map(|(token, _)| *token).collect();
+        for listener in listeners {
+            self.drop_connection(listener);
+        }
+        self.answer(token, &Reply::Done);
+    }
+
+    /// Before the answer: what is there afterwards belongs to the next keeper.
+    fn leave_no_trace(&self) -> Result<(), Failure> {
+        guard::forget_strangers(&self.paths, std::iter::empty());
+        match std::fs::remove_file(self.paths.socket()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Failure::step("cannot remove the keeper's socket", error))
             }
-            self.answer(token, &Reply::Done);
-        } else {
-            self.refuse(
-                token,
-                Failure::new(FailureKind::AlreadyRunning, "containers are running"),
-            );
+            _ => Ok(()),
         }
     }
 
