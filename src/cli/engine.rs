@@ -20,7 +20,7 @@ use hoist::api;
 use hoist::runtime::error::RuntimeError;
 use hoist::runtime::keeper::Revival;
 use hoist::runtime::launch;
-use hoist::runtime::layout::{Layout, Privilege};
+use hoist::runtime::layout::{Layout, LayoutError, Privilege, RootLock};
 use hoist::runtime::rootless;
 use hoist::runtime::supervise::{Left, Shutdown, Supervisor};
 
@@ -102,9 +102,8 @@ fn print_socket(ui: &Ui, revive: bool) -> CommandResult {
     } else {
         launch::find_or_spawn_to_stay(&layout, &program)
     };
-    let socket = found.map_err(CommandError::system)?;
-    ui.print(format_args!("unix://{}\n", socket.display()))?;
-    Ok(ExitStatus::SUCCESS)
+    let _socket = found.map_err(CommandError::system)?;
+    say_socket(ui, &layout)
 }
 
 /// Asks the engine to go, and waits until it has let its root go.
@@ -133,16 +132,15 @@ async fn serve(ui: &Ui, mode: Mode) -> CommandResult {
     }
     start_logging();
     layout.prepare().map_err(CommandError::system)?;
-    let lock = layout.lock().map_err(CommandError::system)?;
+    let Some(lock) = take_root(&layout, mode)? else {
+        return say_socket(ui, &layout);
+    };
     let supervisor =
         Supervisor::open(layout.clone(), revival(&layout, mode)).map_err(CommandError::system)?;
     let mut listener = api::bind(&layout.engine_socket()).map_err(CommandError::system)?;
     fs::write(layout.engine_pid(), std::process::id().to_string())?;
     supervisor.adopt().await.map_err(CommandError::system)?;
-    ui.print(format_args!(
-        "unix://{}\n",
-        layout.engine_socket().display()
-    ))?;
+    say_socket(ui, &layout)?;
     if matches!(mode, Mode::Detached) {
         leave_stdout()?;
     }
@@ -163,6 +161,23 @@ async fn serve(ui: &Ui, mode: Mode) -> CommandResult {
     drop(launching);
     served?;
     left.map_err(CommandError::system)?;
+    Ok(ExitStatus::SUCCESS)
+}
+
+/// The state root, once an engine that is ending has let it go. None where a client has started this one and another has
+/// been faster: that is as good.
+fn take_root(layout: &Layout, mode: Mode) -> Result<Option<RootLock>, CommandError> {
+    let answers = || launch::find(layout).is_some();
+    match layout.lock_after_leaving(answers) {
+        Err(LayoutError::Taken { .. }) if matches!(mode, Mode::Detached) && answers() => Ok(None),
+        locked => locked.map(Some).map_err(CommandError::system),
+    }
+}
+
+/// The address that clients and people wait for.
+fn say_socket(ui: &Ui, layout: &Layout) -> CommandResult {
+    let socket = layout.engine_socket();
+    ui.print(format_args!("unix://{}\n", socket.display()))?;
     Ok(ExitStatus::SUCCESS)
 }
 

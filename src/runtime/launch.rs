@@ -249,7 +249,10 @@ mod tests {
     #[test]
     fn no_engine_is_told_nothing() -> TestResult {
         let folder = tempfile::tempdir()?;
-        assert!(!tell(&Layout::at(folder.path(), folder.path()), "/hoist/linger")?);
+        assert!(!tell(
+            &Layout::at(folder.path(), folder.path()),
+            "/hoist/linger"
+        )?);
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -24,6 +25,10 @@ use super::rootless;
 
 const DEFAULT_ROOT: &str = "/var/lib/hoist";
 const DEFAULT_RUN: &str = "/run/hoist";
+
+/// How long an engine that is ending is waited for, and how often it is looked at: no event tells of its last moment.
+const LEAVING: Duration = Duration::from_secs(10);
+const STEP: Duration = Duration::from_millis(2);
 
 /// Why the folders of an engine cannot be used.
 #[derive(Debug, Error)]
@@ -258,6 +263,22 @@ impl Layout {
         }
     }
 
+    /// The same, from an engine that is ending: its socket has gone before its lock goes.
+    ///
+    /// # Errors
+    /// [`LayoutError::Taken`] when another engine answers, or does not end.
+    pub fn lock_after_leaving(&self, answers: impl Fn() -> bool) -> Result<RootLock, LayoutError> {
+        let end = Instant::now() + LEAVING;
+        loop {
+            match self.lock() {
+                Err(LayoutError::Taken { .. }) if Instant::now() < end && !answers() => {
+                    std::thread::sleep(STEP);
+                }
+                locked => return locked,
+            }
+        }
+    }
+
     /// Takes the lock under which engines are started; waits for it.
     ///
     /// # Errors
@@ -391,6 +412,22 @@ mod tests {
         assert!(matches!(layout.lock(), Err(LayoutError::Taken { .. })));
         drop(held);
         layout.lock()?;
+        Ok(())
+    }
+
+    #[test]
+    fn an_engine_that_is_ending_is_waited_for_and_one_that_answers_is_not()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let layout = Layout::at(&folder.path().join("root"), &folder.path().join("run"));
+        layout.prepare()?;
+        let held = std::cell::Cell::new(Some(layout.lock()?));
+        let taken = layout.lock_after_leaving(|| true);
+        assert!(matches!(taken, Err(LayoutError::Taken { .. })));
+        layout.lock_after_leaving(|| {
+            drop(held.take());
+            false
+        })?;
         Ok(())
     }
 }
