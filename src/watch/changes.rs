@@ -132,6 +132,16 @@ impl Changes {
         }
     }
 
+    /// The watcher tells of a new folder before it watches it. It does one thing after the other: an answer from it, to
+    /// whatever question, says that the folder is watched now, so that what a look does not find will be told.
+    fn catch_up(&mut self, folder: &Path) -> Result<(), ChangesError> {
+        let answer = self.watcher.configure(notify::Config::default());
+        answer.map(drop).map_err(|source| ChangesError {
+            path: folder.to_owned(),
+            source,
+        })
+    }
+
     /// The paths that an event is about.
     fn paths_of(&mut self, event: &Event) -> Result<Vec<PathBuf>, ChangesError> {
         if event.need_rescan() {
@@ -160,7 +170,10 @@ impl Changes {
             }
             match (path.is_dir(), came) {
                 // Files may have been made before the new folder was watched.
-                (true, true) => paths.extend(below(path)),
+                (true, true) => {
+                    self.catch_up(path)?;
+                    paths.extend(below(path));
+                }
                 // That a folder's list or mode changed is told by its files.
                 (true, false) => {}
                 (false, _) => paths.push(path.clone()),
@@ -230,6 +243,30 @@ mod tests {
         assert!(found.contains(&root.join("deep/er/b")), "{found:?}");
         fs::remove_file(root.join("a"))?;
         assert_eq!(next(&mut changes).await?, [root.join("a")]);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_file_in_a_folder_that_has_just_come_is_not_lost() -> Outcome {
+        let folder = tempfile::tempdir()?;
+        let mut changes = Changes::below([folder.path().to_owned()])?;
+        let mut missing: BTreeSet<PathBuf> = (0..200)
+            .map(|number| folder.path().join(format!("{number}/file")))
+            .collect();
+        let made = missing.clone();
+        let making = std::thread::spawn(move || -> std::io::Result<()> {
+            for file in &made {
+                fs::create_dir_all(file.parent().unwrap_or(file))?;
+                fs::write(file, "1")?;
+            }
+            Ok(())
+        });
+        while !missing.is_empty() {
+            for found in next(&mut changes).await? {
+                missing.remove(&found);
+            }
+        }
+        making.join().map_err(|_| "a panic")??;
         Ok(())
     }
 

@@ -122,8 +122,11 @@ fn changed_files_arrive_and_removed_files_go() -> Outcome {
     std::fs::write(env.path("src/ignored.tmp"), "1")?;
     std::fs::create_dir(env.path("src/deep"))?;
     std::fs::write(env.path("src/deep/second"), "2")?;
-    watch.until("Syncing service \"web\" after 2 changes were detected")?;
+    // One batch of two changes, or two where the machine was slow in between.
     watch.until("web-1 -> files: deep first")?;
+    if files_in(&env, "/watched/deep")?.is_empty() {
+        watch.until("web-1 -> files: deep first")?;
+    }
     assert_eq!(files_in(&env, "/watched/deep")?, "second");
     std::fs::remove_file(env.path("src/first"))?;
     watch.until("web-1 -> files: deep")?;
