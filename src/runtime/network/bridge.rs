@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use netlink_packet_route::link::{
     BridgeStpState, InfoBridge, InfoData, InfoKind, InfoVlan, LinkAttribute,
 };
+use sha2::{Digest, Sha256};
 
 use super::error::NetworkError;
 use super::link::{self, LinkLocal, LinkPlan};
@@ -60,7 +61,7 @@ fn bridge(network: &NetworkRecord, instance: &str) -> Result<u32, NetworkError> 
     let plan = LinkPlan {
         name: name.clone(),
         mtu: network.mtu(),
-        mac: None,
+        mac: Some(hardware_address(&network.id)),
     };
     let data = InfoData::Bridge(vec![
         InfoBridge::StpState(BridgeStpState::Disabled),
@@ -91,6 +92,14 @@ fn bridge(network: &NetworkRecord, instance: &str) -> Result<u32, NetworkError> 
         .flatten()
         .map_err(failed("let loopback reach"))?;
     Ok(index)
+}
+
+/// A bridge without a hardware address of its own has that of its lowest port: when this member leaves, all others send
+/// to an address that is gone. It follows from the network's id, so that a bridge which is made anew has the old one.
+fn hardware_address(network: &str) -> [u8; 6] {
+    let digest = Sha256::digest(network.as_bytes());
+    // A unicast address given by hand.
+    [0x02, 0x68, digest[0], digest[1], digest[2], digest[3]]
 }
 
 /// Gives a bridge its addresses and brings it up.

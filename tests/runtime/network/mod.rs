@@ -315,6 +315,45 @@ fn two_containers_talk_by_address_and_name() -> TestResult {
 }
 
 #[test]
+fn the_gateway_keeps_its_hardware_address_when_members_come_and_go() -> TestResult {
+    on_own_host(|| {
+        let bench = Bench::new()?;
+        bench.network("net")?;
+        let mut seen = Vec::new();
+        for place in 0..8 {
+            let member = bench.join(&format!("member-{place}"), "net")?;
+            let gateway = member.settings.gateway.clone().unwrap_or_default();
+            let address: Ipv4Addr = gateway.parse()?;
+            // Where nothing listens, but somebody is asked whose address that is.
+            let asked = || member.is_cut_off_from(address, 9);
+            let mac = || -> TestResult<Option<String>> {
+                let known = member.inside(|| fs::read_to_string("/proc/thread-self/net/arp"))??;
+                let line = known.lines().find(|line| line.starts_with(&gateway));
+                let mac = line.and_then(|line| line.split_whitespace().nth(3));
+                Ok(mac
+                    .filter(|mac| *mac != "00:00:00:00:00:00")
+                    .map(str::to_owned))
+            };
+            let mut found = None;
+            for _ in 0..5 {
+                assert!(asked()?, "it answered");
+                found = mac()?;
+                if found.is_some() {
+                    break;
+                }
+            }
+            seen.push(found.ok_or("the gateway has no hardware address")?);
+            if place % 2 == 1 {
+                bench.service.release(&format!("member-{place}"))?;
+            }
+        }
+        seen.dedup();
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        Ok(())
+    })
+}
+
+#[test]
 fn networks_are_apart_and_a_member_of_both_reaches_both() -> TestResult {
     on_own_host(|| {
         let bench = Bench::new()?;
