@@ -275,7 +275,7 @@ fn remove(engine: &Supervisor, name: &str, call: &Call) -> RouteResult {
     let gone = block_in_place(|| {
         engine
             .images()
-            .remove(name, removal, parents, &engine.image_uses())
+            .remove(name, removal, parents, &|| engine.image_uses())
     })?;
     for item in &gone {
         if let Some(name) = &item.untagged {
@@ -290,7 +290,7 @@ fn remove(engine: &Supervisor, name: &str, call: &Call) -> RouteResult {
 
 fn prune(engine: &Supervisor, call: &Call) -> RouteResult {
     let filters = Filters::parse_open(call.query.find("filters"))?.into_map();
-    let pruned = block_in_place(|| engine.images().prune(&filters, &engine.image_uses()))?;
+    let pruned = block_in_place(|| engine.images().prune(&filters, &|| engine.image_uses()))?;
     for id in pruned
         .images_deleted
         .iter()

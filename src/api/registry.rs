@@ -28,18 +28,12 @@ pub(crate) async fn pull(engine: &Arc<Supervisor>, call: &Call) -> RouteResult {
     let engine = Arc::clone(engine);
     let (lines, receiver) = mpsc::unbounded_channel();
     tokio::spawn(async move {
-        let telling = teller(lines.clone());
-        let pulled = engine
-            .registries()
-            .pull(engine.images(), &request, telling)
-            .await;
-        finish(
-            &engine,
-            &request.reference,
-            "pull",
-            pulled.map(drop),
-            &lines,
-        );
+        let registries = engine.registries();
+        let pulling = registries.pull(engine.images(), &request, teller(lines.clone()));
+        if let Some(pulled) = while_heard(&lines, pulling).await {
+            let result = pulled.map(drop);
+            finish(&engine, &request.reference, "pull", result, &lines);
+        }
     });
     answer_lines(unbounded(receiver)).await
 }
@@ -57,18 +51,12 @@ pub(crate) async fn push(engine: &Arc<Supervisor>, name: &str, call: &Call) -> R
     let engine = Arc::clone(engine);
     let (lines, receiver) = mpsc::unbounded_channel();
     tokio::spawn(async move {
-        let telling = teller(lines.clone());
-        let pushed = engine
-            .registries()
-            .push(engine.images(), &request, telling)
-            .await;
-        finish(
-            &engine,
-            &request.reference,
-            "push",
-            pushed.map(drop),
-            &lines,
-        );
+        let registries = engine.registries();
+        let pushing = registries.push(engine.images(), &request, teller(lines.clone()));
+        if let Some(pushed) = while_heard(&lines, pushing).await {
+            let result = pushed.map(drop);
+            finish(&engine, &request.reference, "push", result, &lines);
+        }
     });
     answer_lines(unbounded(receiver)).await
 }
@@ -88,8 +76,16 @@ pub(crate) async fn distribution(engine: &Arc<Supervisor>, name: &str, call: &Ca
 type Lines = mpsc::UnboundedSender<RuntimeResult<Value>>;
 
 fn teller(lines: Lines) -> impl FnMut(PullEvent) + Send + 'static {
-    // The transfer goes on when the client has left.
+    // A client that has left hears nothing.
     move |event| drop(lines.send(Ok(event.to_json())))
+}
+
+/// What a transfer comes to; `None` where the client left before, which ends it as Docker's does.
+async fn while_heard<T>(lines: &Lines, transfer: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        result = transfer => Some(result),
+        () = lines.closed() => None,
+    }
 }
 
 fn finish(

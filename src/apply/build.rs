@@ -93,7 +93,7 @@ fn refuse_unsupported(build: &BuildImage) -> Result<(), ApplyError> {
 }
 
 /// Whether an attestation is asked for.
-fn wants(attestation: &str) -> bool {
+pub(super) fn wants(attestation: &str) -> bool {
     !matches!(attestation, "" | "false")
 }
 

@@ -12,10 +12,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::agent::Agent;
+use super::build::wants;
 use super::build_lines::BuildLines;
 use super::context::ContextError;
 use super::scheduler::Run;
 use super::{ApplyError, ApplyEvent};
+use crate::engine::EngineError;
 use crate::model::{Build, Project, Ulimit};
 use crate::plan::BuildImage;
 
@@ -27,7 +29,12 @@ pub(super) async fn build(run: &Run, build: &BuildImage) -> Result<(), ApplyErro
     warn_of_unsupported(run, &build.build);
     let (agents, _running) = agents(run, &build.build).await.map_err(fail)?;
     let description = describe(run, build, &agents)?;
-    let mut stream = run.engine.build_described(&description).await?;
+    let refused = |error| EngineError {
+        resource: build.image.clone(),
+        ..error
+    };
+    let begun = run.engine.build_described(&description).await;
+    let mut stream = begun.map_err(refused)?;
     let mut lines = BuildLines::new(build.build.dockerfile.as_str());
     while let Some(item) = run.next(&mut stream).await? {
         for line in lines.take(&item) {
@@ -47,10 +54,9 @@ pub(super) async fn build(run: &Run, build: &BuildImage) -> Result<(), ApplyErro
 
 /// What the file asks for and this engine has not.
 fn warn_of_unsupported(run: &Run, section: &Build) {
-    let given = |text: &str| !matches!(text, "" | "false" | "mode=min" | "mode=max");
     let attestations = [("provenance", &section.provenance), ("sbom", &section.sbom)];
     for (name, value) in attestations {
-        if given(value) {
+        if wants(value) {
             run.tell(ApplyEvent::Warning(format!(
                 "build.{name} is not supported by the built-in engine: the image gets no attestation"
             )));

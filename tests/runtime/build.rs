@@ -11,16 +11,17 @@ use hoist::runtime::build::{
     BuildError, BuildEvent, BuildHost, BuildRequest, Builder, BuiltImage, CacheUse, Downloaded,
     HostError, OutputStream, RunStep, build,
 };
-use hoist::runtime::image::{ConfigFile, Descriptor, ImageStore, ImportRequest, LayerOf};
+use hoist::runtime::image::{ConfigFile, Descriptor, Filters, ImageStore, ImportRequest, LayerOf};
 use rustix::fs::{Mode, OFlags};
 
 use crate::common::has_root;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
-/// `fail` ends with 3; everything else appends its last argument to `/log`.
+/// `fail` ends with 3, `prune` removes all that can be; everything else appends its last argument to `/log`.
 #[derive(Default)]
 struct NotingHost {
+    pruned: Option<Builder>,
     ran: Mutex<Vec<RunStep>>,
 }
 
@@ -53,6 +54,9 @@ impl BuildHost for NotingHost {
             .push(step.clone());
         if last == "fail" {
             return Ok(3);
+        }
+        if let Some(builder) = self.pruned.as_ref().filter(|_| last == "prune") {
+            prune_all(builder).map_err(|error| HostError(error.to_string()))?;
         }
         append(step, &last).map_err(|error| HostError(error.to_string()))?;
         Ok(0)
@@ -99,6 +103,13 @@ impl BuildHost for NotingHost {
     fn is_cancelled(&self) -> bool {
         false
     }
+}
+
+fn prune_all(builder: &Builder) -> TestResult {
+    builder.prune()?;
+    let all = Filters::from([("dangling".to_owned(), vec!["false".to_owned()])]);
+    builder.store.prune(&all, &Vec::new)?;
+    Ok(())
 }
 
 fn append(step: &RunStep, text: &str) -> TestResult {
@@ -376,6 +387,44 @@ fn pruning_the_cache_keeps_the_layers_of_images() -> TestResult {
     bench.cached();
     bench.build("FROM base\nCOPY f /kept\n")?;
     assert_eq!(bench.cached(), 0);
+    Ok(())
+}
+
+#[test]
+fn a_build_goes_on_while_everything_is_pruned() -> TestResult {
+    if !has_root("a_build_goes_on_while_everything_is_pruned") {
+        return Ok(());
+    }
+    let mut bench = Bench::new(&[("f", "x")])?;
+    bench.build("FROM base\nCOPY f /cached\n")?;
+    bench.host.pruned = Some(bench.builder.clone());
+    let built = bench.build(
+        "FROM base AS other\nRUN one\nFROM base\nCOPY f /cached\nCOPY --from=other /log /o\nRUN prune\nRUN two\nCOPY --from=other /log /again\n",
+    )?;
+    assert_eq!(bench.read(&built, "log")?, "prune\ntwo\n");
+    assert_eq!(bench.read(&built, "cached")?, "x");
+    assert_eq!(bench.read(&built, "again")?, "one\n");
+    assert_eq!(bench.read(&built, "etc/group")?, "extra:x:2000:\n");
+    // What only the build stood on has gone with it; the other directory is that of images without layers.
+    let layers = bench.layers(&built)?.len();
+    let root = bench.builder.root.parent().ok_or("no root")?;
+    assert_eq!(fs::read_dir(root.join("layers"))?.count(), layers + 1);
+    Ok(())
+}
+
+#[test]
+fn a_wrong_mount_is_found_before_anything_runs() -> TestResult {
+    if !has_root("a_wrong_mount_is_found_before_anything_runs") {
+        return Ok(());
+    }
+    let bench = Bench::new(&[])?;
+    let failed = bench.build("FROM base\nRUN one\nRUN --mount=type=bogus,target=/x two\n");
+    let message = failed.err().ok_or("it was built")?.chain();
+    assert_eq!(
+        message,
+        "dockerfile parse error on line 3: unsupported mount type \"bogus\""
+    );
+    assert!(bench.host.commands().is_empty());
     Ok(())
 }
 

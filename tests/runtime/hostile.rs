@@ -618,6 +618,6 @@ async fn a_full_disk_leaves_a_store_that_works() -> TestResult {
     )?;
     let lower = store.lower_dirs(&store.resolve("evil:1")?);
     assert_eq!(std::fs::metadata(lower[0].join("f"))?.len(), 1 << 20);
-    store.remove("evil:1", Removal::Plain, Parents::Prune, &[])?;
+    store.remove("evil:1", Removal::Plain, Parents::Prune, &Vec::new)?;
     Ok(())
 }

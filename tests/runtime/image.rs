@@ -86,7 +86,7 @@ fn what_is_saved_loads_again_with_the_same_id() -> TestResult {
     )?;
     let mut archive = Vec::new();
     store.save(&["app:1".to_owned()], &mut archive)?;
-    store.remove("app:1", Removal::Plain, Parents::Prune, &[])?;
+    store.remove("app:1", Removal::Plain, Parents::Prune, &Vec::new)?;
     assert_eq!(
         store
             .resolve("app:1")
@@ -211,27 +211,27 @@ fn images_in_use_are_not_removed() -> TestResult {
     let store = ImageStore::open(root.path())?;
     let id = import(&store, "used", &[("f", b"x")])?;
     let by = |state| {
-        [ImageUse {
+        vec![ImageUse {
             container: "c".repeat(64),
             image: id.to_string(),
             state,
         }]
     };
-    let refused = |reference: &str, removal, uses: &[ImageUse]| {
+    let refused = |reference: &str, removal, uses: &dyn Fn() -> Vec<ImageUse>| {
         store
             .remove(reference, removal, Parents::Prune, uses)
             .err()
             .map(|e| (e.kind(), e.to_string()))
     };
     let (kind, message) =
-        refused("used", Removal::Plain, &by(UseState::Running)).ok_or("removed")?;
+        refused("used", Removal::Plain, &|| by(UseState::Running)).ok_or("removed")?;
     assert_eq!(kind, ErrorKind::Conflict);
     assert!(
         message.contains("(must force) - container cccccccccccc is using its referenced image"),
         "{message}"
     );
     let (_, message) =
-        refused(&id.to_string(), Removal::Forced, &by(UseState::Running)).ok_or("removed")?;
+        refused(&id.to_string(), Removal::Forced, &|| by(UseState::Running)).ok_or("removed")?;
     assert_eq!(
         message,
         format!(
@@ -240,25 +240,22 @@ fn images_in_use_are_not_removed() -> TestResult {
         )
     );
     store.tag("used", "other", "z")?;
-    let (_, message) = refused(id.short(), Removal::Plain, &[]).ok_or("removed")?;
+    let (_, message) = refused(id.short(), Removal::Plain, &Vec::new).ok_or("removed")?;
     assert!(
         message.contains("(must be forced) - image is referenced in multiple repositories"),
         "{message}"
     );
-    store.remove("other:z", Removal::Plain, Parents::Prune, &[])?;
-    store.remove(
-        "used",
-        Removal::Forced,
-        Parents::Prune,
-        &by(UseState::Stopped),
-    )?;
+    store.remove("other:z", Removal::Plain, Parents::Prune, &Vec::new)?;
+    store.remove("used", Removal::Forced, Parents::Prune, &|| {
+        by(UseState::Stopped)
+    })?;
     assert!(store.list(&ListRequest::default(), &[])?.is_empty());
     let kept = store.resolve(&id.to_string())?;
     assert!(
         store.lower_dirs(&kept)[0].join("f").exists(),
         "the stopped container keeps its files"
     );
-    store.prune(&hoist::runtime::image::Filters::new(), &[])?;
+    store.prune(&hoist::runtime::image::Filters::new(), &Vec::new)?;
     assert!(store.resolve(&id.to_string()).is_err());
     Ok(())
 }

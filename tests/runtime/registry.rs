@@ -136,7 +136,7 @@ async fn what_is_pushed_can_be_pulled_by_tag_and_digest() -> TestResult {
     );
     let lower = store.lower_dirs(&store.resolve(&name)?);
     assert_eq!(std::fs::read(lower[0].join("f"))?.len(), 800_000);
-    store.remove(&name, Removal::Plain, Parents::Prune, &[])?;
+    store.remove(&name, Removal::Plain, Parents::Prune, &Vec::new)?;
     let by_digest = format!("{}/a/app@{digest}", server.address);
     registries
         .pull(&store, &pull_request(&by_digest, None)?, |_| ())

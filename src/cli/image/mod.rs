@@ -202,37 +202,58 @@ async fn tree(ui: &Ui, context: &Context) -> CommandResult {
             .root_fs
             .and_then(|files| files.layers)
             .unwrap_or_default();
-        // The history is newest first, and has steps without files.
+        // The history is newest first.
         let steps = engine.image_history(&listed.id).await?;
-        let sizes: Vec<u64> = steps
-            .iter()
-            .rev()
-            .filter(|step| step.size > 0 || steps.len() == diff_ids.len())
-            .map(|step| u64::try_from(step.size).unwrap_or(0))
-            .collect();
+        let steps = steps.iter().rev().map(|step| {
+            let size = u64::try_from(step.size).unwrap_or(0);
+            (step.created_by.as_str(), size)
+        });
         stacks.push(tree::Stack {
             id: short_id(&listed.id).to_owned(),
             names: listed.repo_tags,
-            layers: sized(diff_ids, &sizes, u64::try_from(listed.size).unwrap_or(0)),
+            layers: sized(diff_ids, &steps.collect::<Vec<_>>(), listed.size),
         });
     }
     ui.print(tree::draw(&stacks))?;
     Ok(ExitStatus::SUCCESS)
 }
 
-/// The layers with their sizes: an engine tells sizes of steps, and a layer without files is a step of size 0. Where
-/// they do not fit, the whole size stands at the top.
-fn sized(diff_ids: Vec<String>, sizes: &[u64], whole: u64) -> Vec<(String, u64)> {
-    let fit = sizes.len() == diff_ids.len();
-    let last = diff_ids.len().saturating_sub(1);
-    let layers = diff_ids.into_iter().enumerate();
+/// The layers with their sizes, from the lowest. An engine tells the sizes of steps, and not which of them made a
+/// layer: those with files did, and of the others those that are likeliest to, as many as there are layers. Where the
+/// steps do not fit, the whole size stands at the top.
+fn sized(diff_ids: Vec<String>, steps: &[(&str, u64)], whole: i64) -> Vec<(String, u64)> {
+    let mut likeliest: Vec<usize> = (0..steps.len()).collect();
+    likeliest.sort_by_key(|index| steps.get(*index).map(|(by, size)| doubt(by, *size)));
+    likeliest.truncate(diff_ids.len());
+    likeliest.sort_unstable();
+    let sizes: Vec<u64> = likeliest
+        .iter()
+        .filter_map(|index| steps.get(*index).map(|(_, size)| *size))
+        .collect();
+    let known: u64 = steps.iter().map(|(_, size)| size).sum();
+    let fit = sizes.len() == diff_ids.len() && sizes.iter().sum::<u64>() == known;
+    if fit {
+        return diff_ids.into_iter().zip(sizes).collect();
+    }
+    let mut layers: Vec<_> = diff_ids.into_iter().map(|diff_id| (diff_id, 0)).collect();
+    if let Some(top) = layers.last_mut() {
+        top.1 = u64::try_from(whole).unwrap_or(0);
+    }
     layers
-        .map(|(index, diff_id)| match sizes.get(index) {
-            Some(size) if fit => (diff_id, *size),
-            _ if index == last => (diff_id, whole),
-            _ => (diff_id, 0),
-        })
-        .collect()
+}
+
+/// How doubtful it is that a step made a layer.
+fn doubt(created_by: &str, size: u64) -> u8 {
+    let by = created_by.replace("/bin/sh -c #(nop) ", "");
+    let keyword = by.split_whitespace().next().unwrap_or_default();
+    match keyword {
+        _ if size > 0 => 0,
+        "RUN" | "COPY" | "ADD" => 1,
+        "WORKDIR" => 3,
+        "CMD" | "ENTRYPOINT" | "ENV" | "LABEL" | "USER" | "EXPOSE" | "VOLUME" | "ARG" | "SHELL"
+        | "STOPSIGNAL" | "HEALTHCHECK" | "ONBUILD" | "MAINTAINER" => 4,
+        _ => 2,
+    }
 }
 
 async fn history(ui: &Ui, context: &Context, image: &str, whole: bool) -> CommandResult {
@@ -298,10 +319,31 @@ mod tests {
     use super::sized;
 
     #[test]
+    fn a_step_without_files_may_have_made_a_layer_too() {
+        let ids = |names: &[&str]| names.iter().map(|id| (*id).to_owned()).collect();
+        let steps = [
+            ("", 50),
+            ("RUN /bin/sh -c true", 0),
+            ("WORKDIR /there", 0),
+            ("/bin/sh -c #(nop)  CMD [\"a\"]", 0),
+            ("COPY a b", 7),
+            ("USER 1", 0),
+        ];
+        let sizes = |names: &[&str]| -> Vec<u64> {
+            let layers = sized(ids(names), &steps, 57);
+            layers.into_iter().map(|(_, size)| size).collect()
+        };
+        assert_eq!(sizes(&["a", "b"]), [50, 7]);
+        assert_eq!(sizes(&["a", "b", "c"]), [50, 0, 7]);
+        assert_eq!(sizes(&["a", "b", "c", "d"]), [50, 0, 0, 7]);
+        assert_eq!(sizes(&["a"]), [57]);
+    }
+
+    #[test]
     fn sizes_that_do_not_fit_are_not_guessed() {
         let ids = || vec!["a".to_owned(), "b".to_owned()];
         let named = |a, b| vec![("a".to_owned(), a), ("b".to_owned(), b)];
-        assert_eq!(sized(ids(), &[1, 2], 3), named(1, 2));
-        assert_eq!(sized(ids(), &[3], 3), named(0, 3));
+        assert_eq!(sized(ids(), &[("", 1), ("", 2)], 3), named(1, 2));
+        assert_eq!(sized(ids(), &[("", 3)], 3), named(0, 3));
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::BuildError;
-use crate::runtime::image::{ConfigFile, Digest, ImageStore};
+use crate::runtime::image::{ConfigFile, Digest, ImageStore, Pin, Presence};
 
 /// A digest that is filled piece by piece; pieces cannot run into each other.
 #[derive(Debug, Clone)]
@@ -54,12 +54,13 @@ impl StepCache {
         }
     }
 
-    /// The config file after a step, when all its layers are there.
+    /// The config file after a step, when all its layers are there; they stay as long as the pin.
     #[must_use]
-    pub(super) fn find(&self, key: &str, store: &ImageStore) -> Option<ConfigFile> {
+    pub(super) fn find(&self, key: &str, pin: &Pin) -> Option<ConfigFile> {
         let bytes = fs::read(self.directory.join(key)).ok()?;
         let file = ConfigFile::parse(&bytes).ok()?;
-        store.has_layers(&file.rootfs.diff_ids).then_some(file)
+        let presence = pin.take(&file.rootfs.diff_ids).ok()?;
+        (presence == Presence::Kept).then_some(file)
     }
 
     /// Records what a step led to.
@@ -69,9 +70,19 @@ impl StepCache {
     pub(super) fn put(&self, key: &str, file: &ConfigFile) -> Result<(), BuildError> {
         fs::create_dir_all(&self.directory).map_err(failed("make directory", &self.directory))?;
         let path = self.directory.join(key);
-        let temporary = self.directory.join(format!("{key}.{}", std::process::id()));
+        // Builds may come to the same step at once.
+        let own = format!(
+            "{key}.{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        );
+        let temporary = self.directory.join(own);
         fs::write(&temporary, file.to_bytes()).map_err(failed("write", &temporary))?;
-        fs::rename(&temporary, &path).map_err(failed("rename into", &path))
+        match fs::rename(&temporary, &path) {
+            // The cache was pruned just now.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            renamed => renamed.map_err(failed("rename into", &path)),
+        }
     }
 
     /// Forgets all records, the cache mounts too, and lets go of their layers. Returns the keys and the bytes that
@@ -87,7 +98,11 @@ impl StepCache {
         let mut keys = Vec::new();
         for entry in entries {
             let path = entry.path();
-            fs::remove_file(&path).map_err(failed("remove", &path))?;
+            match fs::remove_file(&path) {
+                // It got its own name since.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => removed.map_err(failed("remove", &path))?,
+            }
             keys.push(entry.file_name().to_string_lossy().into_owned());
         }
         keys.sort();
@@ -126,17 +141,35 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_found_again() -> Result<(), Box<dyn std::error::Error>> {
+    fn builds_record_the_same_step_at_once() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let store = ImageStore::open(folder.path())?;
         let cache = StepCache::at(folder.path());
         let file = ConfigFile::for_this_machine();
+        let failed = std::thread::scope(|scope| {
+            let put = || (0..50).find_map(|_| cache.put("k", &file).err());
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(put)).collect();
+            let ended = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+            ended.filter_map(Result::ok).flatten().next()
+        });
+        assert!(failed.is_none(), "{failed:?}");
+        assert!(cache.find("k", &store.pin()?).is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn a_record_is_found_again() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let store = ImageStore::open(folder.path())?;
+        let pin = store.pin()?;
+        let cache = StepCache::at(folder.path());
+        let file = ConfigFile::for_this_machine();
         cache.put("k", &file)?;
-        let found = cache.find("k", &store).ok_or("not found")?;
+        let found = cache.find("k", &pin).ok_or("not found")?;
         assert_eq!(found.to_bytes(), file.to_bytes());
-        assert!(cache.find("other", &store).is_none());
+        assert!(cache.find("other", &pin).is_none());
         assert_eq!(cache.prune(&store)?.0, ["k"]);
-        assert!(cache.find("k", &store).is_none());
+        assert!(cache.find("k", &pin).is_none());
         Ok(())
     }
 }

@@ -364,7 +364,7 @@ impl Worker<'_> {
             }
         }
         drop((source, target));
-        space.keep(self.shared.store, below, self.shared.epoch)
+        space.keep(self.shared, below)
     }
 }
 

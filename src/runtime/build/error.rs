@@ -11,6 +11,8 @@ use crate::runtime::image::ImageError;
 const AROUND: usize = 3;
 /// Lines of output that are repeated.
 const OUTPUT_LINES: usize = 10;
+/// Most lines of an instruction that are shown.
+const SHOWN: usize = 20;
 const RULE: &str = "--------------------";
 
 /// A failed build.
@@ -161,18 +163,44 @@ pub(super) fn excerpt(error: &BuildError, name: &str, text: &str) -> Option<Stri
         write!(out, "------\n > RUN {command}:\n{tail}\n------\n").ok()?;
     }
     writeln!(out, "{name}:{line}\n{RULE}").ok()?;
-    let from = line.saturating_sub(AROUND + 1);
-    for (index, content) in text.lines().enumerate().skip(from).take(2 * AROUND + 1) {
-        let mark = if index + 1 == line { ">>>" } else { "   " };
+    let last = last_line(text, line);
+    let (from, to) = (line.saturating_sub(AROUND + 1), last + AROUND);
+    for (index, content) in text.lines().enumerate().take(to).skip(from) {
+        let marked = (line..=last).contains(&(index + 1));
+        let mark = if marked { ">>>" } else { "   " };
         writeln!(out, "{:>4} | {mark} {content}", index + 1).ok()?;
     }
     writeln!(out, "{RULE}").ok()?;
     Some(out)
 }
 
+/// The last line of the instruction that begins at a line, or of as much of it as is shown.
+fn last_line(text: &str, line: usize) -> usize {
+    let instructions = super::parse::parse(text).map(|file| file.instructions);
+    let found = instructions.unwrap_or_default().into_iter();
+    let mut last = found.filter(|instruction| instruction.line == line);
+    last.next().map_or(line, |instruction| {
+        instruction.last_line.min(line + SHOWN - 1)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_excerpt_marks_all_lines_of_the_instruction() {
+        let error = BuildError::Parse {
+            line: 2,
+            message: "wrong".to_owned(),
+        };
+        let text = "FROM a\nRUN one \\\n  two\nRUN <<E\nthree\nE\nUSER b\n";
+        let expected = "Dockerfile:2\n--------------------\n   1 |     FROM a\n   2 | >>> RUN one \\\n   3 | >>>   two\n   4 |     RUN <<E\n   5 |     three\n   6 |     E\n--------------------\n";
+        assert_eq!(
+            excerpt(&error, "Dockerfile", text).as_deref(),
+            Some(expected)
+        );
+    }
 
     #[test]
     fn an_excerpt_marks_the_line_and_repeats_the_output() {

@@ -19,10 +19,11 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::cache::failed;
+use super::shared::Shared;
 use super::{BuildError, BuildHost};
 use crate::runtime::image::{
     ConfigFile, Descriptor, Digest, Document, Hashing, ImageError, ImageStore, LayerOf, Manifest,
-    chain_ids, media,
+    Presence, chain_ids, media,
 };
 
 /// What the config of such a manifest is.
@@ -99,13 +100,12 @@ impl Imported {
     pub(super) fn find(
         &self,
         key: &str,
-        store: &ImageStore,
-        host: &dyn BuildHost,
+        shared: &Shared<'_>,
         warn: &dyn Fn(String),
     ) -> Option<ConfigFile> {
         self.0.iter().find_map(|source| {
             let file = source.records.get(key)?;
-            match source.take_layers(file, store, host) {
+            match source.take_layers(file, shared) {
                 Ok(()) => Some(file.clone()),
                 Err(error) => {
                     let place = &source.place;
@@ -140,11 +140,13 @@ impl Source {
             CachePlace::Local(directory) => local_documents(directory)?,
         };
         let Document::Manifest(manifest) = Document::parse(&manifest)? else {
-            return Err(refused("it is an index of images, not a build cache"));
+            return Err(refused(
+                "it is an index, not a build cache in this builder's own form; BuildKit's form is not read",
+            ));
         };
         if manifest.config.media_type != CACHE_CONFIG {
             return Err(refused(format!(
-                "it is no build cache of this builder, but {}",
+                "it is no build cache in this builder's own form, but {}; BuildKit's form is not read",
                 manifest.config.media_type
             )));
         }
@@ -162,15 +164,10 @@ impl Source {
         })
     }
 
-    fn take_layers(
-        &self,
-        file: &ConfigFile,
-        store: &ImageStore,
-        host: &dyn BuildHost,
-    ) -> Result<(), BuildError> {
+    fn take_layers(&self, file: &ConfigFile, shared: &Shared<'_>) -> Result<(), BuildError> {
         let diff_ids = &file.rootfs.diff_ids;
         for (index, diff_id) in diff_ids.iter().enumerate() {
-            if store.has_layers(&diff_ids[..=index]) {
+            if shared.pin.take(&diff_ids[..=index])? == Presence::Kept {
                 continue;
             }
             let blob = self
@@ -178,13 +175,18 @@ impl Source {
                 .get(diff_id)
                 .ok_or_else(|| refused(format!("it has no layer {diff_id}")))?;
             let reader: Box<dyn Read + Send> = match &self.place {
-                CachePlace::Registry(reference) => Box::new(host.cache_layer(reference, blob)?),
+                CachePlace::Registry(reference) => {
+                    Box::new(shared.host.cache_layer(reference, blob)?)
+                }
                 CachePlace::Local(directory) => {
                     let path = blob_path(directory, &blob.digest);
                     Box::new(File::open(&path).map_err(failed("open", &path))?)
                 }
             };
-            store.keep_archive(reader, &blob.digest, diff_id, &diff_ids[..index])?;
+            let below = &diff_ids[..index];
+            shared
+                .store
+                .keep_archive(reader, &blob.digest, diff_id, below, &shared.pin)?;
         }
         Ok(())
     }
@@ -206,7 +208,9 @@ fn local_documents(directory: &Path) -> Result<(Vec<u8>, Vec<u8>), BuildError> {
         .ok_or_else(|| refused("index.json is empty"))?;
     let manifest = read_blob(directory, &first.digest)?;
     let Document::Manifest(parsed) = Document::parse(&manifest)? else {
-        return Err(refused("it is an index of images, not a build cache"));
+        return Err(refused(
+            "it is an index, not a build cache in this builder's own form; BuildKit's form is not read",
+        ));
     };
     let config = read_blob(directory, &parsed.config.digest)?;
     Ok((manifest, config))

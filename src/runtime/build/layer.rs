@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use super::BuildError;
 use super::cache::failed;
 use super::files::failed as call_failed;
+use super::shared::Shared;
 use crate::runtime::archive::{Root, open_merged};
 use crate::runtime::image::{Digest, ImageStore, Scratch};
 
@@ -78,17 +79,12 @@ impl LayerSpace {
     ///
     /// # Errors
     /// When its files cannot be read.
-    pub(super) fn keep(
-        self,
-        store: &ImageStore,
-        below: &[Digest],
-        epoch: Option<i64>,
-    ) -> Result<Digest, BuildError> {
+    pub(super) fn keep(self, shared: &Shared<'_>, below: &[Digest]) -> Result<Digest, BuildError> {
         let upper = self.upper();
-        if let Some(seconds) = epoch {
+        if let Some(seconds) = shared.epoch {
             limit_times(&Root::open(&upper)?, Path::new(""), seconds)?;
         }
-        Ok(store.keep_layer(&upper, below)?)
+        Ok(shared.store.keep_layer(&upper, below, &shared.pin)?)
     }
 
     /// Removes what the set-up of a container left: places for mounts that the layers below have not, still empty.

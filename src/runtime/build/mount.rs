@@ -252,6 +252,39 @@ fn bytes(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
+/// The file among the cache mounts that each step with one has locked.
+const IN_USE: &str = "in-use";
+
+/// Removes the cache mounts of a builder, unless a step has one: nobody's directory goes from under his feet.
+///
+/// # Errors
+/// When they cannot be removed.
+pub(super) fn remove_caches(root: &Path) -> Result<(), BuildError> {
+    let base = root.join("mounts");
+    let in_use = base.join(IN_USE);
+    let Ok(entries) = std::fs::read_dir(&base) else {
+        return Ok(()); // there was never one
+    };
+    let lock = File::create(&in_use).map_err(failed("make", &in_use))?;
+    if lock.try_lock().is_err() {
+        return Ok(());
+    }
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path == in_use {
+            continue;
+        }
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let removed = if is_directory {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
+        removed.map_err(failed("remove", &path))?;
+    }
+    Ok(())
+}
+
 /// Mounts made ready; what they lock is free again when this is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
@@ -304,6 +337,10 @@ impl Ready {
         let base = root.join("mounts");
         let mut directory = base.join(name.finish());
         make(&base, 0o700)?;
+        let in_use = base.join(IN_USE);
+        let lock = File::create(&in_use).map_err(failed("make", &in_use))?;
+        lock.lock_shared().map_err(failed("lock", &in_use))?;
+        self.locks.push(lock);
         if flag.sharing != Sharing::Shared {
             let path = directory.with_extension("lock");
             let lock = File::create(&path).map_err(failed("make", &path))?;

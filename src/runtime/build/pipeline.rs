@@ -1,6 +1,6 @@
 //! A whole build, in order: names, Dockerfile, stages, variables; then the needed stages at once; then the image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use super::error::excerpt;
 use super::exchange::{Imported, Noted};
 use super::files::within;
 use super::ignore::Ignore;
+use super::mount::MountFlag;
 use super::parse::parse;
 use super::remembered::Remembered;
 use super::scope::Globals;
@@ -37,17 +38,15 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Forgets all cached steps and cache mounts. Returns the keys of the steps and the bytes that went.
+    /// Forgets all cached steps and the cache mounts that no step has; layers that a build stands on stay until it has
+    /// ended. Returns the keys of the steps and the bytes that went.
     ///
     /// # Errors
     /// When the store or the directory cannot be changed.
     pub fn prune(&self) -> Result<(Vec<String>, u64), BuildError> {
         Remembered::at(&self.root).forget();
         let pruned = StepCache::at(&self.root).prune(&self.store)?;
-        let mounts = self.root.join("mounts");
-        if mounts.exists() {
-            std::fs::remove_dir_all(&mounts).map_err(super::cache::failed("remove", &mounts))?;
-        }
+        super::mount::remove_caches(&self.root)?;
         Ok(pruned)
     }
 }
@@ -140,10 +139,12 @@ fn prepare<'a>(
     }
     let bases = expanded_bases(&stages, &globals)?;
     let needed = stages.needed(target, &bases);
+    check_mounts(&stages, &needed)?;
     warn_of_unused(&stages, &globals, progress);
     let (numbers, total) = count(&stages, &needed);
     let shared = Shared {
         store: &builder.store,
+        pin: builder.store.pin()?,
         host,
         request,
         root: &builder.root,
@@ -166,6 +167,19 @@ fn prepare<'a>(
         stages,
     };
     Ok((shared, target))
+}
+
+/// Finds mounts that are written wrongly before anything runs; those with variables are read when their step comes.
+fn check_mounts(stages: &Stages, needed: &BTreeSet<usize>) -> Result<(), BuildError> {
+    for step in needed.iter().flat_map(|index| &stages.stages[*index].steps) {
+        let mounts = step.flag_values("mount");
+        for text in
+            mounts.filter(|text| step.keyword == "RUN" && !text.contains(['$', stages.escape]))
+        {
+            MountFlag::parse(text).map_err(|message| step.error(message))?;
+        }
+    }
+    Ok(())
 }
 
 fn expanded_bases(stages: &Stages, globals: &Globals) -> Result<Vec<String>, BuildError> {
@@ -196,10 +210,7 @@ fn warn_of_unused(stages: &Stages, globals: &Globals, progress: &Progress<'_>) {
 }
 
 /// The number of the first step of each stage that is built, and of all steps.
-fn count(
-    stages: &Stages,
-    needed: &std::collections::BTreeSet<usize>,
-) -> (BTreeMap<usize, usize>, usize) {
+fn count(stages: &Stages, needed: &BTreeSet<usize>) -> (BTreeMap<usize, usize>, usize) {
     let mut numbers = BTreeMap::new();
     let mut next = 1;
     for index in needed {
@@ -307,7 +318,7 @@ fn store_image(
     }
     for target in &shared.request.cache_to {
         shared.tell(BuildEvent::Note(format!(
-            "exporting cache to {}",
+            "exporting cache to {}, in this builder's own form, which BuildKit does not read",
             target.place
         )));
         shared

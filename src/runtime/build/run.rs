@@ -174,7 +174,7 @@ impl Worker<'_> {
         let points: Vec<PathBuf> = targets.chain(MOUNT_POINTS).map(within).collect();
         space.remove_mount_points(&points)?;
         drop(ready);
-        space.keep(self.shared.store, below, self.shared.epoch)
+        space.keep(self.shared, below)
     }
 
     fn run_step(

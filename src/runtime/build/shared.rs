@@ -16,7 +16,7 @@ use super::state::State;
 use super::{
     BuildError, BuildEvent, BuildHost, BuildRequest, CacheUse, NamedContext, OutputStream,
 };
-use crate::runtime::image::{ConfigFile, ImageStore, Platform, Reference};
+use crate::runtime::image::{ConfigFile, ImageStore, Pin, Platform, Reference};
 
 /// What is told of a build.
 pub(super) type Progress<'a> = dyn Fn(BuildEvent) + Sync + 'a;
@@ -25,6 +25,8 @@ pub(super) type Progress<'a> = dyn Fn(BuildEvent) + Sync + 'a;
 pub(super) struct Shared<'a> {
     /// Where layers go.
     pub store: &'a ImageStore,
+    /// The layers that the build found and made stay until it has ended.
+    pub pin: Pin,
     /// Who runs and pulls.
     pub host: &'a dyn BuildHost,
     /// What is built.
@@ -168,8 +170,8 @@ impl Shared<'_> {
     pub(super) fn known(&self, key: &str) -> Option<ConfigFile> {
         let warn = |text| self.tell(BuildEvent::Warning(text));
         self.cache
-            .find(key, self.store)
-            .or_else(|| self.imported.find(key, self.store, self.host, &warn))
+            .find(key, &self.pin)
+            .or_else(|| self.imported.find(key, self, &warn))
     }
 
     /// The context that a build gives a name.

@@ -17,7 +17,7 @@ use super::parse::{Instruction, parse_line};
 use super::shared::Shared;
 use super::state::{CommandOrigin, State, extend};
 use super::{BuildError, BuildEvent, CacheUse, NamedContext, PullPolicy};
-use crate::runtime::image::{ConfigFile, Digest, ErrorKind, ImageError, apply};
+use crate::runtime::image::{ConfigFile, Digest, ErrorKind, ImageError, Presence, apply};
 use rustix::fs::OFlags;
 
 /// References to directories of this machine.
@@ -180,9 +180,7 @@ impl<'a> Worker<'a> {
         };
         make_directories(&root, &path, owner)?;
         drop(root);
-        space
-            .keep(self.shared.store, below, self.shared.epoch)
-            .map(Some)
+        space.keep(self.shared, below).map(Some)
     }
 
     /// The key of an instruction before anything else that it depends on.
@@ -264,18 +262,25 @@ pub(super) fn image_state(shared: &Shared<'_>, reference: &str) -> Result<State,
         )));
     }
     let is_name = Digest::parse(reference).is_err();
-    let mut found = shared.store.resolve(reference);
+    let mut found = stored_state(shared, reference);
     let missing = matches!(&found, Err(error) if error.kind() == ErrorKind::NotFound);
     if is_name && (missing || shared.request.pull == PullPolicy::Always) {
         shared.pull(reference)?;
-        found = shared.store.resolve(reference);
+        found = stored_state(shared, reference);
     }
-    let record = found?;
-    let id = Digest::parse(&record.id).map_err(|_| {
-        BuildError::Image(ImageError::NotStored {
-            reference: reference.to_owned(),
-        })
+    Ok(found?)
+}
+
+/// The state of an image of the store, whose layers stay for this build.
+fn stored_state(shared: &Shared<'_>, reference: &str) -> Result<State, ImageError> {
+    let record = shared.store.resolve(reference)?;
+    let id = Digest::parse(&record.id).map_err(|_| ImageError::NotStored {
+        reference: reference.to_owned(),
     })?;
     let file = shared.store.config_file(&id)?;
-    Ok(State::on_image(&id, file))
+    match shared.pin.take(&file.rootfs.diff_ids)? {
+        Presence::Kept => Ok(State::on_image(&id, file)),
+        // It was removed a moment ago.
+        Presence::Gone => Err(ImageError::not_found(reference)),
+    }
 }

@@ -156,19 +156,7 @@ impl ImageStore {
         if record.exists() {
             fs::remove_file(&record).map_err(file_error("remove", &record))?;
         }
-        let mut needed = self.held();
-        for other in self.all_ids()? {
-            needed.extend(self.stored(&other)?.file.chain_ids());
-        }
-        let gone: Vec<Digest> = chains
-            .into_iter()
-            .rev()
-            .filter(|chain| !needed.contains(chain))
-            .collect();
-        for chain in &gone {
-            self.discard_layer(chain);
-        }
-        Ok(gone)
+        Ok(self.let_go(chains.into_iter().rev())?.0)
     }
 }
 

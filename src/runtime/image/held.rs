@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use super::config::{ConfigFile, chain_ids};
 use super::layer::{StagedLayer, adopt};
 use super::load::stage_compressed;
+use super::pin::Pin;
 use super::staging::{Staging, file_error};
 use super::store::{ImageStore, LayerSource};
 use super::{Digest, ImageError, Reference};
@@ -57,14 +58,20 @@ impl ImageStore {
         self.stored(id).map(|stored| stored.file)
     }
 
-    /// Takes an overlay's upper directory, which nothing uses any more, as a layer on others, and holds it.
+    /// Takes an overlay's upper directory, which nothing uses any more, as a layer on others, holds it, and
+    /// pins it for who made it.
     ///
     /// # Errors
     /// When its files cannot be read.
-    pub fn keep_layer(&self, upper: &Path, below: &[Digest]) -> Result<Digest, ImageError> {
+    pub fn keep_layer(
+        &self,
+        upper: &Path,
+        below: &[Digest],
+        pin: &Pin,
+    ) -> Result<Digest, ImageError> {
         let staging = self.stage()?;
         let staged = adopt(&staging, upper)?;
-        self.hold(&staged, below)?;
+        self.hold(&staged, below, pin)?;
         Ok(staged.diff_id)
     }
 
@@ -78,6 +85,7 @@ impl ImageStore {
         promised: &Digest,
         diff_id: &Digest,
         below: &[Digest],
+        pin: &Pin,
     ) -> Result<(), ImageError> {
         let staging = self.stage()?;
         let staged = stage_compressed(&staging, compressed, Some(promised))?;
@@ -88,13 +96,14 @@ impl ImageStore {
                 found: staged.diff_id,
             });
         }
-        self.hold(&staged, below)
+        self.hold(&staged, below, pin)
     }
 
-    fn hold(&self, staged: &StagedLayer, below: &[Digest]) -> Result<(), ImageError> {
+    fn hold(&self, staged: &StagedLayer, below: &[Digest], pin: &Pin) -> Result<(), ImageError> {
         let chains = chain_ids(&[below, std::slice::from_ref(&staged.diff_id)].concat());
         let chain = chains.last().expect("there is at least one layer");
         let _lock = self.lock()?;
+        pin.note(std::slice::from_ref(chain))?;
         self.commit_layer(staged, chain, chains.iter().rev().nth(1))?;
         let mark = self.held_dir().join(chain.hex());
         fs::create_dir_all(self.held_dir()).map_err(file_error("make directory", &mark))?;
@@ -141,24 +150,13 @@ impl ImageStore {
     /// When the store cannot be read.
     pub fn release_layers(&self, kept: &HashSet<Digest>) -> Result<u64, ImageError> {
         let _lock = self.lock()?;
-        let mut needed = HashSet::new();
-        for id in self.all_ids()? {
-            needed.extend(self.stored(&id)?.file.chain_ids());
-        }
-        let mut size = 0;
-        for chain in self
-            .held()
-            .into_iter()
-            .filter(|chain| !kept.contains(chain))
-        {
+        let mut released = self.held();
+        released.retain(|chain| !kept.contains(chain));
+        for chain in &released {
             let mark = self.held_dir().join(chain.hex());
             fs::remove_file(&mark).map_err(file_error("remove", &mark))?;
-            if !needed.contains(&chain) {
-                size += self.layer_facts(&chain).map_or(0, |facts| facts.size);
-                self.discard_layer(&chain);
-            }
         }
-        Ok(size)
+        Ok(self.let_go(released)?.1)
     }
 
     fn held_dir(&self) -> PathBuf {

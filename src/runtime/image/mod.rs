@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Several processes may use one store: changes happen under an exclusive `flock`, readers see whole files because
-//! each is renamed into place, and what a dead process left in `staging` is swept by the next to open the store.
+//! each is renamed into place, and what a dead process left in `staging` is swept by the next to open the store. Who
+//! works on layers pins them, so that nobody takes them away meanwhile.
 
 mod catalog;
 mod change;
@@ -25,6 +26,7 @@ mod listing;
 mod load;
 mod manifest;
 mod pattern;
+mod pin;
 mod receive;
 mod record;
 mod reference;
@@ -46,10 +48,11 @@ pub use held::Scratch;
 pub use import::Step;
 pub use manifest::{Descriptor, Document, Index, Manifest, Platform, media};
 pub use pattern::{matches, matches_path};
+pub use pin::{Pin, Presence};
 pub use receive::{LayerOf, Receipt, RemoteLayer};
 pub use record::{
     CommitRequest, Filters, ImageRecord, ImageSource, ImageUse, ImportRequest, ListRequest,
-    ListScope, LoadProgress, Parents, Removal, SharedSize, UseState,
+    ListScope, LoadProgress, Parents, Removal, SharedSize, UseState, Uses,
 };
 pub use reference::Reference;
 pub use store::ImageStore;

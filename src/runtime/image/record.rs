@@ -62,6 +62,9 @@ pub struct ImageUse {
     pub state: UseState,
 }
 
+/// Tells which containers use images, when asked.
+pub type Uses<'a> = dyn Fn() -> Vec<ImageUse> + 'a;
+
 /// Whether a container that uses an image runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UseState {

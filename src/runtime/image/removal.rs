@@ -4,7 +4,7 @@ use bollard_stubs::models::{ImageDeleteResponseItem, ImagePruneResponse};
 
 use super::catalog::Names;
 use super::filter::{Dangling, Filter};
-use super::record::{Filters, ImageUse, Parents, Removal, UseState};
+use super::record::{Filters, ImageUse, Parents, Removal, UseState, Uses};
 use super::store::ImageStore;
 use super::{Digest, ImageError, Reference};
 
@@ -64,7 +64,7 @@ impl ImageStore {
         reference: &str,
         removal: Removal,
         parents: Parents,
-        uses: &[ImageUse],
+        uses: &Uses<'_>,
     ) -> Result<Deleted, ImageError> {
         if reference.starts_with("rootfs:") {
             return Err(ImageError::NotStored {
@@ -72,6 +72,8 @@ impl ImageStore {
             });
         }
         let _lock = self.lock()?;
+        // Only now: who creates a container pins its image, and lets go of it when the container is recorded.
+        let uses = &[uses(), self.uses_by_pins()].concat();
         self.forget_abandoned(uses)?;
         let names = self.names()?;
         let id = self.find_id(reference, &names)?;
@@ -101,9 +103,11 @@ impl ImageStore {
     pub fn prune(
         &self,
         filters: &Filters,
-        uses: &[ImageUse],
+        uses: &Uses<'_>,
     ) -> Result<ImagePruneResponse, ImageError> {
         let _lock = self.lock()?;
+        // Only now: who creates a container pins its image, and lets go of it when the container is recorded.
+        let uses = &[uses(), self.uses_by_pins()].concat();
         self.forget_abandoned(uses)?;
         let names = self.names()?;
         let mut filter = Filter::parse(self, filters, &FILTERS, &names)?;

@@ -68,7 +68,7 @@ pub(super) fn remove_tree(path: &Path) {
 }
 
 /// 32 random hexadecimal digits.
-fn random_name() -> Result<String, ImageError> {
+pub(super) fn random_name() -> Result<String, ImageError> {
     let mut bytes = [0; 16];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(
         |errno| ImageError::Stream {

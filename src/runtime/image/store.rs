@@ -54,6 +54,7 @@ impl ImageStore {
         }
         let _lock = store.lock()?;
         Staging::sweep(&store.staging_dir());
+        store.sweep_layers()?;
         Ok(store)
     }
 
@@ -116,6 +117,19 @@ impl ImageStore {
                 .map(|chain| self.layer_dir(chain).join("diff"))
                 .collect(),
         }
+    }
+
+    /// Ids of the images whose uppermost layer is in a directory.
+    #[must_use]
+    pub fn images_with_top(&self, directory: &Path) -> Vec<Digest> {
+        let is_top = |image: &Stored| {
+            let chains = image.file.chain_ids();
+            chains
+                .last()
+                .is_some_and(|top| self.layer_dir(top).join("diff") == directory)
+        };
+        let all = self.all().unwrap_or_default().into_iter();
+        all.filter(is_top).map(|image| image.id).collect()
     }
 
     /// The id that a reference of a stored image stands for.

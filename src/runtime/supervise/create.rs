@@ -23,7 +23,7 @@ use super::validate::{check_config, check_conflicts, check_host};
 use super::{Supervisor, host, idmap, merge, name};
 use crate::runtime::container::request::Access;
 use crate::runtime::error::{RuntimeError, RuntimeResult};
-use crate::runtime::image::ImageRecord;
+use crate::runtime::image::{Digest, ImageRecord, ImageSource, Pin};
 use crate::runtime::network::has_sctp;
 
 /// What a client asks for.
@@ -65,7 +65,7 @@ impl Supervisor {
         self.oci_runtime(&request.host_config)?;
         check_conflicts(&request.config, &request.host_config)?;
         let reference = request.config.image.clone().unwrap_or_default();
-        let image = block_in_place(|| self.images().resolve(&reference))?;
+        let (image, pin) = block_in_place(|| self.pinned_image(&reference))?;
         check_platform(request.platform.as_deref(), &image, &reference)?;
         let id = name::random_id();
         self.reserve_name(&name, &id)?;
@@ -75,7 +75,19 @@ impl Supervisor {
             // The failure of the creation is what the client must hear.
             let _leftover = fs::remove_dir_all(self.layout().container(&id));
         }
+        block_in_place(|| drop(pin));
         made
+    }
+
+    /// An image that counts as used until the container is recorded, whoever prunes meanwhile.
+    fn pinned_image(&self, reference: &str) -> RuntimeResult<(ImageRecord, Pin)> {
+        let pin = self.images().pin()?;
+        let image = self.images().resolve(reference)?;
+        let id = Digest::parse(&image.id).ok();
+        if let Some(id) = id.filter(|_| image.source == ImageSource::Stored) {
+            pin.take_image(&id)?;
+        }
+        Ok((image, pin))
     }
 
     fn build(

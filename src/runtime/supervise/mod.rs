@@ -297,22 +297,36 @@ impl Supervisor {
         counts
     }
 
-    /// Which container uses which image.
+    /// Which container uses which image: as its root, or by a mount.
     #[must_use]
     pub fn image_uses(&self) -> Vec<ImageUse> {
-        let registry = self.read();
-        let uses = registry.by_id.values().map(|container| {
-            container.with(|record| ImageUse {
-                container: record.id.clone(),
-                image: record.image.clone(),
-                state: if record.state.status.is_running() {
-                    UseState::Running
-                } else {
-                    UseState::Stopped
-                },
-            })
-        });
-        uses.collect()
+        let mut uses = Vec::new();
+        let mut mounted = Vec::new();
+        for container in self.read().by_id.values() {
+            container.with(|record| {
+                let by = |image: String| ImageUse {
+                    container: record.id.clone(),
+                    image,
+                    state: if record.state.status.is_running() {
+                        UseState::Running
+                    } else {
+                        UseState::Stopped
+                    },
+                };
+                uses.push(by(record.image.clone()));
+                let mounts = record.mounts.iter();
+                let images = mounts.filter(|mount| mount.kind == MountType::Image);
+                mounted.extend(images.map(|mount| (by(String::new()), mount.source.clone())));
+            });
+        }
+        for (by, source) in mounted {
+            let images = self.images().images_with_top(&source);
+            uses.extend(images.into_iter().map(|id| ImageUse {
+                image: id.to_string(),
+                ..by.clone()
+            }));
+        }
+        uses
     }
 
     /// Which container has which volume.
