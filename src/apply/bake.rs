@@ -3,7 +3,7 @@
 //! The engine's own builder knows neither build secrets, SSH agents, further contexts nor caches; where the plugin is
 //! there, it is used, as docker compose does.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::{Map, Value, json};
@@ -57,43 +57,7 @@ pub(super) async fn build(
     let definition =
         json!({ "group": { "default": { "targets": [TARGET] } }, "target": { TARGET: target } });
     let definition = definition.to_string();
-    let mut command = Command::new(plugin);
-    command.args([
-        "bake",
-        "--file",
-        "-",
-        "--progress",
-        "plain",
-        "--allow",
-        "fs=*",
-    ]);
-    if let Some(builder) = &settings.builder {
-        command.args(["--builder", builder]);
-    }
-    if build.build.privileged {
-        command.args(["--allow", "security.insecure"]);
-    }
-    for entitlement in &build.build.entitlements {
-        command.args(["--allow", entitlement]);
-    }
-    command
-        .env_clear()
-        .envs(&run.options.model.environment)
-        .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0");
-    if let Some(endpoint) = &run.options.engine_address {
-        command.env("DOCKER_HOST", &endpoint.address);
-        if let Some(folder) = endpoint.tls.as_ref().and_then(|tls| tls.ca.parent()) {
-            command
-                .env("DOCKER_TLS_VERIFY", "1")
-                .env("DOCKER_CERT_PATH", folder);
-        }
-    }
-    command.current_dir(&run.options.model.working_dir);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
+    let mut command = bake_command(run, build, plugin);
     let mut child = command
         .spawn()
         .map_err(|error| fail(format!("run `{}`: {error}", plugin.display())))?;
@@ -138,6 +102,48 @@ pub(super) async fn build(
     Err(fail(error.unwrap_or_else(|| {
         last.split_off(last.len().saturating_sub(5)).join("\n")
     })))
+}
+
+/// The plugin's call: it reads the definition, and tells on standard error how the build goes.
+fn bake_command(run: &Run, build: &BuildImage, plugin: &Path) -> Command {
+    let mut command = Command::new(plugin);
+    command.args([
+        "bake",
+        "--file",
+        "-",
+        "--progress",
+        "plain",
+        "--allow",
+        "fs=*",
+    ]);
+    if let Some(builder) = &run.options.build.builder {
+        command.args(["--builder", builder]);
+    }
+    if build.build.privileged {
+        command.args(["--allow", "security.insecure"]);
+    }
+    for entitlement in &build.build.entitlements {
+        command.args(["--allow", entitlement]);
+    }
+    command
+        .env_clear()
+        .envs(&run.options.model.environment)
+        .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0");
+    if let Some(endpoint) = &run.options.engine_address {
+        command.env("DOCKER_HOST", &endpoint.address);
+        if let Some(folder) = endpoint.tls.as_ref().and_then(|tls| tls.ca.parent()) {
+            command
+                .env("DOCKER_TLS_VERIFY", "1")
+                .env("DOCKER_CERT_PATH", folder);
+        }
+    }
+    command.current_dir(&run.options.model.working_dir);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
 }
 
 /// What `--check` found is on standard output; of a build nothing is.
