@@ -1,5 +1,6 @@
 //! Why an action failed.
 
+use crate::apply::awaited::{self, Awaited};
 use crate::apply::context::ContextError;
 use crate::apply::evidence::Evidence;
 use crate::engine::EngineError;
@@ -28,8 +29,8 @@ pub enum ApplyError {
         code: i64,
     },
     /// A wait took too long.
-    #[error("timeout waiting for dependencies")]
-    WaitTimeout,
+    #[error("timeout waiting for dependencies{}", awaited::list(.0))]
+    WaitTimeout(Vec<Awaited>),
     /// A hook in a container ended badly.
     #[error("{service} hook exited with status {code}{tail}")]
     Hook {

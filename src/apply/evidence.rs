@@ -40,15 +40,21 @@ pub(super) async fn collect(run: &Run, action: &Action, error: &ApplyError) -> O
             true
         }
     })?;
-    of(run, &run.find_id(concerned)?, concerned.name()).await
+    let (id, name) = (run.find_id(concerned)?, concerned.name());
+    of(run, (&id, name), error).await
 }
 
-/// What a container has to say; none where the engine does not know it.
-pub(super) async fn of(run: &Run, id: &str, name: &str) -> Option<Evidence> {
+/// What a container (id, name) has to say beside an error; none where the engine does not know it.
+pub(super) async fn of(
+    run: &Run,
+    (id, name): (&str, &str),
+    error: &ApplyError,
+) -> Option<Evidence> {
     let state = run.engine.inspect_container(id).await.ok()?;
+    let ended = run.text_with_names(ended(&state, error)).await;
     Some(Evidence {
         container: name.to_owned(),
-        ended: ended(&state),
+        ended,
         probe: probe(&state),
         log: last_lines(run, id).await,
     })
@@ -65,10 +71,12 @@ fn concerned(action: &Action) -> Vec<&ContainerRef> {
     Vec::new()
 }
 
-fn ended(container: &ContainerInspectResponse) -> String {
+fn ended(container: &ContainerInspectResponse, failure: &ApplyError) -> String {
     let state = container.state.clone().unwrap_or_default();
     let error = state.error.unwrap_or_default();
-    if state.running == Some(true) {
+    // What an engine refused it has written down as the container's error: it is told already.
+    let is_told = !error.is_empty() && matches!(failure, ApplyError::Engine(_));
+    if state.running == Some(true) || is_told {
         return String::new();
     }
     if state.oom_killed == Some(true) {
@@ -121,7 +129,32 @@ async fn last_lines(run: &Run, id: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::decode;
+    use bollard_stubs::models::{ContainerInspectResponse, ContainerState};
+
+    use super::{decode, ended};
+    use crate::apply::ApplyError;
+    use crate::engine::{EngineError, EngineErrorKind};
+
+    #[test]
+    fn what_the_engine_refused_is_told_once() {
+        let container = ContainerInspectResponse {
+            state: Some(ContainerState {
+                error: Some("cannot join a container that does not run".to_owned()),
+                exit_code: Some(128),
+                ..ContainerState::default()
+            }),
+            ..ContainerInspectResponse::default()
+        };
+        let kind = EngineErrorKind::Conflict;
+        let refused = EngineError::new("start container", "web", kind, "does not run");
+        assert_eq!(ended(&container, &ApplyError::Engine(refused)), "");
+        let later = ApplyError::Unhealthy {
+            container: "web".to_owned(),
+            reason: "exited (128)".to_owned(),
+        };
+        let words = "cannot join a container that does not run";
+        assert_eq!(ended(&container, &later), words);
+    }
 
     #[test]
     fn decodes_exit_codes() {

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use crate::engine::Engine;
-use crate::plan::explain::{Answers, Questions};
+use crate::plan::explain::{Answers, Defaults, Mentioned, Questions};
 
 /// Inspects the objects in question, all at once.
 pub async fn answers(engine: &dyn Engine, questions: &Questions) -> Answers {
@@ -23,10 +23,22 @@ pub async fn answers(engine: &dyn Engine, questions: &Questions) -> Answers {
         let volume = engine.inspect_volume(name).await.ok()?;
         Some((name.clone(), volume))
     }));
-    let (containers, networks, volumes) = futures_util::join!(containers, networks, volumes);
+    let defaults = async {
+        if questions.containers.is_empty() {
+            return Defaults::default();
+        }
+        match engine.system_info().await {
+            Ok(info) => Defaults::new(&engine.info().product, &info),
+            Err(_) => Defaults::default(),
+        }
+    };
+    let (containers, networks, volumes, defaults) =
+        futures_util::join!(containers, networks, volumes, defaults);
     Answers {
         containers: containers.into_iter().flatten().collect(),
         networks: networks.into_iter().flatten().collect(),
         volumes: volumes.into_iter().flatten().collect(),
+        defaults,
+        mentioned: Mentioned::default(),
     }
 }

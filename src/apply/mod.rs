@@ -13,6 +13,7 @@
 //! that no container is left under a passing name.
 
 mod agent;
+pub mod awaited;
 mod bake;
 mod build;
 mod build_lines;

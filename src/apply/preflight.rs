@@ -50,7 +50,7 @@ pub async fn check(
             Needed::File { kind, name, file } => host
                 .filter(|host| !host.exists(file))
                 .map(|_| missing_file(need, (kind, name, file))),
-            Needed::Port(port) => port_refusal(need, port, (&freed, &holding), host),
+            Needed::Port(port) => port_refusal(project, (need, port), (&freed, &holding), host),
         };
         refusals.extend(refusal.filter(|refusal| !refusals.contains(refusal)));
     }
@@ -81,13 +81,16 @@ fn missing_file(need: &Need, (kind, name, file): (&str, &str, &str)) -> Refusal 
 }
 
 fn port_refusal(
-    need: &Need,
-    port: &HostPort,
+    project: &Project,
+    (need, port): (&Need, &HostPort),
     (freed, holding): (&[&ContainerSummary], &[&ContainerSummary]),
     host: Option<&dyn Host>,
 ) -> Option<Refusal> {
     let publishes = |container: &&&ContainerSummary| publishes(container, port);
     let holder = match holding.iter().find(publishes) {
+        Some(container) if is_of(container, (project, need)) && starts_first(project, need) => {
+            return Some(beside_itself(need, port, &container_phrase(container)));
+        }
         Some(container) => container_phrase(container),
         None if freed.iter().any(|container| publishes(&container)) => return None,
         None => host?.port_holder(port)?,
@@ -102,6 +105,35 @@ fn port_refusal(
         // The port may be free again any time, and nothing else is wrong with the project.
         node: need.node,
     })
+}
+
+/// Whether a container is one of the service that needs something.
+fn is_of(container: &ContainerSummary, (project, need): (&Project, &Need)) -> bool {
+    let label = |key: &str| container.labels.as_ref().and_then(|labels| labels.get(key));
+    label(label::PROJECT) == Some(&project.name) && label(label::SERVICE) == Some(&need.service)
+}
+
+/// Whether the service's new containers run beside its old ones.
+fn starts_first(project: &Project, need: &Need) -> bool {
+    let service = project.services.get(&need.service);
+    let deploy = service.and_then(|service| service.deploy.as_ref());
+    let update = deploy.and_then(|deploy| deploy.update_config.as_ref());
+    update.is_some_and(|update| update.order == "start-first")
+}
+
+/// A port that the old container of a service holds until the new one has proved itself, which it cannot without it.
+fn beside_itself(need: &Need, port: &HostPort, holder: &str) -> Refusal {
+    Refusal {
+        path: need.path.clone(),
+        message: format!(
+            "service `{}` cannot be updated with `order: start-first`: its new container would publish port {port} \
+             while {holder} still holds it",
+            need.service
+        ),
+        hint: "choose `order: stop-first` in `deploy.update_config`, or leave the host's port out and put a proxy in front"
+            .to_owned(),
+        node: need.node,
+    }
 }
 
 fn publishes(container: &ContainerSummary, port: &HostPort) -> bool {

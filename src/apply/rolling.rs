@@ -18,8 +18,8 @@ use super::scheduler::Run;
 use super::{ApplyError, ApplyEvent, Status, UpdateOutcome, dispatch, hook, wait};
 use crate::engine::{ContainerSpec, RemoveContainer};
 use crate::plan::{
-    ContainerRef, FailureAction, HookKind, NodeId, RollingStep, RollingUpdate, UpdateOrder, Wait,
-    WaitUntil,
+    ContainerRef, FailureAction, HookKind, NodeId, RollingStep, RollingUpdate, UpdateOrder,
+    UpdateRules, Wait, WaitUntil,
 };
 
 /// A replica whose new container has taken over.
@@ -66,6 +66,45 @@ struct Failure {
     evidence: Option<Evidence>,
 }
 
+/// Groups of replicas by the rules of an update or of a rollback, and the failures on the way.
+struct Tally<'r> {
+    rules: &'r UpdateRules,
+    total: f64,
+    failures: u32,
+}
+
+impl<'r> Tally<'r> {
+    fn new(rules: &'r UpdateRules, replicas: usize) -> Self {
+        Self {
+            rules,
+            total: f64::from(u32::try_from(replicas).unwrap_or(u32::MAX)),
+            failures: 0,
+        }
+    }
+
+    /// The groups in order, each with its number.
+    fn groups<'a, T>(
+        &self,
+        replicas: &'a [T],
+    ) -> impl Iterator<Item = (usize, &'a [T])> + use<'a, T> {
+        replicas.chunks(self.rules.parallelism).enumerate()
+    }
+
+    async fn pause_before(&self, run: &Run, group: usize) -> Result<(), ApplyError> {
+        if group == 0 {
+            return Ok(());
+        }
+        pause(run, self.rules.delay_millis).await
+    }
+
+    /// Counts a failure; answers whether the rules let the rest go on.
+    fn tolerates_another(&mut self) -> bool {
+        self.failures += 1;
+        let tolerated = f64::from(self.failures) / self.total <= self.rules.max_failure_ratio;
+        tolerated || self.rules.failure_action == FailureAction::Continue
+    }
+}
+
 /// How much of a container is put away.
 const REMOVE: RemoveContainer = RemoveContainer {
     force: true,
@@ -77,28 +116,19 @@ pub(super) async fn update(
     node: NodeId,
     update: &RollingUpdate,
 ) -> Result<(), ApplyError> {
-    let rules = &update.update;
+    let mut tally = Tally::new(&update.update, update.steps.len());
     let mut done: Vec<Replaced<'_>> = Vec::new();
-    let mut failures = 0_u32;
-    let total = f64::from(u32::try_from(update.steps.len()).unwrap_or(u32::MAX));
-    for (number, group) in update.steps.chunks(rules.parallelism).enumerate() {
-        if number > 0 {
-            pause(run, rules.delay_millis).await?;
-        }
+    for (number, group) in tally.groups(&update.steps) {
+        tally.pause_before(run, number).await?;
         let outcomes = join_all(group.iter().map(|step| replace(run, node, update, step))).await;
         let mut fatal = None;
         for outcome in outcomes {
             match outcome {
                 Ok(replaced) => done.push(replaced),
+                Err(failed) if tally.tolerates_another() => done.push(failed.replaced),
                 Err(failed) => {
-                    failures += 1;
-                    let tolerated = f64::from(failures) / total <= rules.max_failure_ratio;
-                    if tolerated || rules.failure_action == FailureAction::Continue {
-                        done.push(failed.replaced);
-                    } else {
-                        restore(run, update, &failed.replaced).await?;
-                        fatal = Some(failed.failure);
-                    }
+                    restore(run, update, &failed.replaced).await?;
+                    fatal = Some(failed.failure);
                 }
             }
         }
@@ -145,26 +175,22 @@ async fn roll_back(
     update: &RollingUpdate,
     done: &[Replaced<'_>],
 ) -> Result<(), ApplyError> {
-    let rules = &update.rollback;
-    let total = f64::from(u32::try_from(done.len()).unwrap_or(u32::MAX));
-    let mut failures = 0_u32;
-    for (number, group) in done.chunks(rules.parallelism).enumerate() {
-        if number > 0 {
-            pause(run, rules.delay_millis).await?;
-        }
+    let mut tally = Tally::new(&update.rollback, done.len());
+    for (number, group) in tally.groups(done) {
+        tally.pause_before(run, number).await?;
         let outcomes = join_all(
             group
                 .iter()
                 .map(|replaced| bring_back(run, update, replaced)),
         );
         for outcome in outcomes.await {
-            let Err(error) = outcome else { continue };
-            failures += 1;
-            let tolerated = f64::from(failures) / total <= rules.max_failure_ratio;
-            if !tolerated && rules.failure_action != FailureAction::Continue {
-                return Err(error);
+            match outcome {
+                Ok(()) => {}
+                Err(error) if tally.tolerates_another() => {
+                    run.tell(ApplyEvent::Warning(error.chain()));
+                }
+                Err(error) => return Err(error),
             }
-            run.tell(ApplyEvent::Warning(error.chain()));
         }
     }
     Ok(())
@@ -229,7 +255,8 @@ async fn replace<'a>(
             if !matches!(error, ApplyError::Unhealthy { .. }) {
                 run.tell_resource(&resource, Status::Error, "Error", "");
             }
-            let evidence = evidence::of(run, &replaced.new, &step.create.display).await;
+            let container = (replaced.new.as_str(), step.create.display.as_str());
+            let evidence = evidence::of(run, container, &error).await;
             let failure = Failure { error, evidence };
             Err(Failed { replaced, failure })
         }

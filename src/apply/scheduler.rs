@@ -81,20 +81,63 @@ impl Run {
         self.lock().insert((node, name.to_owned()), id);
     }
 
-    /// Says containers by their names: those of this run, and the one that the action is about.
-    fn with_names(&self, action: &Action, error: ApplyError) -> ApplyError {
+    /// Says containers by their names: those of this run, the one that the action is about, and whichever the engine
+    /// speaks of.
+    async fn with_names(&self, action: &Action, error: ApplyError) -> ApplyError {
         let error = match action.container() {
             Some(ContainerRef::Existing { id, name }) => error.named(id, name),
             _ => error,
         };
-        self.lock()
+        let error = self
+            .lock()
             .iter()
-            .fold(error, |error, ((_, name), id)| error.named(id, name))
+            .fold(error, |error, ((_, name), id)| error.named(id, name));
+        let mut named = error;
+        for id in ids_in(&named.chain()) {
+            if let Some(name) = self.name_of(&id).await {
+                named = named.named(&id, &name);
+            }
+        }
+        named
+    }
+
+    /// A text of the engine's with names in the place of ids.
+    pub(super) async fn text_with_names(&self, text: String) -> String {
+        let known: Vec<(String, String)> = self
+            .lock()
+            .iter()
+            .map(|((_, name), id)| (id.clone(), name.clone()))
+            .collect();
+        let mut text = known
+            .iter()
+            .filter(|(id, _)| !id.is_empty())
+            .fold(text, |text, (id, name)| text.replace(id, name));
+        for id in ids_in(&text) {
+            if let Some(name) = self.name_of(&id).await {
+                text = text.replace(&id, &name);
+            }
+        }
+        text
+    }
+
+    async fn name_of(&self, id: &str) -> Option<String> {
+        let container = self.engine.inspect_container(id).await.ok()?;
+        let name = container.name?.trim_start_matches('/').to_owned();
+        (!name.is_empty()).then_some(name)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(NodeId, String), String>> {
         self.created.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The ids that a text names: engines give them sixty-four digits.
+fn ids_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|character: char| !character.is_ascii_alphanumeric());
+    words
+        .filter(|word| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// What is still to be done.
@@ -268,7 +311,10 @@ async fn perform(run: &Run, id: NodeId) -> Result<(), ApplyError> {
         run.tell(event);
     }
     let outcome = dispatch::dispatch(run, id, action).await;
-    let outcome = outcome.map_err(|error| run.with_names(action, error));
+    let outcome = match outcome {
+        Err(error) => Err(run.with_names(action, error).await),
+        done => done,
+    };
     match (&words, &outcome) {
         (Some(words), Ok(dispatch::Told::No)) => {
             words.end().into_iter().for_each(|event| run.tell(event));

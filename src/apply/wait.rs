@@ -7,7 +7,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::hub::Heard;
 use super::scheduler::Run;
-use super::{ApplyError, ApplyEvent, Status, overdue};
+use super::{ApplyError, ApplyEvent, Status, awaited, overdue};
 use crate::plan::{Wait, WaitUntil};
 
 const NO_PROBE: &str = "has no healthcheck configured";
@@ -34,10 +34,14 @@ pub(super) async fn wait(run: &Run, wait: &Wait) -> Result<(), ApplyError> {
     let outcome = tokio::select! {
         outcome = all => outcome,
         () = run.options.cancel.cancelled() => return Err(ApplyError::Cancelled),
-        () = expire(limit) => Err(ApplyError::WaitTimeout),
+        () = expire(limit) => {
+            let id_of = |container: &_| run.find_id(container);
+            let open = awaited::of_wait(run.engine.as_ref(), wait, id_of).await;
+            Err(ApplyError::WaitTimeout(open))
+        }
     };
     match outcome {
-        Err(error) if !wait.required && !matches!(error, ApplyError::WaitTimeout) => {
+        Err(error) if !wait.required && !matches!(error, ApplyError::WaitTimeout(_)) => {
             tell_optional(run, wait, &error);
             Ok(())
         }

@@ -159,6 +159,12 @@ pub(super) fn scale(project: &mut Project, wishes: &[String]) -> Result<(), Comm
     Ok(())
 }
 
+/// The services that `--scale` speaks of.
+pub(super) fn scaled(wishes: &[String]) -> Vec<String> {
+    let names = wishes.iter().filter_map(|wish| wish.split_once('='));
+    names.map(|(name, _)| name.to_owned()).collect()
+}
+
 /// What becomes of orphans (behaviours.md B144).
 pub(super) fn orphan_policy(
     session: &Session<'_>,
@@ -197,6 +203,7 @@ pub(super) async fn cmd_create(ui: &Ui, context: &Context, args: &CreateArgs) ->
     };
     let mut options = PlanOptions {
         named: args.services.clone(),
+        scaled: scaled(&args.scale),
         recreate,
         recreate_dependencies: if args.no_recreate {
             Recreate::Never

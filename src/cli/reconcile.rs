@@ -303,8 +303,11 @@ impl<'a> Session<'a> {
 
     /// Asks the engine what changed, down to the field, and the files where it is said.
     pub(crate) async fn explain(&self, plan: &mut Plan) {
-        let answers = apply::answers(self.engine.as_ref(), &plan::explain::questions(plan)).await;
+        let questions = plan::explain::questions(plan);
+        let mut answers = apply::answers(self.engine.as_ref(), &questions).await;
         let origins = self.context.origins();
+        answers.mentioned.secrets = origins.file_objects("secrets");
+        answers.mentioned.configs = origins.file_objects("configs");
         let place = |path: &[String]| origins.line_of(path, self.context.current_dir());
         plan::explain::explain(plan, &self.project, &answers, &place);
     }

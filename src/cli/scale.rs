@@ -48,6 +48,7 @@ pub(super) async fn cmd_scale(ui: &Ui, context: &Context, args: &ScaleArgs) -> C
     };
     let observed = session.prepare_images(&images).await?;
     let mut options = PlanOptions {
+        scaled: services.clone(),
         named: services,
         anonymous_volumes: AnonymousVolumes::Renew,
         orphans: OrphanPolicy::Ignore,

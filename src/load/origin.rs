@@ -49,6 +49,18 @@ impl Origins {
         super::times(&self.tree)
     }
 
+    /// Returns the names of all secrets or configs that the files have, with the file of each, or an empty text; a
+    /// project has only those that are used.
+    #[must_use]
+    pub fn file_objects(&self, section: &str) -> IndexMap<String, String> {
+        let objects = self.tree.get(section).and_then(Node::as_map);
+        let objects = objects.into_iter().flat_map(Map::iter);
+        let file = |node: &Node| node.find("file").and_then(Node::as_text).map(str::to_owned);
+        objects
+            .map(|(name, node)| (name.to_string(), file(node).unwrap_or_default()))
+            .collect()
+    }
+
     /// Returns where a value comes from on one line, files as seen from a directory: `compose.yaml:4, TAG of .env:1`.
     #[must_use]
     pub fn line_of(&self, path: &[String], directory: &Path) -> Option<String> {

@@ -423,11 +423,19 @@ pub enum Cause {
     ScaleUp {
         /// Wanted number.
         wanted: usize,
+        /// The option that says so, where it is not the file.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        option: Option<&'static str>,
     },
     /// Fewer containers are wanted.
     ScaleDown {
+        /// Service.
+        service: String,
         /// Wanted number.
         wanted: usize,
+        /// The option that says so, where it is not the file.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        option: Option<&'static str>,
     },
     /// No service of the file owns it.
     Orphan,
@@ -489,7 +497,10 @@ impl fmt::Display for Cause {
                 write!(f, "the migration of volume `{volume}` was cut short")
             }
             Self::Requested { option } => write!(f, "asked for by `{option}`"),
-            Self::ScaleUp { wanted } | Self::ScaleDown { wanted } => write!(f, "{wanted} wanted"),
+            Self::ScaleUp { wanted, option } | Self::ScaleDown { wanted, option, .. } => {
+                write!(f, "{wanted} wanted")?;
+                option.map_or(Ok(()), |option| write!(f, " by `{option}`"))
+            }
             Self::Orphan => f.write_str("no service of the file owns it"),
             Self::NotRunning { state } => write!(f, "is {state}"),
             Self::Created => f.write_str("just created"),

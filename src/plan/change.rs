@@ -39,6 +39,14 @@ pub struct Change {
     pub place: Option<String>,
 }
 
+impl Change {
+    /// Makes it one of several that may be the one.
+    pub(super) fn doubt(&mut self) {
+        self.change = ChangeKind::Possible;
+        (self.from, self.to) = (None, None);
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let field = &self.field;

@@ -76,8 +76,15 @@ fn plan_service(planner: &mut Planner<'_>, service: &Service) -> Result<(), Plan
         .max()
         .unwrap_or(0);
     let surplus = existing.split_off(wanted.min(existing.len()));
+    let is_scaled = planner.options.scaled.contains(&service.name);
+    let option = is_scaled.then_some("--scale");
     for (container, _) in &surplus {
-        remove(planner, container, Cause::ScaleDown { wanted });
+        let cause = Cause::ScaleDown {
+            service: service.name.clone(),
+            wanted,
+            option,
+        };
+        remove(planner, container, cause);
     }
     existing.sort_by_key(|(container, _)| container.number());
     let stopped = if !rolls && existing.iter().any(|(_, cause)| cause.is_some()) {
@@ -101,7 +108,7 @@ fn plan_service(planner: &mut Planner<'_>, service: &Service) -> Result<(), Plan
         let cause = if existing.is_empty() {
             Cause::Missing
         } else {
-            Cause::ScaleUp { wanted }
+            Cause::ScaleUp { wanted, option }
         };
         replicas
             .containers

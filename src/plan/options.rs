@@ -86,6 +86,8 @@ impl Separator {
 pub struct PlanOptions {
     /// The services named by the user; empty is all of the project.
     pub named: Vec<String>,
+    /// The services whose number of containers `--scale` says, not the file.
+    pub scaled: Vec<String>,
     /// Rule for the named services.
     pub recreate: Recreate,
     /// Rule for the services that the named ones need.

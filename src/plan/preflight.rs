@@ -9,7 +9,7 @@ use std::fmt;
 
 use bollard_stubs::models::MountType;
 
-use super::{Action, ContainerRef, NodeId, Plan};
+use super::{Action, ContainerRef, NodeId, Plan, UpdateOrder};
 use crate::engine::ContainerSpec;
 use crate::model::{Project, Service};
 
@@ -155,7 +155,8 @@ pub fn spec_needs(service: &Service, spec: &ContainerSpec) -> Vec<Need> {
     found
 }
 
-/// The containers whose ports are free again before the plan's new ones start, or are their own.
+/// The containers whose ports are free again before the plan's new ones start, or are their own; where the new container
+/// starts before the old one stops, the old one still holds its ports.
 #[must_use]
 pub fn released(plan: &Plan) -> BTreeSet<&str> {
     let mut released = BTreeSet::new();
@@ -164,7 +165,7 @@ pub fn released(plan: &Plan) -> BTreeSet<&str> {
             Action::StopContainer { container, .. }
             | Action::RemoveContainer { container, .. }
             | Action::StartContainer { container, .. } => released.extend(existing(container)),
-            Action::RollingUpdate(update) => {
+            Action::RollingUpdate(update) if update.update.order == UpdateOrder::StopFirst => {
                 released.extend(update.steps.iter().filter_map(|step| existing(&step.old)));
             }
             _ => {}
@@ -457,13 +458,31 @@ mod tests {
 
     #[test]
     fn a_rolling_update_needs_its_ports_and_gives_those_of_its_old_containers_back() {
+        let (project, plan, node) = update_of_a_port("stop-first");
+        let needs = needs(&project, &plan);
+        assert_eq!(needs.len(), 1, "{needs:?}");
+        assert_eq!(needs[0].node, Some(node));
+        assert_eq!(needs[0].what, Needed::Port(port("", 8080)));
+        assert_eq!(released(&plan), BTreeSet::from(["0ld"]));
+    }
+
+    #[test]
+    fn an_old_container_that_goes_last_still_holds_its_ports() {
+        let (_, plan, _) = update_of_a_port("start-first");
+        assert_eq!(released(&plan), BTreeSet::new());
+    }
+
+    fn update_of_a_port(order: &str) -> (Project, Plan, NodeId) {
         let mut service = Service {
             name: "web".to_owned(),
             deploy: Some(Box::default()),
             ..Service::default()
         };
         if let Some(deploy) = &mut service.deploy {
-            deploy.update_config = Some(UpdateConfig::default());
+            deploy.update_config = Some(UpdateConfig {
+                order: order.to_owned(),
+                ..UpdateConfig::default()
+            });
         }
         let (rules, rollback) = crate::plan::rolling::rules(&service, 1).expect("it has rules");
         let mut spec = ContainerSpec::default();
@@ -501,12 +520,7 @@ mod tests {
         let node = plan.add(action, Cause::Replacement, &[]);
         let mut project = Project::default();
         project.services.insert("web".to_owned(), service);
-
-        let needs = needs(&project, &plan);
-        assert_eq!(needs.len(), 1, "{needs:?}");
-        assert_eq!(needs[0].node, Some(node));
-        assert_eq!(needs[0].what, Needed::Port(port("", 8080)));
-        assert_eq!(released(&plan), BTreeSet::from(["0ld"]));
+        (project, plan, node)
     }
 
     #[test]

@@ -19,6 +19,17 @@ pub enum UpdateOrder {
     StartFirst,
 }
 
+impl UpdateOrder {
+    /// Reads `update_config.order`, whose words are checked at loading; without one the old container stops first.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "start-first" => Self::StartFirst,
+            _ => Self::StopFirst,
+        }
+    }
+}
+
 /// What a failed update means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -29,6 +40,18 @@ pub enum FailureAction {
     Continue,
     /// Every replica gets its old container back.
     Rollback,
+}
+
+impl FailureAction {
+    /// Reads `update_config.failure_action`, whose words are checked at loading; without one the update stops.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "continue" => Self::Continue,
+            "rollback" => Self::Rollback,
+            _ => Self::Pause,
+        }
+    }
 }
 
 /// Rules of an update or of its rollback.
@@ -66,15 +89,8 @@ impl UpdateRules {
             parallelism: parallelism.max(1),
             delay_millis: millis(config.delay),
             monitor_millis: millis(config.monitor),
-            order: match config.order.as_str() {
-                "start-first" => UpdateOrder::StartFirst,
-                _ => UpdateOrder::StopFirst,
-            },
-            failure_action: match config.failure_action.as_str() {
-                "continue" => FailureAction::Continue,
-                "rollback" => FailureAction::Rollback,
-                _ => FailureAction::Pause,
-            },
+            order: UpdateOrder::parse(&config.order),
+            failure_action: FailureAction::parse(&config.failure_action),
             max_failure_ratio: config.max_failure_ratio.unwrap_or(0.0),
         }
     }
@@ -113,22 +129,58 @@ pub struct RollingUpdate {
 /// Longer than the second after which a client sends the first packet of a connection again.
 pub(super) const FINISH_MILLIS: u64 = 1500;
 
-/// The rules of a service's updates: those of the update, and those of its rollback.
+/// The first single port of the host that a service publishes: of two containers only one can hold it.
+#[must_use]
+pub(super) fn fixed_port(service: &Service) -> Option<&str> {
+    let ports = service.ports.iter().map(|port| port.published.as_str());
+    ports
+        .filter(|published| published.parse::<u16>().is_ok_and(|port| port != 0))
+        .next()
+}
+
+/// The rules of a service's updates: those of the update, and those of its rollback. Back at their port of the host the
+/// old containers can only be when the new ones are gone.
 #[must_use]
 pub(super) fn rules(service: &Service, replicas: usize) -> Option<(UpdateRules, UpdateRules)> {
     let deploy = service.deploy.as_ref()?;
     let update = deploy.update_config.as_ref()?;
     let rollback = deploy.rollback_config.clone().unwrap_or_default();
-    Some((
-        UpdateRules::new(update, replicas),
-        UpdateRules::new(&rollback, replicas),
-    ))
+    let mut rollback = UpdateRules::new(&rollback, replicas);
+    if fixed_port(service).is_some() {
+        rollback.order = UpdateOrder::StopFirst;
+    }
+    Some((UpdateRules::new(update, replicas), rollback))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{FailureAction, UpdateOrder, UpdateRules};
-    use crate::model::{Duration, UpdateConfig};
+    use super::{FailureAction, UpdateOrder, UpdateRules, rules};
+    use crate::model::{Deploy, Duration, Port, Service, UpdateConfig};
+
+    #[test]
+    fn who_holds_a_port_of_the_host_stops_first_in_a_rollback() {
+        let config = UpdateConfig {
+            order: "start-first".to_owned(),
+            ..UpdateConfig::default()
+        };
+        let mut service = Service {
+            deploy: Some(Box::new(Deploy {
+                update_config: Some(UpdateConfig::default()),
+                rollback_config: Some(config),
+                ..Deploy::default()
+            })),
+            ..Service::default()
+        };
+        let order = |service: &Service| rules(service, 1).map(|(_, rollback)| rollback.order);
+        assert_eq!(order(&service), Some(UpdateOrder::StartFirst));
+        service.ports = vec![Port {
+            published: "8080".to_owned(),
+            ..Port::default()
+        }];
+        assert_eq!(order(&service), Some(UpdateOrder::StopFirst));
+        service.ports[0].published = "8080-8090".to_owned();
+        assert_eq!(order(&service), Some(UpdateOrder::StartFirst));
+    }
 
     #[test]
     fn reads_the_rules_of_an_update() {

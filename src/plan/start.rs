@@ -10,7 +10,7 @@ use super::{
     Replicas, RollingUpdate, Wait, WaitUntil, wanted_replicas,
 };
 use crate::engine::label;
-use crate::model::{DependencyCondition, Service};
+use crate::model::{DependencyCondition, Service, UpdateConfig};
 
 /// What the start pass knows.
 #[derive(Default)]
@@ -203,6 +203,18 @@ fn rolling_update(
     let Some((update, rollback)) = rolling::rules(service, steps.len()) else {
         return Ok(Vec::new());
     };
+    let wished = service
+        .deploy
+        .iter()
+        .filter_map(|deploy| deploy.rollback_config.as_ref());
+    let starts_first = |config: &UpdateConfig| config.order == "start-first";
+    if let Some(port) = rolling::fixed_port(service).filter(|_| wished.clone().any(starts_first)) {
+        planner.notice(format!(
+            "service `{}`: a rollback stops the new containers first, whatever `rollback_config.order` says, since \
+             only one container can hold port {port} of the host",
+            service.name
+        ));
+    }
     let names: Vec<_> = steps
         .iter()
         .map(|step| step.create.display.clone())

@@ -481,8 +481,8 @@ impl World {
                     .iter()
                     .any(|mount| mount.name.as_ref() == Some(volume))
             }),
-            Cause::ScaleUp { wanted } => *wanted > 1,
-            Cause::ScaleDown { wanted } => target.is_some_and(|it| {
+            Cause::ScaleUp { wanted, .. } => *wanted > 1,
+            Cause::ScaleDown { wanted, .. } => target.is_some_and(|it| {
                 let all = observed.containers.iter();
                 all.filter(|other| other.service() == it.service()).count() > *wanted
             }),

@@ -192,3 +192,28 @@ volumes: {order: {}}
     );
     Ok(())
 }
+
+#[test]
+fn a_wait_whose_time_is_up_tells_for_what_it_waited() -> TestResult {
+    if !has_root("a_wait_whose_time_is_up_tells_for_what_it_waited") {
+        return Ok(());
+    }
+    let env = TestEnvironment::new()?;
+    let service = "    image: rootfs:/\n    network_mode: none\n    init: true\n    stop_grace_period: 0s\n    command: [sleep, '1000']\n";
+    let probe = "    healthcheck: {test: [CMD, 'false'], interval: 60s, retries: 9}\n";
+    let file = format!(
+        "name: timed\nservices:\n  fine:\n{service}  sick:\n{service}{probe}  later:\n{service}    depends_on: {{sick: {{condition: service_healthy}}}}\n"
+    );
+    fs::write(env.path("compose.yaml"), file)?;
+    let late = env.run(["up", "-d", "--wait", "--wait-timeout", "1"])?;
+    assert_eq!(late.status, 1, "{late}");
+    let told = "application not healthy after 1s: still waiting for later (timed-later-1 is created), sick (timed-sick-1 is \
+        running, health: starting, not checked yet)\n";
+    assert!(late.stderr.contains(told), "{late}");
+    let late = env.run(["up", "-d", "--wait-timeout", "1"])?;
+    assert_eq!(late.status, 1, "{late}");
+    let told = "timeout waiting for dependencies: still waiting for sick (timed-sick-1 is running, health: starting";
+    assert!(late.stderr.contains(told), "{late}");
+    assert!(!late.stderr.contains("fine ("), "{late}");
+    Ok(())
+}

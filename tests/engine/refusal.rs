@@ -109,6 +109,55 @@ fn a_taken_port_stops_only_what_depends_on_it() -> TestResult {
 }
 
 #[test]
+fn an_update_whose_containers_would_share_a_port_is_refused_at_its_line() -> TestResult {
+    if !has_root("an_update_whose_containers_would_share_a_port_is_refused_at_its_line") {
+        return Ok(());
+    }
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let env = TestEnvironment::new()?;
+    let file = |order: &str, version: &str| {
+        format!(
+            "services:\n  web:\n    image: rootfs:/\n    command: [sleep, '60']\n    init: true\n    \
+             stop_grace_period: 0s\n    environment: {{VERSION: '{version}'}}\n    ports:\n      - \
+             '127.0.0.1:{port}:80'\n    deploy:\n      update_config: {{order: {order}}}\n"
+        )
+    };
+    fs::write(env.path("compose.yaml"), file("start-first", "1"))?;
+    let _up = env.run(["-p", "refused", "up", "-d"])?.success();
+    let said = refused(&env, &file("start-first", "2"))?;
+    let words = "service `web` cannot be updated with `order: start-first`";
+    assert!(said.stderr.contains(words), "{said}");
+    assert!(said.stderr.contains("compose.yaml:9:9"), "{said}");
+    assert!(said.stderr.contains("choose `order: stop-first`"), "{said}");
+    let plan = env.run(["-p", "refused", "plan"])?;
+    assert_eq!(plan.status, 1, "{plan}");
+    assert!(plan.stderr.contains(words), "{plan}");
+    fs::write(env.path("compose.yaml"), file("stop-first", "2"))?;
+    let _up = env.run(["-p", "refused", "up", "-d"])?.success();
+    Ok(())
+}
+
+#[test]
+fn what_the_engine_refuses_is_told_once_with_names() -> TestResult {
+    if !has_root("what_the_engine_refuses_is_told_once_with_names") {
+        return Ok(());
+    }
+    let env = TestEnvironment::new()?;
+    let said = refused(
+        &env,
+        "services:\n  gone:\n    image: rootfs:/\n    command: ['true']\n  web:\n    image: rootfs:/\n    command: [sleep, \
+         '60']\n    network_mode: service:gone\n    depends_on: {gone: {condition: service_completed_successfully}}\n",
+    )?;
+    assert_eq!(said.stderr.matches("cannot join").count(), 1, "{said}");
+    assert!(said.stderr.contains("refused-gone-1"), "{said}");
+    let mut words = said
+        .stderr
+        .split(|letter: char| !letter.is_ascii_hexdigit());
+    assert!(words.all(|word| word.len() < 64), "{said}");
+    Ok(())
+}
+
+#[test]
 fn an_image_that_is_not_there_is_refused_at_its_line() -> TestResult {
     if !has_root("an_image_that_is_not_there_is_refused_at_its_line") {
         return Ok(());

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use clap::Args;
 
+use hoist::apply::awaited;
 use hoist::engine::ObservedState;
-use hoist::plan::Plan;
+use hoist::plan::{Action, Plan, Wait};
 
 use crate::cli::create::check_selection;
 use crate::cli::reconcile::Session;
@@ -151,20 +152,34 @@ async fn detached(
     args: &UpArgs,
     limit: Option<Duration>,
 ) -> CommandResult {
+    let waits = waits(&plan);
     let running = session.run("up", plan, None);
-    match limit.filter(|_| args.wishes.wait) {
-        None => running.await?,
-        Some(limit) => tokio::time::timeout(limit, running)
-            .await
-            .unwrap_or_else(|_| {
-                let seconds = limit.as_secs();
-                Err(CommandError::user(format!(
-                    "application not healthy after {}",
-                    go_duration(seconds)
-                )))
-            })?,
+    let Some(limit) = limit.filter(|_| args.wishes.wait) else {
+        running.await?;
+        return Ok(ExitStatus::SUCCESS);
+    };
+    match tokio::time::timeout(limit, running).await {
+        Ok(outcome) => outcome?,
+        Err(_) => {
+            let open = awaited::awaited(session.engine.as_ref(), &waits).await;
+            return Err(CommandError::user(format!(
+                "application not healthy after {}{}",
+                go_duration(limit.as_secs()),
+                awaited::list(&open)
+            )));
+        }
     };
     Ok(ExitStatus::SUCCESS)
+}
+
+/// What a plan waits for.
+fn waits(plan: &Plan) -> Vec<Wait> {
+    let nodes = plan.nodes();
+    let waits = nodes.filter_map(|(_, node)| match &node.action {
+        Action::Wait(wait) => Some(wait.clone()),
+        _ => None,
+    });
+    waits.collect()
 }
 
 /// Seconds as Go prints them.

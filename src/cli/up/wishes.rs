@@ -8,7 +8,7 @@ use hoist::load::Dependencies;
 use hoist::model::Project;
 use hoist::plan::{AnonymousVolumes, Goal, PlanOptions, Recreate};
 
-use crate::cli::create::{ImageArgs, load, orphan_policy, scale, volume_change};
+use crate::cli::create::{ImageArgs, load, orphan_policy, scale, scaled, volume_change};
 use crate::cli::reconcile::{Answers, Session};
 use crate::cli::{CommandError, Context};
 use crate::ui::Ui;
@@ -117,6 +117,7 @@ impl Wishes {
         };
         Ok(PlanOptions {
             named: self.services.clone(),
+            scaled: scaled(&self.scale),
             recreate,
             recreate_dependencies,
             recreate_option: option,

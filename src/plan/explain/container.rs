@@ -11,8 +11,11 @@ use super::attribute::{
     network_mode, networks, ports, probe, processors, restart, security, ulimits,
 };
 use super::place::{Places, Section};
-use super::reading::{Entries, Keys, Values, bytes, pairs, scalar, switch, texts};
-use crate::model::Service;
+use super::reading::{Difference, Entries, Keys, Values, bytes, pairs, scalar, switch, texts};
+use super::{Answers, Mentioned};
+use crate::engine::label;
+use crate::model::{FileReference, Service};
+use crate::plan::hash::service_hash;
 use crate::plan::{Change, ChangeKind, CreateContainer};
 
 /// How an attribute is read.
@@ -363,6 +366,19 @@ const ROWS: &[Row] = {
     ]
 };
 
+/// Options of logging drivers that hold no secret.
+const PLAIN_OPTIONS: &[&str] = &[
+    "cache-disabled",
+    "compress",
+    "env",
+    "labels",
+    "max-buffer-size",
+    "max-file",
+    "max-size",
+    "mode",
+    "tag",
+];
+
 /// Attributes that count for the hash and that no engine keeps.
 const UNSEEN: &[&str] = &[
     "attach",
@@ -378,12 +394,29 @@ const UNSEEN: &[&str] = &[
     "pre_stop",
 ];
 
-/// What differs between a container and the one that is to replace it.
+/// What is known beside a container and its successor.
+struct Known<'a> {
+    answers: &'a Answers,
+    image_known: bool,
+    /// Whether what an engine may have added counts as its own.
+    doubt: Doubt,
+}
+
+/// Whose a value is that the file does not have and an engine may have added.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// The engine's.
+    Engine,
+    /// The file's: nothing else differs, and something must.
+    File,
+}
+
+/// What differs between a container, of which the image may be known, and the one that is to replace it.
 pub(super) fn changes(
     places: &Places<'_>,
     create: &CreateContainer,
-    container: &ContainerInspectResponse,
-    image: Option<&ImageInspect>,
+    (container, image): (&ContainerInspectResponse, Option<&ImageInspect>),
+    answers: &Answers,
 ) -> Vec<Change> {
     let Some(service) = places.project().services.get(&create.service) else {
         return Vec::new();
@@ -397,13 +430,32 @@ pub(super) fn changes(
     if let Some(config) = known_image {
         inherit(&mut new, &serde_json::to_value(config).unwrap_or_default());
     }
-    let mut found: Vec<Change> = ROWS
-        .iter()
-        .flat_map(|row| row.changes(&section, service, (&old, &new), known_image.is_some()))
-        .collect();
+    let differing = |doubt: Doubt| -> Vec<Change> {
+        let known = Known {
+            answers,
+            image_known: known_image.is_some(),
+            doubt,
+        };
+        let rows = ROWS.iter();
+        rows.flat_map(|row| row.changes(&section, service, (&old, &new), &known))
+            .collect()
+    };
+    let mut found = differing(Doubt::Engine);
     found.extend(renamed(&section, create, container));
+    if !found.is_empty() {
+        return found;
+    }
+    found = unseen(&section);
+    if answers.defaults.are_known() {
+        let mut doubtful = differing(Doubt::File);
+        if !found.is_empty() {
+            doubtful.iter_mut().for_each(Change::doubt);
+        }
+        found.extend(doubtful);
+    }
     if found.is_empty() {
-        found = unseen(&section);
+        let mentioned = &answers.mentioned;
+        found.extend(undelivered(&section, service, container, mentioned));
     }
     found
 }
@@ -460,13 +512,14 @@ impl Row {
         section: &Section<'_>,
         service: &Service,
         (old, new): (&Value, &Value),
-        image_known: bool,
+        known: &Known<'_>,
     ) -> Vec<Change> {
-        let Self(attributes, _, _, values, expected) = self;
+        let Self(attributes, _, _, values, _) = self;
         let before = self.read(old);
         let after = self.read(new);
+        let expected = self.expected(old, known);
         let of_image = |key: &str| {
-            !image_known
+            !known.image_known
                 && matches!(
                     attributes[0],
                     "command"
@@ -482,7 +535,7 @@ impl Row {
                 && !after.of.contains_key(key)
         };
         let by_engine = |key: &str, value: &str| {
-            let added = |name: &&str| *name == "*" || *name == key || *name == value;
+            let added = |name: &String| name == "*" || name == key || name == value;
             of_image(key) || expected.iter().any(added)
         };
         let keys = if after.of.is_empty() {
@@ -492,19 +545,34 @@ impl Row {
         };
         let differences = before.differences(&after, by_engine);
         let told = differences.into_iter().map(|difference| {
-            let own = mount_attribute(service, attributes, &difference.key);
-            let values = if is_secret(attributes[0], &difference.key) {
-                Values::Hidden
-            } else {
-                *values
-            };
+            let mentioned = &known.answers.mentioned;
+            let own = mount_attribute(service, attributes, &difference, mentioned);
+            let values = shown(attributes[0], &difference.key, *values);
             section.change(
                 own.as_deref().unwrap_or(attributes),
                 difference,
                 (keys, values),
             )
         });
-        told.map(without_common_target).collect()
+        let told = told.map(without_common_target).collect();
+        match attributes[0] {
+            "healthcheck" => switched_off(section, service, told),
+            _ => told,
+        }
+    }
+
+    /// What the engine adds without being asked.
+    fn expected(&self, old: &Value, known: &Known<'_>) -> Vec<String> {
+        let Self(attributes, _, _, _, expected) = self;
+        let attribute = attributes.last().unwrap_or(&"");
+        if let Some(values) = known.answers.defaults.of(attribute, old) {
+            return values;
+        }
+        let is_doubtful = *expected == ANY || attributes == &["ulimits"];
+        if is_doubtful && known.doubt == Doubt::File {
+            return Vec::new();
+        }
+        expected.iter().map(|text| (*text).to_owned()).collect()
     }
 
     fn read(&self, call: &Value) -> Entries {
@@ -539,15 +607,51 @@ fn is_secret(attribute: &str, key: &str) -> bool {
         && WORDS.iter().any(|word| key.contains(word))
 }
 
+/// Whether the values of an entry may be told.
+fn shown(attribute: &str, key: &str, values: Values) -> Values {
+    if is_secret(attribute, key) {
+        Values::Hidden
+    } else if attribute == "logging.options" && PLAIN_OPTIONS.contains(&key) {
+        Values::Shown
+    } else {
+        values
+    }
+}
+
+/// A probe that is switched off needs no word on what it was made of.
+fn switched_off(section: &Section<'_>, service: &Service, told: Vec<Change>) -> Vec<Change> {
+    let probe = service.healthcheck.as_ref();
+    if told.is_empty() || !probe.is_some_and(|probe| probe.disable) {
+        return told;
+    }
+    let difference = Difference {
+        key: String::new(),
+        kind: ChangeKind::Added,
+        from: None,
+        to: Some("true".to_owned()),
+    };
+    let how = (Keys::None, Values::Shown);
+    vec![section.change(&["healthcheck.disable"], difference, how)]
+}
+
 /// Secrets and configs are mounts to the engine.
 fn mount_attribute(
     service: &Service,
     attributes: &[&'static str],
-    target: &str,
+    difference: &Difference,
+    mentioned: &Mentioned,
 ) -> Option<Vec<&'static str>> {
     if attributes != ["volumes"] {
         return None;
     }
+    let target = difference.key.as_str();
+    // Of what is gone only the top-level entry is left, if that.
+    let was_config = || {
+        let from = difference.from.as_deref().unwrap_or_default();
+        let source = from.split(':').next().unwrap_or_default();
+        let mut files = mentioned.configs.values();
+        difference.to.is_none() && files.any(|file| !file.is_empty() && file == source)
+    };
     let is = |reference: &crate::model::FileReference, folder: &str| {
         let name = if reference.target.is_empty() {
             &reference.source
@@ -556,10 +660,10 @@ fn mount_attribute(
         };
         target == *name || target == format!("{folder}{name}")
     };
-    if service.configs.iter().any(|config| is(config, "/")) {
-        Some(vec!["configs"])
-    } else if target.starts_with("/run/secrets/") {
+    if target.starts_with("/run/secrets/") {
         Some(vec!["secrets"])
+    } else if service.configs.iter().any(|config| is(config, "/")) || was_config() {
+        Some(vec!["configs"])
     } else {
         None
     }
@@ -606,7 +710,7 @@ fn unseen(section: &Section<'_>) -> Vec<Change> {
     });
     present
         .map(|name| {
-            let difference = super::reading::Difference {
+            let difference = Difference {
                 key: String::new(),
                 kind: ChangeKind::Possible,
                 from: None,
@@ -615,4 +719,47 @@ fn unseen(section: &Section<'_>) -> Vec<Change> {
             section.change(&[name], difference, (Keys::None, Values::Hidden))
         })
         .collect()
+}
+
+/// Secrets and configs that are no files of the host are copied into a container, and no engine tells of them: one
+/// that is gone is found by the hash that the service had with it.
+fn undelivered(
+    section: &Section<'_>,
+    service: &Service,
+    container: &ContainerInspectResponse,
+    mentioned: &Mentioned,
+) -> Option<Change> {
+    let labels = container.config.as_ref()?.labels.as_ref()?;
+    let hash = labels.get(label::CONFIG_HASH)?;
+    let with_secret = |name: &str| {
+        let mut before = service.clone();
+        before.secrets.push(FileReference {
+            source: name.to_owned(),
+            target: format!("/run/secrets/{name}"),
+            ..FileReference::default()
+        });
+        before
+    };
+    let with_config = |name: &str| {
+        let mut before = service.clone();
+        before.configs.push(FileReference {
+            source: name.to_owned(),
+            ..FileReference::default()
+        });
+        before
+    };
+    let secrets = mentioned.secrets.keys();
+    let secrets = secrets.map(|name| ("secrets", name, with_secret(name)));
+    let configs = mentioned.configs.keys();
+    let configs = configs.map(|name| ("configs", name, with_config(name)));
+    let (attribute, name, _) = secrets
+        .chain(configs)
+        .find(|(_, _, before)| service_hash(before) == *hash)?;
+    let difference = Difference {
+        key: name.clone(),
+        kind: ChangeKind::Removed,
+        from: Some(name.clone()),
+        to: None,
+    };
+    Some(section.change(&[attribute], difference, (Keys::Stems, Values::Shown)))
 }

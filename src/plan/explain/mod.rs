@@ -12,6 +12,7 @@
 
 mod attribute;
 mod container;
+mod defaults;
 mod place;
 mod reading;
 mod resource;
@@ -23,6 +24,7 @@ use super::network::network_spec;
 use super::volume::volume_spec;
 use super::{Action, Cause, Change, ContainerRef, CreateContainer, Decision, Node, Plan};
 use crate::model::Project;
+pub use defaults::Defaults;
 use place::Places;
 
 /// Finds the `file:line` of a path in the model; `None` where no file says it.
@@ -48,6 +50,20 @@ pub struct Answers {
     pub networks: IndexMap<String, NetworkInspect>,
     /// Volumes by name.
     pub volumes: IndexMap<String, Volume>,
+    /// What the engine gives containers by itself.
+    pub defaults: Defaults,
+    /// What the files have beside what the project uses.
+    pub mentioned: Mentioned,
+}
+
+/// Secrets and configs of the files by name, those too that no service uses any more, with the file of each; it is empty
+/// where they are no files.
+#[derive(Debug, Clone, Default)]
+pub struct Mentioned {
+    /// Secrets.
+    pub secrets: IndexMap<String, String>,
+    /// Configs.
+    pub configs: IndexMap<String, String>,
 }
 
 /// What an explanation of a plan needs to know of existing objects.
@@ -126,12 +142,8 @@ fn explain_node(node: &mut Node, places: &Places<'_>, answers: &Answers) {
         }
         action => replacement(action).and_then(|(id, create)| {
             let (container, image) = answers.containers.get(id)?;
-            Some(container::changes(
-                places,
-                create,
-                container,
-                image.as_ref(),
-            ))
+            let seen = (container, image.as_ref());
+            Some(container::changes(places, create, seen, answers))
         }),
     };
     *changes = found.unwrap_or_default();

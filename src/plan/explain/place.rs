@@ -53,11 +53,27 @@ impl<'a> Places<'a> {
         attributes.iter().find_map(place)
     }
 
+    /// The key in the file of a network of the engine.
+    fn network_key(&self, name: &str) -> Option<&'a str> {
+        let mut networks = self.project.networks.iter();
+        let (key, _) = networks.find(|(_, network)| network.name == name)?;
+        Some(key)
+    }
+
+    /// The number of the entry by which a service mounts a volume of the engine.
+    fn mount_of(&self, service: &str, name: &str) -> Option<usize> {
+        let (key, _) = (self.project.volumes.iter()).find(|(_, volume)| volume.name == name)?;
+        let service = self.project.services.get(service)?;
+        service
+            .volumes
+            .iter()
+            .position(|mount| mount.source == *key)
+    }
+
     /// The place that an action goes back to; changed fields have places of their own.
     pub(super) fn of_node(&self, node: &Node) -> Option<String> {
         if let Action::CreateNetwork(spec) = &node.action {
-            let mut networks = self.project.networks.iter();
-            let (key, _) = networks.find(|(_, network)| network.name == spec.body.name)?;
+            let key = self.network_key(&spec.body.name)?;
             return self.find(&["networks", key]).filter(|_| is_missing(node));
         }
         if let Action::CreateVolume(spec) = &node.action {
@@ -66,6 +82,15 @@ impl<'a> Places<'a> {
                 volumes.find(|(_, volume)| Some(&volume.name) == spec.body.name.as_ref())?;
             return self.find(&["volumes", key]).filter(|_| is_missing(node));
         }
+        let scale = ["scale", "deploy.replicas", ""];
+        if let Cause::ScaleDown {
+            service,
+            option: None,
+            ..
+        } = &node.cause
+        {
+            return self.first(service, &scale);
+        }
         let service = node.action.service()?;
         let depends_on = |name: &str| format!("depends_on.{name}");
         match &node.cause {
@@ -73,9 +98,16 @@ impl<'a> Places<'a> {
             Cause::ImageChanged { .. } => self.first(service, &["image", "build", ""]),
             Cause::ImageVolumeChanged => self.first(service, &["volumes", ""]),
             Cause::PullPolicy { .. } => self.first(service, &["pull_policy", "image", ""]),
-            Cause::NotAttached { .. } => self.first(service, &["networks", ""]),
-            Cause::NotMounted { .. } => self.first(service, &["volumes", ""]),
-            Cause::ScaleUp { .. } => self.first(service, &["deploy.replicas", "scale"]),
+            Cause::NotAttached { network } => {
+                let own = self.network_key(network).unwrap_or_default();
+                self.first(service, &[&format!("networks.{own}"), "networks", ""])
+            }
+            Cause::NotMounted { volume } => {
+                let own = self.mount_of(service, volume);
+                let own = own.map_or_else(String::new, |index| index.to_string());
+                self.first(service, &[&format!("volumes.{own}"), "volumes", ""])
+            }
+            Cause::ScaleUp { option: None, .. } => self.first(service, &scale),
             Cause::DependencyRestarted { service: other } => {
                 self.first(service, &[&depends_on(other), "depends_on"])
             }
@@ -94,6 +126,7 @@ impl<'a> Places<'a> {
             | Cause::VolumeMigrated { .. }
             | Cause::MigrationCutShort { .. }
             | Cause::Requested { .. }
+            | Cause::ScaleUp { .. }
             | Cause::ScaleDown { .. }
             | Cause::Orphan
             | Cause::NotRunning { .. }
@@ -142,15 +175,21 @@ impl Section<'_> {
     fn place(&self, attribute: &str, difference: &Difference, keys: Keys) -> Option<String> {
         let mut path = self.path.clone();
         path.extend(attribute.split('.').map(str::to_owned));
+        let of = self.places.of;
+        let of_file = |path: &[String]| of(path).or_else(|| of(&self.path));
         let entry = match keys {
             Keys::None => None,
             Keys::Names => Some(difference.key.clone()),
+            Keys::Stems if attribute == "networks" => {
+                return self
+                    .place_of_attachment(difference)
+                    .or_else(|| of_file(&path));
+            }
             Keys::Stems => difference
                 .to
                 .as_ref()
                 .and_then(|text| self.index_of(attribute, &difference.key, text)),
         };
-        let of = self.places.of;
         entry
             .and_then(|entry| {
                 let mut path = path.clone();
@@ -159,8 +198,36 @@ impl Section<'_> {
             })
             // A variable that `environment` does not have came from a file.
             .or_else(|| (attribute == "environment").then(|| self.find("env_file"))?)
+            .or_else(|| of_file(&path))
+    }
+
+    /// The place of what is new in the attachment to a network, else of the attachment.
+    fn place_of_attachment(&self, difference: &Difference) -> Option<String> {
+        let key = self.places.network_key(&difference.key)?;
+        let mut path = self.path.clone();
+        path.extend(["networks".to_owned(), key.to_owned()]);
+        let before = difference.from.as_deref().unwrap_or_default();
+        let known: Vec<&str> = before.split([' ', ',', '(', ')']).collect();
+        let is_new = |value: &Value| {
+            let text = value.as_str().unwrap_or_default();
+            !text.is_empty() && !known.contains(&text)
+        };
+        let attachment = self.value_of("networks").and_then(|all| all.get(key));
+        let brought = attachment.and_then(|attachment| {
+            let address = ["ipv4_address", "ipv6_address"].into_iter();
+            let address = address.filter(|name| attachment.get(*name).is_some_and(is_new));
+            let aliases = attachment.get("aliases").and_then(Value::as_array);
+            let alias = aliases.and_then(|aliases| aliases.iter().position(is_new));
+            let alias = alias.map(|index| vec!["aliases".to_owned(), index.to_string()]);
+            let address = address.map(|name| vec![name.to_owned()]).next();
+            address.or(alias)
+        });
+        // Of a whole new attachment the key says enough.
+        let brought = brought.filter(|_| difference.from.is_some());
+        let of = self.places.of;
+        brought
+            .and_then(|rest| of(&[path.as_slice(), &rest].concat()))
             .or_else(|| of(&path))
-            .or_else(|| of(&self.path))
     }
 
     fn find(&self, attribute: &str) -> Option<String> {

@@ -2,11 +2,11 @@
 
 use bollard_stubs::models::{
     ContainerConfig, ContainerInspectResponse, EndpointSettings, ImageConfig, ImageInspect,
-    NetworkInspect, NetworkSettings, Volume as EngineVolume,
+    NetworkInspect, NetworkSettings, SystemInfo, Volume as EngineVolume,
 };
 use indexmap::IndexMap;
 
-use super::{Answers, explain, questions};
+use super::{Answers, Defaults, explain, questions};
 use crate::engine::{ContainerSpec, ObservedState, label};
 use crate::graph::Graph;
 use crate::model::{
@@ -76,8 +76,18 @@ fn image() -> ImageInspect {
     }
 }
 
-/// The text of the explained plan that turns a project with one service into another one.
+/// The text of the explained plan that turns a project with one service into another one, on an engine of which nothing
+/// is known.
 fn explained(before: Service, after: Service) -> Result<String, Box<dyn std::error::Error>> {
+    explained_with(before, after, Answers::default())
+}
+
+/// The same with what else was answered.
+fn explained_with(
+    before: Service,
+    after: Service,
+    answers: Answers,
+) -> Result<String, Box<dyn std::error::Error>> {
     let old = golden::project(vec![before]);
     let new = golden::project(vec![after]);
     let first = plan_of(&old, &golden::observed(&old, Vec::new()))?;
@@ -89,7 +99,7 @@ fn explained(before: Service, after: Service) -> Result<String, Box<dyn std::err
     let seen = inspected(&container.id, specs.next().ok_or("no container")?)?;
     let answers = Answers {
         containers: IndexMap::from([(container.id.clone(), (seen, Some(image())))]),
-        ..Answers::default()
+        ..answers
     };
     let mut plan = plan_of(&new, &golden::observed(&new, vec![container]))?;
     assert_eq!(questions(&plan).containers.len(), 1);
@@ -178,6 +188,141 @@ fn each_kind_of_attribute_is_compared() -> TestResult {
     cap_add: added NET_ADMIN, <services.web.cap_add.0>
     mem_limit: added 256m, <services.web.mem_limit>)
     ");
+    Ok(())
+}
+
+/// What Docker tells about itself.
+fn docker() -> Answers {
+    let info = SystemInfo {
+        logging_driver: Some("json-file".to_owned()),
+        default_runtime: Some("runc".to_owned()),
+        ..SystemInfo::default()
+    };
+    Answers {
+        defaults: Defaults::new("Docker", &info),
+        ..Answers::default()
+    }
+}
+
+#[test]
+fn what_is_gone_from_the_file_is_told_with_its_old_value() -> TestResult {
+    let mut before = web();
+    before.shm_size = Some(model::ByteSize(134_217_728));
+    before.cgroup_parent = "/jobs".to_owned();
+    before
+        .annotations
+        .insert("owner".to_owned(), "me".to_owned());
+    let options = [("syslog-address", "udp://user:hunter2@log"), ("tag", "web")];
+    let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    before.logging = Some(Box::new(model::Logging {
+        driver: "syslog".to_owned(),
+        options: IndexMap::from(options),
+        ..model::Logging::default()
+    }));
+    let text = explained_with(before.clone(), web(), docker())?;
+    insta::assert_snapshot!(text.replace("; ", "\n"), @r#"
+    1. create container web100000000_p-web-1 (logging.driver: removed syslog, <services.web.logging.driver>
+    logging.options.syslog-address removed, <services.web.logging.options.syslog-address>
+    logging.options.tag: removed web, <services.web.logging.options.tag>
+    annotations.owner: removed me, <services.web.annotations.owner>
+    cgroup_parent: removed /jobs, <services.web.cgroup_parent>
+    shm_size: removed 128m, <services.web.shm_size>)
+    "#);
+    // Where nothing is known of the engine, it may all be its own.
+    insta::assert_snapshot!(explained(before, web())?, @"1. create container web100000000_p-web-1 (configuration changed)");
+    Ok(())
+}
+
+#[test]
+fn what_an_engine_may_have_added_is_told_where_nothing_else_differs() -> TestResult {
+    let mut before = web();
+    let limit = model::Ulimit::Single(1024);
+    before.ulimits.insert("nofile".to_owned(), limit);
+    insta::assert_snapshot!(explained_with(before.clone(), web(), docker())?, @"1. create container web100000000_p-web-1 (ulimits.nofile: removed 1024, <services.web.ulimits.nofile>)");
+    let mut after = web();
+    after.post_start = vec![Hook::default()];
+    insta::assert_snapshot!(explained_with(before.clone(), after, docker())?, @"1. create container web100000000_p-web-1 (post_start may have changed, <services.web.post_start>; ulimits.nofile may have changed, <services.web.ulimits.nofile>)");
+    let mut after = web();
+    after.restart = "always".to_owned();
+    insta::assert_snapshot!(explained_with(before, after, docker())?, @"1. create container web100000000_p-web-1 (restart: added always, <services.web.restart>)");
+    Ok(())
+}
+
+#[test]
+fn a_secret_that_no_engine_tells_of_is_found_by_the_hash() -> TestResult {
+    let mut before = web();
+    before.secrets = vec![model::FileReference {
+        source: "token".to_owned(),
+        target: "/run/secrets/token".to_owned(),
+        ..model::FileReference::default()
+    }];
+    let mut answers = docker();
+    answers.mentioned.secrets = IndexMap::from([("token".to_owned(), String::new())]);
+    insta::assert_snapshot!(explained_with(before, web(), answers)?, @"1. create container web100000000_p-web-1 (secrets: removed token, <services.web.secrets>)");
+    Ok(())
+}
+
+#[test]
+fn a_probe_that_is_switched_off_is_told_at_its_switch() -> TestResult {
+    let (mut before, mut after) = (web(), web());
+    let probe = Healthcheck {
+        test: vec!["CMD".to_owned(), "true".to_owned()],
+        interval: Some(model::Duration(2_000_000_000)),
+        ..Healthcheck::default()
+    };
+    before.healthcheck = Some(Box::new(probe.clone()));
+    after.healthcheck = Some(Box::new(Healthcheck {
+        disable: true,
+        ..probe
+    }));
+    insta::assert_snapshot!(explained(before, after)?, @"1. create container web100000000_p-web-1 (healthcheck.disable: added true, <services.web.healthcheck.disable>)");
+    Ok(())
+}
+
+#[test]
+fn what_is_new_in_an_attachment_is_told_at_its_place() -> TestResult {
+    let attached = |aliases: &[&str], address: &str| {
+        let mut service = web();
+        let attachment = model::AttachedNetwork {
+            aliases: aliases.iter().map(|name| (*name).to_owned()).collect(),
+            ipv4_address: address.to_owned(),
+            ..model::AttachedNetwork::default()
+        };
+        service.networks = IndexMap::from([("default".to_owned(), Some(attachment))]);
+        service
+    };
+    let before = || attached(&["one"], "");
+    insta::assert_snapshot!(explained(before(), attached(&["one", "two"], ""))?, @"1. create container web100000000_p-web-1 (networks: p_default (one) -> p_default (one, two), <services.web.networks.default.aliases.1>)");
+    insta::assert_snapshot!(explained(before(), attached(&["one"], "172.30.0.9"))?, @"1. create container web100000000_p-web-1 (networks: p_default (one) -> p_default 172.30.0.9 (one), <services.web.networks.default.ipv4_address>)");
+    insta::assert_snapshot!(explained(before(), attached(&[], ""))?, @"1. create container web100000000_p-web-1 (networks: p_default (one) -> p_default, <services.web.networks.default>)");
+    Ok(())
+}
+
+#[test]
+fn a_number_of_containers_is_told_with_where_it_is_said() -> TestResult {
+    let mut service = web();
+    service.scale = Some(0);
+    let project = golden::project(vec![service]);
+    let containers = vec![golden::container(&project.services["web"], 1)];
+    let state = golden::observed(&project, containers);
+    let graph = Graph::new(&project)?;
+    let told = |scaled: &[&str]| -> Result<String, Box<dyn std::error::Error>> {
+        let options = PlanOptions {
+            scaled: scaled.iter().map(|name| (*name).to_owned()).collect(),
+            ..PlanOptions::default()
+        };
+        let mut plan = plan(&project, &graph, &state, &options)?;
+        explain(&mut plan, &project, &Answers::default(), &everywhere);
+        Ok(plan.to_string())
+    };
+    insta::assert_snapshot!(told(&[])?, @r#"
+    1. stop container p-web-1 (0 wanted, <services.web.scale>)
+    2. remove container p-web-1 (0 wanted, <services.web.scale>) after 1
+    "#);
+    insta::assert_snapshot!(told(&["web"])?, @r#"
+    1. stop container p-web-1 (0 wanted by `--scale`)
+    2. remove container p-web-1 (0 wanted by `--scale`) after 1
+    "#);
     Ok(())
 }
 
