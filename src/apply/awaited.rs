@@ -72,10 +72,10 @@ pub(super) async fn of_wait(
 #[must_use]
 pub fn list(awaited: &[Awaited]) -> String {
     let texts: Vec<String> = awaited.iter().map(Awaited::to_string).collect();
-    match texts.is_empty() {
-        true => String::new(),
-        false => format!(": still waiting for {}", texts.join(", ")),
+    if texts.is_empty() {
+        return String::new();
     }
+    format!(": still waiting for {}", texts.join(", "))
 }
 
 /// How a container is, in words.

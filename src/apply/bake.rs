@@ -40,11 +40,7 @@ fn tell(run: &Run, line: &str) {
     });
 }
 
-pub(super) async fn build(
-    run: &Run,
-    plugin: &PathBuf,
-    build: &BuildImage,
-) -> Result<(), ApplyError> {
+pub(super) async fn build(run: &Run, plugin: &Path, build: &BuildImage) -> Result<(), ApplyError> {
     let fail = |message: String| ApplyError::Build {
         image: build.image.clone(),
         message,

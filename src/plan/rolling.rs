@@ -132,10 +132,8 @@ pub(super) const FINISH_MILLIS: u64 = 1500;
 /// The first single port of the host that a service publishes: of two containers only one can hold it.
 #[must_use]
 pub(super) fn fixed_port(service: &Service) -> Option<&str> {
-    let ports = service.ports.iter().map(|port| port.published.as_str());
-    ports
-        .filter(|published| published.parse::<u16>().is_ok_and(|port| port != 0))
-        .next()
+    let mut ports = service.ports.iter().map(|port| port.published.as_str());
+    ports.find(|published| published.parse::<u16>().is_ok_and(|port| port != 0))
 }
 
 /// The rules of a service's updates: those of the update, and those of its rollback. Back at their port of the host the

@@ -158,18 +158,16 @@ async fn detached(
         running.await?;
         return Ok(ExitStatus::SUCCESS);
     };
-    match tokio::time::timeout(limit, running).await {
-        Ok(outcome) => outcome?,
-        Err(_) => {
-            let open = awaited::awaited(session.engine.as_ref(), &waits).await;
-            return Err(CommandError::user(format!(
-                "application not healthy after {}{}",
-                go_duration(limit.as_secs()),
-                awaited::list(&open)
-            )));
-        }
-    };
-    Ok(ExitStatus::SUCCESS)
+    if let Ok(outcome) = tokio::time::timeout(limit, running).await {
+        outcome?;
+        return Ok(ExitStatus::SUCCESS);
+    }
+    let open = awaited::awaited(session.engine.as_ref(), &waits).await;
+    Err(CommandError::user(format!(
+        "application not healthy after {}{}",
+        go_duration(limit.as_secs()),
+        awaited::list(&open)
+    )))
 }
 
 /// What a plan waits for.
