@@ -276,7 +276,7 @@ fn environment(
         }
     }
     for path in &args.env_from_file {
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = hoist::load::read_text(path.as_ref()).map_err(|error| {
             CommandError::user(format!("couldn't read env file: {path}: {error}"))
         })?;
         let read = dotenv_text(&text, &|name| decided.get(name).cloned())

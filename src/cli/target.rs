@@ -1,6 +1,5 @@
 //! Which project a command acts on: from the files, or from its name alone (behaviours.md B024-B027).
 
-use std::io::Read;
 use std::sync::Arc;
 
 use hoist::engine::Engine;
@@ -105,9 +104,9 @@ impl Context {
         is_told: impl Fn(&Diagnostic) -> bool,
     ) -> Result<Project, CommandError> {
         if load::reads_stdin(&request) {
-            let mut text = String::new();
-            std::io::stdin().lock().read_to_string(&mut text)?;
-            request.stdin = Some(text);
+            let text = load::text_from(std::io::stdin().lock());
+            let failed = |error| CommandError::user(format!("cannot read standard input: {error}"));
+            request.stdin = Some(text.map_err(failed)?);
         }
         let loaded = load::load(&request)?;
         ui.files_read(&loaded.project.compose_files);

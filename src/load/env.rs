@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use super::{
-    Code,
+    Code, bounded,
     dotenv::{self, Dotenv, DotenvError},
     error::SourceKind,
     node::Span,
@@ -49,7 +49,7 @@ pub(super) fn read_files(
                 format!("the env file `{shown}` is a directory"),
             ));
         }
-        let text = std::fs::read_to_string(file).map_err(|error| match error.kind() {
+        let text = bounded::read_text(file).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
                 Failure::new(Code::File, format!("couldn't find env file: {shown}"))
             }

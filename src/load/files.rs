@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    Code,
+    Code, bounded,
     env::{self, EnvMap, Format},
     node::{Map, Node, Span},
     report::{Failure, Failures, Report},
@@ -138,7 +138,7 @@ pub(super) fn resolve_label_files(
 }
 
 fn read(path: &Path, what: &str, span: Span) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| {
+    bounded::read_text(path).map_err(|error| {
         Failure::new(Code::File, format!("cannot read the {what} `"))
             .made(span, &path.display().to_string())
             .say(format!("`: {error}"))

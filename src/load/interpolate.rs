@@ -206,6 +206,7 @@ impl Walk<'_> {
             .at(self.part_span(span, template::invalid_part(text)), "")
             .hint_if(expression_hint(template::invalid_part(text)))
             .hint("a `$` that is meant as such is written `$$`"),
+            TemplateError::TooDeep => Failure::new(Code::Limit, format!("{error}")).at(span, ""),
             TemplateError::Required { name, .. } => {
                 Failure::new(Code::RequiredVariable, format!("{error}"))
                     .at(

@@ -171,7 +171,8 @@ fn shown(value: &str, span: Span, form: Form, source: Option<&Source>) -> String
         }
     };
     match form {
-        Form::Detail if literal => value.to_owned(),
+        // Of a path its end counts.
+        Form::Detail | Form::Made if literal => value.to_owned(),
         _ if literal => shortened(value),
         Form::Part | Form::Detail => HIDDEN.to_owned(),
         Form::Whole | Form::Made if source.kind == SourceKind::Variables => HIDDEN.to_owned(),

@@ -26,6 +26,7 @@
 )]
 
 mod bind;
+mod bounded;
 mod canonical;
 mod check;
 mod code;
@@ -70,7 +71,7 @@ mod words;
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, HashSet},
     path::PathBuf,
     rc::Rc,
 };
@@ -79,6 +80,7 @@ use layer::{Loader, PathResolution, Scope};
 use report::{Failure, Failures};
 use source::Discovered;
 
+pub use bounded::{read_text, text_from};
 pub use code::Code;
 pub use error::{Diagnostic, Label, LoadError, Severity, Source, SourceKind};
 pub use fetch::{Fetch, FetchError};
@@ -179,7 +181,7 @@ pub fn load_tree(request: &LoadRequest) -> Result<LoadedTree, LoadError> {
     let Some(merged) = finished(&mut loader, loaded) else {
         return Err(loader.report.into_error(loader.failures));
     };
-    let mut variables = BTreeSet::new();
+    let mut variables = BTreeMap::new();
     for node in merged.tree.values() {
         collect_variables(node, &mut variables);
     }
@@ -187,7 +189,7 @@ pub fn load_tree(request: &LoadRequest) -> Result<LoadedTree, LoadError> {
     Ok(LoadedTree {
         name: merged.name,
         tree: merged.tree,
-        variables: variables.into_iter().collect(),
+        variables: variables.into_values().collect(),
         environment: merged.environment.as_ref().clone(),
         warnings,
         sources,
@@ -419,7 +421,7 @@ fn join_scale(project: &mut crate::model::Project) {
     }
 }
 
-fn collect_variables(node: &Node, found: &mut BTreeSet<Variable>) {
+fn collect_variables(node: &Node, found: &mut BTreeMap<String, Variable>) {
     match &node.value {
         Value::Text(text) => template::collect_variables(text, found),
         Value::List(list) => list

@@ -4,7 +4,7 @@
 //! puts that into words.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     path::Path,
     sync::Arc,
 };
@@ -81,7 +81,8 @@ impl Origins {
             return Some(shown(place));
         };
         let mut comment = written;
-        for variable in node.map(|node| self.variables(node)).unwrap_or_default() {
+        let variables = node.map(|node| self.variables(node)).unwrap_or_default();
+        for variable in variables.into_values() {
             let name = &variable.name;
             let from = match self.variable(&variable).place.rsplit_once(':') {
                 Some((line, _)) => format!("of {}", shown(line)),
@@ -271,22 +272,22 @@ impl Origins {
         Some((source, text))
     }
 
-    fn variables(&self, node: &Node) -> BTreeSet<Variable> {
-        let mut variables = BTreeSet::new();
+    fn variables(&self, node: &Node) -> BTreeMap<String, Variable> {
+        let mut variables = BTreeMap::new();
         if let Some((_, text)) = self.written(node.span).filter(|_| is_scalar(node)) {
             template::collect_variables(text, &mut variables);
         }
-        variables.retain(|variable| !variable.name.is_empty());
+        variables.remove("");
         variables
     }
 
     fn variables_at(&self, span: Span) -> Vec<Step> {
-        let mut variables = BTreeSet::new();
+        let mut variables = BTreeMap::new();
         if let Some((_, text)) = self.written(span) {
             template::collect_variables(text, &mut variables);
         }
         variables
-            .iter()
+            .values()
             .filter(|variable| !variable.name.is_empty())
             .map(|variable| self.variable(variable))
             .collect()

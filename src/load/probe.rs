@@ -57,7 +57,7 @@ pub fn interpolate(text: &str) {
     };
     let result = interpolate::interpolate_text(text, span, &variables(), &mut report);
     shown(report, result.map(drop));
-    let mut found = std::collections::BTreeSet::new();
+    let mut found = std::collections::BTreeMap::new();
     super::template::collect_variables(text, &mut found);
 }
 

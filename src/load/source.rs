@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Code,
+    Code, bounded,
     env::{self, EnvMap},
     interpolate,
     node::{Node, Span},
@@ -282,13 +282,19 @@ pub(super) fn read(file: &str, named: Span, stdin: Option<&String>) -> Result<St
             )
         });
     }
-    let bytes = std::fs::read(file).map_err(|error| match error.kind() {
+    let bytes = bounded::read(file.as_ref()).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Failure::new(Code::File, "open ")
             .made(named, file)
             .say(": no such file or directory"),
-        _ => Failure::new(Code::File, "cannot read `")
-            .made(named, file)
-            .say(format!("`: {error}")),
+        kind => {
+            let code = match kind {
+                std::io::ErrorKind::FileTooLarge => Code::Limit,
+                _ => Code::File,
+            };
+            Failure::new(code, "cannot read `")
+                .made(named, file)
+                .say(format!("`: {error}"))
+        }
     })?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();

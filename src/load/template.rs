@@ -3,7 +3,10 @@
 //! A braced expression reaches to the last `}` of its line, and its operator is the one that occurs first in that
 //! text: both are docker compose's, and both show in what people's files yield.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+
+/// Deeper nests are mistakes or attacks.
+const DEEPEST: usize = 100;
 
 /// Looks variables up, and hears of those that are missing.
 pub(super) trait Lookup {
@@ -27,6 +30,9 @@ pub(super) enum TemplateError {
         /// What the author wrote.
         message: String,
     },
+    /// Expressions in the defaults of expressions, and so on.
+    #[error("variables are nested more than {DEEPEST} levels deep")]
+    TooDeep,
 }
 
 fn reason(message: &str) -> String {
@@ -38,7 +44,7 @@ fn reason(message: &str) -> String {
 }
 
 /// A variable that a file uses (`config --variables`).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Variable {
     /// Its name.
     pub name: String,
@@ -56,7 +62,7 @@ enum Piece<'a> {
     Escaped,
     /// `$NAME`
     Named(&'a str),
-    /// `${…}`: the whole matched text, from `$` to the last brace.
+    /// `${…}`: from `$` to its brace, or to the last one of the line where none is its own.
     Braced(&'a str),
     /// `${` that leads nowhere.
     Invalid,
@@ -70,6 +76,35 @@ const OPERATORS: [&str; 6] = [":?", "?", ":-", "-", ":+", "+"];
 /// # Errors
 /// Fails where the grammar is not met or a required variable has no value.
 pub(super) fn substitute(text: &str, lookup: &mut dyn Lookup) -> Result<String, TemplateError> {
+    if is_too_deep(text) {
+        return Err(TemplateError::TooDeep);
+    }
+    expand(text, lookup)
+}
+
+/// Says whether expressions are nested beyond the limit; every level of them is a call.
+fn is_too_deep(text: &str) -> bool {
+    let mut open = 0;
+    let mut rest = text.bytes().peekable();
+    while let Some(byte) = rest.next() {
+        match (byte, rest.peek()) {
+            (b'$', Some(b'$')) => {
+                rest.next();
+            }
+            (b'$', Some(b'{')) => open += 1,
+            // No expression reaches beyond its line.
+            (b'\n', _) => open = 0,
+            (b'}', _) => open = usize::saturating_sub(open, 1),
+            _ => {}
+        }
+        if open > DEEPEST {
+            return true;
+        }
+    }
+    false
+}
+
+fn expand(text: &str, lookup: &mut dyn Lookup) -> Result<String, TemplateError> {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(dollar) = rest.find('$') {
@@ -136,6 +171,9 @@ fn braced_piece(text: &str) -> (Piece<'_>, usize) {
     if !operator.starts_with(['-', '+', '?']) {
         return (Piece::Invalid, 2);
     }
+    if let Some(end) = closing_brace(&text[1..]) {
+        return (Piece::Braced(&text[..end + 2]), end + 2);
+    }
     let line_end = after.find('\n').unwrap_or(after.len());
     match after[..line_end].rfind('}') {
         Some(end) => {
@@ -161,24 +199,15 @@ fn plain(name: &str, lookup: &mut dyn Lookup) -> String {
     })
 }
 
-/// Substitutes the longest `${…}` of a line: up to the matching brace it is one expression, behind it is plain text.
+/// Substitutes one `${…}`.
 fn braced(whole: &str, lookup: &mut dyn Lookup) -> Result<String, TemplateError> {
-    let operator = first_operator(whole);
-    let (expression, rest) = match closing_brace(whole) {
-        Some(end) => (&whole[..=end], &whole[end + 1..]),
-        None => (whole, ""),
-    };
-    let Some((Piece::Braced(matched), _)) = next_piece(expression) else {
-        return Err(TemplateError::Invalid);
-    };
-    let inner = &matched[2..matched.len() - 1];
-    let Some((name, argument)) = operator.and_then(|operator| inner.split_once(operator)) else {
-        let value = plain(inner, lookup);
-        // Without an operator docker compose drops what follows on this match only where the match reached further.
-        return Ok(value + &substitute(rest, lookup)?);
-    };
-    let value = apply(operator.unwrap_or_default(), name, argument, lookup)?;
-    Ok(value + &substitute(rest, lookup)?)
+    let inner = &whole[2..whole.len() - 1];
+    let (name, operation) = inner.split_at(name_length(inner));
+    let operator = OPERATORS.iter().find(|word| operation.starts_with(**word));
+    match operator {
+        Some(operator) => apply(operator, name, &operation[operator.len()..], lookup),
+        None => Ok(plain(inner, lookup)),
+    }
 }
 
 fn apply(
@@ -192,8 +221,8 @@ fn apply(
         .as_ref()
         .is_some_and(|value| !operator.starts_with(':') || !value.is_empty());
     match operator.trim_start_matches(':') {
-        "+" if usable => substitute(argument, lookup),
-        "-" if !usable => substitute(argument, lookup),
+        "+" if usable => expand(argument, lookup),
+        "-" if !usable => expand(argument, lookup),
         "?" if !usable => Err(TemplateError::Required {
             name: name.to_owned(),
             // As it is written: what it would substitute may be secret.
@@ -203,15 +232,7 @@ fn apply(
     }
 }
 
-fn first_operator(text: &str) -> Option<&'static str> {
-    OPERATORS
-        .iter()
-        .filter_map(|operator| text.find(operator).map(|at| (at, *operator)))
-        .min_by_key(|(at, _)| *at)
-        .map(|(_, operator)| operator)
-}
-
-/// Finds the brace that closes the first one.
+/// Finds the brace that closes the first one, on its line.
 fn closing_brace(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut open = 0;
@@ -228,6 +249,7 @@ fn closing_brace(text: &str) -> Option<usize> {
                 open += 1;
                 index += 1;
             }
+            b'\n' => return None,
             _ => {}
         }
         index += 1;
@@ -235,42 +257,63 @@ fn closing_brace(text: &str) -> Option<usize> {
     None
 }
 
-/// Collects the variables of a text, also those in defaults.
-pub(super) fn collect_variables(text: &str, found: &mut BTreeSet<Variable>) {
+/// Collects the variables of a text, also those in defaults. Of one that is there several times, docker compose takes
+/// the last one, but of the expressions up to the last brace of a line the first.
+pub(super) fn collect_variables(text: &str, found: &mut BTreeMap<String, Variable>) {
+    if is_too_deep(text) {
+        return;
+    }
+    let mut variables = Vec::new();
+    collect(text, &mut variables);
+    found.extend(
+        variables
+            .into_iter()
+            .map(|variable| (variable.name.clone(), variable)),
+    );
+}
+
+fn collect(text: &str, found: &mut Vec<Variable>) {
     let mut rest = text;
+    // The expressions of a line, and where its last brace is, counted from the end of the text.
+    let mut group: Vec<Vec<Variable>> = Vec::new();
+    let mut last_brace = usize::MAX;
     while let Some(dollar) = rest.find('$') {
         rest = &rest[dollar..];
         let Some((piece, length)) = next_piece(rest) else {
             rest = &rest[1..];
             continue;
         };
+        if rest.len() < last_brace {
+            found.extend(group.drain(..).rev().flatten());
+        }
         match piece {
-            Piece::Named(name) => {
-                found.insert(Variable {
-                    name: name.to_owned(),
-                    ..Variable::default()
-                });
+            Piece::Named(name) => found.push(Variable {
+                name: name.to_owned(),
+                ..Variable::default()
+            }),
+            Piece::Braced(whole) => {
+                if group.is_empty() {
+                    let line = rest.lines().next().unwrap_or_default();
+                    last_brace = rest.len() - line.rfind('}').unwrap_or_default();
+                }
+                group.push(of_expression(whole));
             }
-            Piece::Braced(whole) => collect_braced(whole, found),
             // docker compose lists an expression that is none as a variable without a name.
-            Piece::Invalid => {
-                found.insert(Variable::default());
-            }
+            Piece::Invalid => found.push(Variable::default()),
             Piece::Escaped => {}
         }
         rest = &rest[length..];
     }
+    found.extend(group.into_iter().rev().flatten());
 }
 
-fn collect_braced(whole: &str, found: &mut BTreeSet<Variable>) {
-    let end = closing_brace(whole).unwrap_or(whole.len() - 1);
-    let inner = &whole[2..end];
-    let name = name_length(inner);
+fn of_expression(whole: &str) -> Vec<Variable> {
+    let inner = &whole[2..whole.len() - 1];
+    let (name, operation) = inner.split_at(name_length(inner));
     let mut variable = Variable {
-        name: inner[..name].to_owned(),
+        name: name.to_owned(),
         ..Variable::default()
     };
-    let operation = &inner[name..];
     let argument = operation.trim_start_matches(':').get(1..).unwrap_or("");
     match operation.trim_start_matches(':').bytes().next() {
         Some(b'?') => variable.required = true,
@@ -278,11 +321,11 @@ fn collect_braced(whole: &str, found: &mut BTreeSet<Variable>) {
         Some(b'+') => argument.clone_into(&mut variable.alternate_value),
         _ => {}
     }
-    if !variable.required {
-        collect_variables(argument, found);
+    let mut variables = vec![variable];
+    if !variables[0].required {
+        collect(argument, &mut variables);
     }
-    found.insert(variable);
-    collect_variables(whole.get(end + 1..).unwrap_or(""), found);
+    variables
 }
 
 #[cfg(test)]
@@ -337,12 +380,41 @@ mod tests {
     }
 
     #[test]
+    fn reads_many_expressions_of_a_line_and_refuses_nests() {
+        assert_eq!(done(&"${NO:-x}".repeat(50_000)), Ok("x".repeat(50_000)));
+        let nest = |depth: usize| "${NO:-".repeat(depth) + &"}".repeat(depth);
+        assert_eq!(done(&nest(DEEPEST)), Ok(String::new()));
+        assert_eq!(done(&nest(50_000)), Err(TemplateError::TooDeep));
+        assert_eq!(done(&"$${".repeat(500)), Ok("${".repeat(500)));
+    }
+
+    fn collected(text: &str) -> BTreeMap<String, Variable> {
+        let mut found = BTreeMap::new();
+        collect_variables(text, &mut found);
+        found
+    }
+
+    #[test]
     fn collects_nested_variables() {
-        let mut found = BTreeSet::new();
-        collect_variables("${A:-${B:?m}} $C", &mut found);
-        let names: Vec<&str> = found.iter().map(|found| found.name.as_str()).collect();
+        let found = collected("${A:-${B:?m}} $C");
+        let names: Vec<&str> = found.keys().map(String::as_str).collect();
         assert_eq!(names, ["A", "B", "C"]);
-        collect_variables("$1 ${1}", &mut found);
-        assert!(found.contains(&Variable::default()));
+        assert!(collected("$1 ${1}").contains_key(""));
+        assert!(collected(&"${A:-".repeat(5_000)).is_empty());
+    }
+
+    #[test]
+    fn takes_one_of_several_defaults_as_docker_compose_does() {
+        for (text, want) in [
+            ("${A-1} ${A-2} ${A-3}", "1"),
+            ("$A ${A-2}", "2"),
+            ("${A-2} $A", ""),
+            ("${A-2} x ${A-3}$A", ""),
+            ("${A:-${A:-x}}", "x"),
+            ("${F:-${A-1}} ${A-2}", "1"),
+            ("${A-1}\n${A-2}", "2"),
+        ] {
+            assert_eq!(collected(text)["A"].default_value, want, "{text}");
+        }
     }
 }

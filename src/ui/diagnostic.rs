@@ -201,8 +201,10 @@ impl fmt::Display for Drawn<'_> {
         match self.only {
             Some(_) => f.write_str("see also"),
             // Without an excerpt, the message itself says where.
-            None if self.main.is_none() => fmt::Display::fmt(self.diagnostic, f),
-            None => f.write_str(&self.diagnostic.message),
+            None if self.main.is_none() => {
+                f.write_str(&excerpt::visible(&self.diagnostic.to_string()))
+            }
+            None => f.write_str(&excerpt::visible(&self.diagnostic.message)),
         }
     }
 }
@@ -237,8 +239,9 @@ impl miette::Diagnostic for Drawn<'_> {
             .cloned()
             .chain(hidden)
             .collect();
-        (self.only.is_none() && !hints.is_empty())
-            .then(|| Box::new(hints.join("\n")) as Box<dyn fmt::Display>)
+        (self.only.is_none() && !hints.is_empty()).then(|| {
+            Box::new(excerpt::visible(&hints.join("\n")).into_owned()) as Box<dyn fmt::Display>
+        })
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
@@ -257,7 +260,8 @@ impl miette::Diagnostic for Drawn<'_> {
                     && std::ptr::eq(&raw const *label.source, main.source)
             });
         Some(Box::new(labels.map(|(_, label)| {
-            let text = Some(label.text.clone()).filter(|text| !text.is_empty());
+            let text = Some(excerpt::visible(&label.text).into_owned());
+            let text = text.filter(|text| !text.is_empty());
             let (start, length) = main.marker(label);
             LabeledSpan::new(text.or_else(|| Some("here".to_owned())), start, length)
         })))

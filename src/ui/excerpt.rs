@@ -2,7 +2,9 @@
 //!
 //! Used by `diagnostic`. The marked value is of no use to whoever reads a password over a shoulder or in the log of a
 //! build, and neither are those on the lines around it. Stars take as many bytes as what they hide, so that every place
-//! stays where it is.
+//! stays where it is. A file is not trusted: what it would tell the terminal to do is shown, not done.
+
+use std::borrow::Cow;
 
 /// Parts of the names of what must not be seen, in lower case.
 const SECRET_WORDS: [&str; 6] = [
@@ -14,6 +16,26 @@ const SECRET_WORDS: [&str; 6] = [
     "api_key",
 ];
 
+/// Shows what would act on a terminal, or on the order of what is read there, as a sign of as many bytes.
+pub(super) fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(acts) {
+        return text.into();
+    }
+    let shown = |next: char| match (acts(next), next.len_utf8()) {
+        (false, _) => next,
+        (true, 1) => '?',
+        (true, 2) => '\u{b7}',
+        (true, _) => char::REPLACEMENT_CHARACTER,
+    };
+    text.chars().map(shown).collect::<String>().into()
+}
+
+fn acts(next: char) -> bool {
+    let turns =
+        matches!(next, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || next.is_control() && !matches!(next, '\n' | '\r' | '\t')
+}
+
 /// Hides the values of secrets in a Compose file, or in the start of one.
 pub(super) fn masked(text: &str) -> String {
     let mut mask = Mask {
@@ -23,7 +45,10 @@ pub(super) fn masked(text: &str) -> String {
     for line in text.split_inclusive('\n') {
         mask.line(line);
     }
-    mask.shown
+    match visible(&mask.shown) {
+        Cow::Owned(shown) => shown,
+        Cow::Borrowed(_) => mask.shown,
+    }
 }
 
 /// What of the next line belongs to a secret that began on an earlier one.
@@ -263,6 +288,15 @@ fn quoted_length(text: &str, quote: char) -> (usize, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shows_nothing_that_acts_on_a_terminal() {
+        let text = "a\x1b[31m\u{9b}2J\u{202e}b\tc\r\n\u{e9}";
+        let want = "a?[31m\u{b7}2J\u{fffd}b\tc\r\n\u{e9}";
+        assert_eq!(visible(text), want);
+        assert_eq!(masked(text), want);
+        assert_eq!(want.len(), text.len());
+    }
 
     #[test]
     fn hides_the_values_of_secrets_and_nothing_else() {

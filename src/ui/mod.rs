@@ -352,9 +352,9 @@ impl Ui {
             drop(writeln!(err, "{line}"));
             return;
         }
-        drop(writeln!(err, "{message}"));
+        drop(writeln!(err, "{}", excerpt::visible(message)));
         for hint in hints {
-            drop(writeln!(err, "  help: {hint}"));
+            drop(writeln!(err, "  help: {}", excerpt::visible(hint)));
         }
     }
 }

@@ -94,3 +94,51 @@ fn without_quiet_the_errors_are_for_people() -> TestResult {
     assert!(lines(&output.stderr).is_err());
     Ok(())
 }
+
+#[test]
+fn a_file_without_an_end_is_refused() -> TestResult {
+    let env = TestEnvironment::new()?;
+    let text = "include: [/dev/zero]\nservices: {a: {image: x, env_file: /dev/zero}}\n";
+    fs::write(env.path("compose.yaml"), text)?;
+    let output = env.run(["config", "-q", "--format", "json"])?;
+    assert_eq!(output.status, 1, "{output}");
+    let told = lines(&output.stderr)?;
+    let shown: Vec<String> = told
+        .iter()
+        .map(|line| format!("{}:{} {}", line["line"], line["column"], line["message"]))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "1:11 \"cannot read `/dev/zero`: it has more than 128 MiB\"",
+            "2:36 \"cannot read the env file `/dev/zero`: it has more than 128 MiB\"",
+        ]
+    );
+    Ok(())
+}
+
+#[test]
+fn nothing_of_a_file_acts_on_the_terminal() -> TestResult {
+    let env = TestEnvironment::new()?;
+    let text = "services:\n  a: {image: x, \"im\\e[31m\u{202e}\": y}\n";
+    fs::write(env.path("compose.yaml"), text)?;
+    let output = env.run(["config", "-q"])?;
+    assert_eq!(output.status, 1, "{output}");
+    assert!(
+        output.stderr.contains("unknown key `im?[31m\u{fffd}`"),
+        "{output}"
+    );
+    assert!(!output.stderr.contains(['\u{1b}', '\u{202e}']), "{output}");
+    Ok(())
+}
+
+#[test]
+fn the_end_of_a_long_path_is_told() -> TestResult {
+    let env = TestEnvironment::new()?;
+    let file = format!("{}/settings.env", "folder/".repeat(20));
+    let text = format!("services: {{a: {{image: x, env_file: {file}}}}}\n");
+    fs::write(env.path("compose.yaml"), text)?;
+    let output = env.run(["config", "-q"])?;
+    assert!(output.stderr.contains("settings.env not found"), "{output}");
+    Ok(())
+}

@@ -12,7 +12,6 @@ mod digest;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    io::Read,
 };
 
 use clap::Args;
@@ -375,16 +374,7 @@ fn images_text(project: &Project) -> String {
             service.image.clone()
         });
         let hooks = service.pre_start.iter().map(|hook| &hook.image);
-        let mounts = service
-            .volumes
-            .iter()
-            .filter(|mount| mount.kind == model::MountKind::Image);
-        let mounts = mounts
-            .map(|mount| &mount.source)
-            .filter(|source| project.find_service(source).is_none());
-        let more = hooks
-            .chain(mounts)
-            .filter(|image| !image.is_empty() && **image != service.image);
+        let more = hooks.filter(|image| !image.is_empty() && **image != service.image);
         images.extend(more.cloned());
     }
     lines(images)
@@ -410,9 +400,9 @@ async fn hash_text(
 
 fn with_stdin(mut request: LoadRequest) -> Result<LoadRequest, CommandError> {
     if load::reads_stdin(&request) {
-        let mut text = String::new();
-        std::io::stdin().lock().read_to_string(&mut text)?;
-        request.stdin = Some(text);
+        let text = load::text_from(std::io::stdin().lock());
+        let failed = |error| CommandError::user(format!("cannot read standard input: {error}"));
+        request.stdin = Some(text.map_err(failed)?);
     }
     Ok(request)
 }

@@ -35,6 +35,9 @@ pub(super) fn is_literal(text: &str) -> bool {
 
 /// Writes a text on one line, in quotes where it needs them.
 pub(super) fn inline(text: &str) -> Cow<'_, str> {
+    if text == "<<" {
+        return "'<<'".into();
+    }
     if text.contains(is_escaped) || !load::is_plain_text(text) {
         return double_quoted(text).into();
     }
@@ -85,7 +88,7 @@ fn is_plain(text: &str) -> bool {
         matches!(first, '-' | '?' | ':') && text[1..].chars().next().is_none_or(|next| next == ' ')
     };
     first.is_some_and(|first| !indicator(first) && !dash(first))
-        && text.trim() == text
+        && text.trim_matches([' ', '\t', '\u{2028}', '\u{2029}']) == text
         && !text.contains(": ")
         && !text.contains(" #")
         && !text.ends_with(':')
@@ -108,6 +111,13 @@ fn double_quoted(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
+            '\0' => quoted.push_str("\\0"),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{b}' => quoted.push_str("\\v"),
+            '\u{c}' => quoted.push_str("\\f"),
+            '\u{1b}' => quoted.push_str("\\e"),
+            '\u{85}' => quoted.push_str("\\N"),
             next if is_escaped(next) => {
                 let number = u32::from(next);
                 let written = match number {
