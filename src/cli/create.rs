@@ -194,7 +194,7 @@ pub(super) async fn cmd_create(ui: &Ui, context: &Context, args: &CreateArgs) ->
     session.quiet_pulls = args.images.quiet_pull;
     let session = super::provider::provide(session, "up").await?;
     let observed = session
-        .prepare_images(&args.images.options(&session)?)
+        .prepare_images_in_part(&args.images.options(&session)?)
         .await?;
     let recreate = match (args.force_recreate, args.no_recreate) {
         (true, _) => Recreate::Force,

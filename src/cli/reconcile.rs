@@ -18,8 +18,9 @@ use hoist::engine::{Engine, ObserveRequest, ObservedState};
 use hoist::graph::Graph;
 use hoist::model::{Network, Project};
 use hoist::plan::{
-    self, Decision, Delivery, ImageOptions, Plan, PlanOptions, Separator, content::Settled,
-    preflight,
+    self, Decision, Delivery, ImageOptions, Plan, PlanOptions, Separator,
+    content::Settled,
+    preflight::{self, Refusal},
 };
 
 use crate::cli::content::{self, Brought};
@@ -48,6 +49,8 @@ pub(crate) struct Session<'a> {
     pub(crate) hook_lines: Option<mpsc::UnboundedSender<(String, String)>>,
     /// Held while the project is changed.
     lock: Mutex<Option<ProjectLock>>,
+    /// The services that cannot be made for want of an image, and why.
+    pub(super) lacking: Mutex<IndexMap<String, Refusal>>,
     /// What the plan that runs next settles, and the containers that were there when it was made.
     settles: Mutex<Option<(Settled, Vec<String>)>>,
 }
@@ -81,6 +84,7 @@ impl<'a> Session<'a> {
             quiet_pulls: false,
             hook_lines: None,
             lock: Mutex::default(),
+            lacking: Mutex::default(),
             settles: Mutex::default(),
             project,
         })
@@ -101,6 +105,7 @@ impl<'a> Session<'a> {
             quiet_pulls: self.quiet_pulls,
             hook_lines: None,
             lock: Mutex::default(),
+            lacking: Mutex::default(),
             settles: Mutex::default(),
         }
     }
@@ -199,6 +204,43 @@ impl<'a> Session<'a> {
         self.observe().await
     }
 
+    /// As [`Session::prepare_images`], but where an image is not to be had, services that can do without it go on: the
+    /// plan that is made next fails for the others, and for what depends on them.
+    pub(crate) async fn prepare_images_in_part(
+        &self,
+        options: &ImageOptions,
+    ) -> Result<ObservedState, CommandError> {
+        self.refuse_directory_images()?;
+        self.claim().await?;
+        let observed = self.observe().await?;
+        let plan = plan::plan_images(&self.project, &observed, options);
+        if plan.is_empty() {
+            return Ok(observed);
+        }
+        let report = self.run_to_report("up", plan.clone(), None).await;
+        let failed: Vec<_> = report.failures.iter().map(|failure| failure.node).collect();
+        let without = plan::services_without(&self.project, &plan, &failed, self.separator);
+        if report.cancelled || !self.leaves_others(without.keys()) {
+            self.conclude(report)?;
+        } else {
+            self.note_lacking(&without, &report);
+        }
+        self.observe().await
+    }
+
+    /// Whether there is a service that neither is one of these nor waits for one.
+    fn leaves_others<'s>(&self, services: impl Iterator<Item = &'s String>) -> bool {
+        let mut lost: IndexSet<&str> = services.map(String::as_str).collect();
+        let mut next = 0;
+        while let Some(name) = lost.get_index(next).copied() {
+            let dependents = self.graph.dependents(name);
+            lost.extend(dependents.into_iter().map(|(dependent, _)| dependent));
+            next += 1;
+        }
+        let mut names = self.project.services.keys();
+        !lost.is_empty() && names.any(|name| !lost.contains(name.as_str()))
+    }
+
     /// Plans, asks what only the user can answer, and refuses what cannot succeed.
     pub(crate) async fn plan(
         &self,
@@ -222,6 +264,7 @@ impl<'a> Session<'a> {
     /// Refuses what cannot be done at all, marks what cannot be done in part, and warns of what will be otherwise than
     /// the file says.
     async fn look_ahead(&self, plan: &mut Plan) -> Result<(), CommandError> {
+        self.refuse_lacking(plan);
         let needs = preflight::needs(&self.project, plan);
         let refused = self
             .refuse_unmet(&needs, &preflight::released(plan))

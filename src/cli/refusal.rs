@@ -6,6 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
+use std::sync::{MutexGuard, PoisonError};
+
+use indexmap::IndexMap;
 
 use hoist::apply::preflight::{self as looking, Host};
 use hoist::apply::{ApplyError, ApplyReport, Failure, Skipped, UpdateOutcome};
@@ -13,6 +16,7 @@ use hoist::engine::EngineErrorKind;
 use hoist::engine::connect::Choice;
 use hoist::load::{Code, Diagnostic};
 use hoist::plan::preflight::{self, HostPort, Need, Refusal, directory_images};
+use hoist::plan::{Action, ContainerRef, NodeId, Plan};
 use hoist::runtime::network::{Protocol, port_owner};
 
 use crate::cli::CommandError;
@@ -55,6 +59,11 @@ impl Host for ThisMachine {
 fn is_rolled_back(failure: &Failure) -> bool {
     let outcome = UpdateOutcome::RolledBack;
     matches!(&failure.error, ApplyError::Update { outcome: found, .. } if *found == outcome)
+}
+
+/// What a plan makes itself fails with that already.
+fn is_existing(container: &ContainerRef) -> bool {
+    matches!(container, ContainerRef::Existing { .. })
 }
 
 fn is_gone(failure: &Failure) -> bool {
@@ -163,7 +172,10 @@ impl Session<'_> {
 
     fn refusal(&self, refusal: &Refusal) -> Diagnostic {
         let message = refusal.message.clone();
-        let mut diagnostic = Diagnostic::error(Code::Unmet, message).hint(refusal.hint.clone());
+        let mut diagnostic = Diagnostic::error(Code::Unmet, message);
+        if !refusal.hint.is_empty() {
+            diagnostic = diagnostic.hint(refusal.hint.clone());
+        }
         let origins = self.context.origins();
         diagnostic.labels.extend(origins.label(&refusal.path, ""));
         diagnostic
@@ -193,19 +205,64 @@ impl Session<'_> {
         info.name.as_deref() == Some(own.trim())
     }
 
+    /// Keeps why services are without an image.
+    pub(super) fn note_lacking(&self, without: &IndexMap<String, NodeId>, report: &ApplyReport) {
+        let mut lacking = self.lacking();
+        for (service, node) in without {
+            let mut failures = report.failures.iter();
+            let Some(failure) = failures.find(|failure| failure.node == *node) else {
+                continue;
+            };
+            let refusal = Refusal {
+                path: failure.path.clone().unwrap_or_default(),
+                message: failure.error.chain(),
+                hint: self.way_out(failure).unwrap_or_default(),
+                node: None,
+            };
+            lacking.insert(service.clone(), refusal);
+        }
+    }
+
+    /// Marks what a plan would make or start of services that are without an image.
+    pub(super) fn refuse_lacking(&self, plan: &mut Plan) {
+        let lacking = self.lacking();
+        let lost = plan.nodes().filter_map(|(id, node)| {
+            let begins = match &node.action {
+                Action::CreateContainer(_) | Action::RollingUpdate(_) => true,
+                Action::StartContainer { container, .. } => is_existing(container),
+                Action::PreStart(hook) => is_existing(&hook.replica),
+                _ => false,
+            };
+            let service = node.action.service().filter(|_| begins)?;
+            Some((id, lacking.get(service)?.clone()))
+        });
+        let lost: Vec<_> = lost.collect();
+        for (id, refusal) in lost {
+            plan.refuse(id, refusal);
+        }
+    }
+
+    fn lacking(&self) -> MutexGuard<'_, IndexMap<String, Refusal>> {
+        self.lacking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Turns a report into an error where something failed, after telling what is known about each failure.
     pub(crate) fn conclude(&self, report: ApplyReport) -> Result<ApplyReport, CommandError> {
-        if report.is_complete() {
+        let lacking: Vec<Refusal> = self.lacking().values().cloned().collect();
+        if report.is_complete() && lacking.is_empty() {
             return Ok(report);
         }
-        if report.failures.is_empty() {
+        if report.cancelled && report.failures.is_empty() {
             return Err(CommandError::cancelled());
         }
         tell_evidence(self.ui, &report.failures);
         tell_skipped(self.ui, &report.skipped);
         let diagnostics = report.failures.iter().map(|failure| self.failure(failure));
+        // A service that runs already has no part in the plan.
+        let diagnostics = diagnostics.chain(lacking.iter().map(|refusal| self.refusal(refusal)));
         let error = CommandError::placed(once(diagnostics));
-        Err(if report.failures.iter().all(is_rolled_back) {
+        let is_rolled_back = report.failures.iter().all(is_rolled_back) && lacking.is_empty();
+        Err(if is_rolled_back {
             error.rolled_back()
         } else {
             error

@@ -302,9 +302,73 @@ pub fn build_action(project: &Project, service: &Service, separator: Separator) 
     })))
 }
 
+/// The services that cannot be made while some actions of an image plan have failed, each with the action to blame: those
+/// that use such an image, of their own, as a volume or in a hook, or one that is made of it.
+#[must_use]
+pub fn services_without(
+    project: &Project,
+    plan: &Plan,
+    failed: &[NodeId],
+    separator: Separator,
+) -> IndexMap<String, NodeId> {
+    let mut lost: IndexMap<String, NodeId> = IndexMap::new();
+    for blamed in failed {
+        let mut open = vec![*blamed];
+        while let Some(node) = open.pop() {
+            open.extend(plan.after(node));
+            let image = match &plan.node(node).action {
+                Action::PullImage { image, .. } => image,
+                Action::BuildImage(build) => &build.image,
+                _ => continue,
+            };
+            lost.entry(image.clone()).or_insert(*blamed);
+        }
+    }
+    let services = project.services.values();
+    let without = services.filter_map(|service| {
+        let own = image_name(project, service, separator.as_char());
+        let mounts = service.volumes.iter();
+        let mounted = mounts.filter(|mount| mount.kind == MountKind::Image);
+        let mounted = mounted.map(|mount| &mount.source);
+        let hooks = service.pre_start.iter().map(|hook| &hook.image);
+        let mut needed = std::iter::once(&own).chain(mounted).chain(hooks);
+        let blamed = needed.find_map(|image| lost.get(image))?;
+        Some((service.name.clone(), *blamed))
+    });
+    without.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Node;
+    use crate::plan::tests::{observed, project, service};
+
+    #[test]
+    fn who_needs_an_image_that_is_not_to_be_had_is_without_it() {
+        let of = |name: &str, image: &str| Service {
+            image: image.to_owned(),
+            ..service(name)
+        };
+        let (web, twin, other) = (
+            of("web", "gone:1"),
+            of("twin", "gone:1"),
+            of("db", "there:1"),
+        );
+        let project = project(vec![web, twin, other]);
+        let options = ImageOptions {
+            pull: Some("always".to_owned()),
+            ..ImageOptions::default()
+        };
+        let plan = plan_images(&project, &observed(&project, Vec::new()), &options);
+        let pulls = |node: &Node| matches!(&node.action, Action::PullImage { image, .. } if image == "gone:1");
+        let failed: Vec<_> = plan.nodes().filter(|(_, node)| pulls(node)).collect();
+        let failed: Vec<_> = failed.into_iter().map(|(id, _)| id).collect();
+        assert_eq!(failed.len(), 1);
+        let without = services_without(&project, &plan, &failed, Separator::Dash);
+        let names: Vec<_> = without.keys().map(String::as_str).collect();
+        assert_eq!(names, ["web", "twin"]);
+    }
 
     #[test]
     fn reads_pull_policies() {

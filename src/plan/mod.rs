@@ -49,7 +49,10 @@ pub use dag::{Decision, Node, NodeId, Notice, Plan, Unchanged};
 pub use derive::derive_project;
 pub use down::down;
 pub use hash::{network_hash, volume_hash};
-pub use image::{BuildRule, ImageOptions, PullPolicy, build_action, image_references, plan_images};
+pub use image::{
+    BuildRule, ImageOptions, PullPolicy, build_action, image_references, plan_images,
+    services_without,
+};
 pub use lifecycle::{remove, restart, start_existing, stop};
 pub use one_off::{OneOff, one_off, post_start};
 pub use options::{

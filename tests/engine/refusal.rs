@@ -203,3 +203,35 @@ fn an_ordinary_user_without_ids_is_told_what_the_engine_needs() -> TestResult {
     assert!(!env.path("root").exists() && !env.path("run").exists());
     Ok(())
 }
+
+#[test]
+fn an_image_that_is_not_to_be_had_stops_only_what_depends_on_it() -> TestResult {
+    if !has_root("an_image_that_is_not_to_be_had_stops_only_what_depends_on_it") {
+        return Ok(());
+    }
+    let env = TestEnvironment::new()?;
+    let rest = "    command: [sleep, '60']\n    init: true\n    stop_grace_period: 0s\n    network_mode: none\n";
+    let file = |image: &str| {
+        format!(
+            "services:\n  api:\n    image: rootfs:/\n{rest}    depends_on: [web]\n  db:\n    image: \
+             rootfs:/\n{rest}  web:\n    image: {image}\n{rest}"
+        )
+    };
+    let said = refused(&env, &file("127.0.0.1:1/nothing:1"))?;
+    let told = said.stderr.matches("× pull image").count();
+    assert_eq!(told, 1, "{said}");
+    assert!(said.stderr.contains("compose.yaml:16:12"), "{said}");
+    let skipped = "api: skipped: start container refused-api-1\n";
+    assert!(said.stderr.contains(skipped), "{said}");
+    let running = || -> Result<String, Box<dyn Error>> {
+        let listed = env.run(["-p", "refused", "ps", "--format", "{{.Service}}"])?;
+        Ok(listed.success().stdout)
+    };
+    assert_eq!(running()?, "db\n");
+    // Attached, nothing is begun: the end of the command would leave the rest running unseen.
+    let _down = env.run(["-p", "refused", "down"])?.success();
+    let said = env.run(["-p", "refused", "up"])?;
+    assert_eq!(said.status, 1, "{said}");
+    assert_eq!(running()?, "");
+    Ok(())
+}

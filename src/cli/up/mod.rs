@@ -104,9 +104,14 @@ pub(crate) async fn cmd_up(ui: &Ui, context: &Context, args: &UpArgs) -> Command
         let mut options = args.wishes.plan_options(&session, limit)?;
         return preview::dry_run(&session, &images, &mut options, args.wishes.answers()).await;
     }
-    let observed = session
-        .prepare_images(&args.wishes.images.options(&session)?)
-        .await?;
+    let images = args.wishes.images.options(&session)?;
+    // Attached, the end of the command would leave the others running unseen.
+    let in_part = args.detach || args.wishes.wait || args.wishes.no_start;
+    let observed = if in_part {
+        session.prepare_images_in_part(&images).await?
+    } else {
+        session.prepare_images(&images).await?
+    };
     let mut options = args.wishes.plan_options(&session, limit)?;
     let plan = session
         .plan(&observed, &mut options, args.wishes.answers())
