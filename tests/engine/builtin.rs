@@ -1,12 +1,18 @@
 //! The built-in engine through its socket: a life from create to removal, and a `kill -9` in its middle.
 
 use std::error::Error;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::UdpSocket;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
+use hickory_proto::op::{Message, Query};
+use hickory_proto::rr::{Name, RecordType};
+use hoist::runtime::sys::netns;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{FileType, Mode};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process};
@@ -243,6 +249,52 @@ fn a_killed_engine_comes_back_by_itself_and_restarts_what_ends() -> TestResult {
     engine.wake()?;
     let (_, inspected) = engine.ask("GET", &format!("/containers/{id}/json"), None)?;
     assert_eq!(inspected["RestartCount"], 1);
+    engine.ask("DELETE", &format!("/containers/{id}?force=1"), None)?;
+    engine.stop()
+}
+
+/// Asks a container's name server until it answers; a refusal is an error.
+fn asked(question: &UdpSocket, name: &str) -> Result<usize, Box<dyn Error>> {
+    let mut query = Message::query();
+    query.add_query(Query::query(Name::from_ascii(name)?, RecordType::A));
+    question.send(&query.to_vec()?)?;
+    let mut answer = [0; 512];
+    let length = question.recv(&mut answer)?;
+    Ok(Message::from_vec(&answer[..length])?.answers.len())
+}
+
+#[test]
+fn a_name_that_is_asked_for_while_the_engine_is_dead_is_answered_by_the_next() -> TestResult {
+    if !has_root("builtin engine") {
+        return Ok(());
+    }
+    let engine = OwnEngine::start()?;
+    let made = engine.ask("POST", "/networks/create", Some(&json!({"Name": "names"})))?;
+    assert_eq!(made.0, 201, "{}", made.1);
+    let wish = json!({
+        "Image": "rootfs:/",
+        "Cmd": ["sleep", "600"],
+        "HostConfig": { "NetworkMode": "names" },
+    });
+    let (_, made) = engine.ask("POST", "/containers/create?name=web", Some(&wish))?;
+    let id = made["Id"].as_str().ok_or("no id")?.to_owned();
+    let started = engine.ask("POST", &format!("/containers/{id}/start"), None)?;
+    assert_eq!(started.0, 204, "{}", started.1);
+    let inside = File::open(format!("/proc/{}/ns/net", engine.state(&id)?["Pid"]))?;
+    let question = netns::inside(inside.as_fd(), || UdpSocket::bind("127.0.0.1:0"))??;
+    netns::inside(inside.as_fd(), || question.connect("127.0.0.11:53"))??;
+    question.set_read_timeout(Some(Duration::from_secs(30)))?;
+    assert_eq!(asked(&question, "web.")?, 1);
+    // Twice: what was taken back from the keeper is still there for the one after.
+    for _ in 0..2 {
+        let number: i32 = std::fs::read_to_string(engine.env.path("root/engine.pid"))?.parse()?;
+        let number = Pid::from_raw(number).ok_or("no pid")?;
+        let process = rustix::process::pidfd_open(number, PidfdFlags::empty())?;
+        kill_process(number, Signal::KILL)?;
+        rustix::event::poll(&mut [PollFd::new(&process, PollFlags::IN)], None)?;
+        assert_eq!(asked(&question, "web.")?, 1);
+        engine.wake()?;
+    }
     engine.ask("DELETE", &format!("/containers/{id}?force=1"), None)?;
     engine.stop()
 }

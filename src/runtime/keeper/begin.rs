@@ -11,8 +11,9 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 use super::clock;
 use super::connection::Use;
 use super::guard;
+use super::lend;
 use super::log::{Log, Stream};
-use super::protocol::{ExitNotice, Failure, FailureKind, Reply, Started};
+use super::protocol::{ExitNotice, Failure, FailureKind, Lent, Reply, Started};
 use super::record::{self, RunRecord};
 use super::server::{Keeper, Source, not_running};
 use super::spool::Spool;
@@ -27,14 +28,19 @@ use crate::runtime::container::request::{ContainerRequest, ExecRequest, Stdin};
 const WAITING: EventFlags = EventFlags::IN.union(EventFlags::ONESHOT);
 
 impl Keeper {
-    pub(super) fn start(&mut self, token: u64, request: &ContainerRequest) {
-        if let Err(failure) = self.try_start(token, request) {
+    pub(super) fn start(&mut self, token: u64, request: &ContainerRequest, lent: Option<&Lent>) {
+        if let Err(failure) = self.try_start(token, request, lent) {
             fs::remove_dir_all(&request.run_dir).unwrap_or_default();
             self.refuse(token, failure);
         }
     }
 
-    fn try_start(&mut self, token: u64, request: &ContainerRequest) -> Result<(), Failure> {
+    fn try_start(
+        &mut self,
+        token: u64,
+        request: &ContainerRequest,
+        lent: Option<&Lent>,
+    ) -> Result<(), Failure> {
         if self.tasks.contains_key(&request.id) {
             let text = format!("container {} is running already", request.id);
             return Err(Failure::new(FailureKind::AlreadyRunning, text));
@@ -74,6 +80,10 @@ impl Keeper {
         let group = CgroupHandle::new(&self.host, &request.cgroup.path);
         let mut task = new_task(record, None, launched, token, group, log);
         task.spool = spool;
+        // Without them the container runs as well: only the next engine makes sockets of its own.
+        task.held = lent
+            .and_then(|lent| lend::take(lent).ok())
+            .unwrap_or_default();
         self.add_task(task, input, outputs)
             .map_err(|error| Failure::step("cannot watch the container", error))
     }
@@ -395,6 +405,7 @@ impl Keeper {
             spool,
             group,
             ended: None,
+            held: Vec::new(),
         };
         self.add_task(task, input, outputs)
     }
@@ -479,6 +490,7 @@ fn new_task(
         spool: None,
         group,
         ended: None,
+        held: Vec::new(),
     }
 }
 

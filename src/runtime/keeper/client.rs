@@ -9,8 +9,8 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::protocol::{
-    ExitNotice, FRAME_EXIT, FRAME_STDERR, FRAME_STDOUT, Failure, FailureKind, KeeperPaths,
-    MAX_FRAME, Reply, Request, Revival, Running, Started,
+    ExitNotice, FRAME_EXIT, FRAME_STDERR, FRAME_STDOUT, Failure, FailureKind, KeeperPaths, Lent,
+    MAX_FRAME, Reply, Request, Revival, Running, StartRequest, Started,
 };
 use crate::runtime::container::request::{ContainerRequest, ExecRequest, TerminalSize};
 
@@ -78,7 +78,23 @@ impl KeeperClient {
     /// # Errors
     /// With Docker's text when the program cannot be run.
     pub async fn start(&self, request: &ContainerRequest) -> Result<Started, KeeperError> {
-        match self.ask(&Request::Start(Box::new(request.clone()))).await? {
+        self.start_lending(request, None).await
+    }
+
+    /// As [`Self::start`], with descriptors that the keeper holds for the next engine as long as the container runs.
+    ///
+    /// # Errors
+    /// With Docker's text when the program cannot be run.
+    pub async fn start_lending(
+        &self,
+        request: &ContainerRequest,
+        lent: Option<Lent>,
+    ) -> Result<Started, KeeperError> {
+        let request = StartRequest {
+            container: request.clone(),
+            lent,
+        };
+        match self.ask(&Request::Start(Box::new(request))).await? {
             Reply::Started(started) => Ok(started),
             other => Err(unexpected(other)),
         }

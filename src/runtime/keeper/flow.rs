@@ -284,6 +284,8 @@ impl Keeper {
         let Some(mut task) = self.tasks.remove(id) else {
             return;
         };
+        // Before anybody hears of the end: who starts the container again makes new ones in the same place.
+        task.held.clear();
         if let Some(log) = &mut task.log {
             log.finish();
         }

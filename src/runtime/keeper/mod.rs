@@ -20,6 +20,7 @@ mod clock;
 mod connection;
 mod flow;
 mod guard;
+mod lend;
 mod log;
 pub mod protocol;
 mod record;
@@ -29,7 +30,10 @@ mod spool;
 mod task;
 
 pub use client::{Input, KeeperClient, KeeperError, Notices, Output, OutputItem, Session};
-pub use protocol::{ExitNotice, Failure, FailureKind, KeeperPaths, Revival, Running, Started};
+pub(crate) use lend::take as take_lent;
+pub use protocol::{
+    ExitNotice, Failure, FailureKind, KeeperPaths, Lent, Revival, Running, Started,
+};
 pub(crate) use record::living_processes;
 
 use std::ffi::OsString;

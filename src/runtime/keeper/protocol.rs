@@ -63,7 +63,7 @@ impl KeeperPaths {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
     /// Start a container; answered when its program runs.
-    Start(Box<ContainerRequest>),
+    Start(Box<StartRequest>),
     /// Run a process in a container; the connection becomes its streams.
     Exec(Box<ExecRequest>),
     /// Live streams of a container; waits for its start where it is not running yet.
@@ -102,6 +102,17 @@ pub enum Request {
     List,
     /// End, when nothing is running.
     Stop,
+}
+
+/// A container to start. A keeper from before descriptors were lent reads it too: it outlives an engine's upgrade.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StartRequest {
+    /// The container.
+    #[serde(flatten)]
+    pub container: ContainerRequest,
+    /// What the keeper holds for later engines while it runs.
+    #[serde(default)]
+    pub lent: Option<Lent>,
 }
 
 /// How an engine is started again.
@@ -150,6 +161,18 @@ pub struct Running {
     pub id: String,
     /// Pid, start time and so on.
     pub started: Started,
+    /// What an earlier engine left with the keeper.
+    #[serde(default)]
+    pub lent: Option<Lent>,
+}
+
+/// Descriptors of one process that another may take copies of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lent {
+    /// Whose they are.
+    pub process: i32,
+    /// Their numbers there.
+    pub sockets: Vec<i32>,
 }
 
 /// Something ended. Also the content of the exit record.

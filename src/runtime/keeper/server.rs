@@ -338,7 +338,9 @@ impl Keeper {
 
     fn handle(&mut self, token: u64, request: Request) {
         match request {
-            Request::Start(request) => self.start(token, &request),
+            Request::Start(request) => {
+                self.start(token, &request.container, request.lent.as_ref());
+            }
             Request::Exec(request) => self.exec(token, &request),
             Request::Attach { id } => self.attach(token, id),
             Request::Kill { id, signal } => self.act(token, &id, |task| kill(task, signal)),
@@ -360,6 +362,7 @@ impl Keeper {
                 let running = running.map(|task| Running {
                     id: task.id.clone(),
                     started: task.record.started.clone(),
+                    lent: task.lent(),
                 });
                 let reply = Reply::Listed(running.collect());
                 self.answer(token, &reply);

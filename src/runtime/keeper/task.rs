@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
 use super::log::{Log, Stream};
+use super::protocol::Lent;
 use super::record::RunRecord;
 use super::spool::Spool;
 use crate::runtime::container::cgroup::CgroupHandle;
@@ -59,6 +60,17 @@ pub(super) struct Task {
     pub group: CgroupHandle,
     /// Set when it has ended and its terminal may still have something to say.
     pub ended: Option<Ended>,
+    /// What the engine has lent, for the one after it.
+    pub held: Vec<OwnedFd>,
+}
+
+impl Task {
+    /// What is held, as the next engine is told of it.
+    pub(super) fn lent(&self) -> Option<Lent> {
+        let process = i32::try_from(std::process::id()).ok()?;
+        let sockets: Vec<i32> = self.held.iter().map(AsRawFd::as_raw_fd).collect();
+        (!sockets.is_empty()).then_some(Lent { process, sockets })
+    }
 }
 
 /// How a process ended.

@@ -40,6 +40,7 @@ mod store;
 mod subnet;
 mod turn;
 
+pub use dns::NameSockets;
 pub use error::{NetworkError, NetworkErrorKind};
 pub use namespace::{is_pinned, pin_ground, unpin_ground};
 pub use owner::port_owner;

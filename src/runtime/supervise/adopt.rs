@@ -9,6 +9,7 @@
 //! ```
 //! What comes back after a reboot waits for what it depends on.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use super::remove::{AnonymousVolumes, Force, remove_tree};
 use super::restart::starts_with_the_engine;
 use super::status::Status;
 use crate::runtime::error::{RuntimeError, RuntimeResult};
-use crate::runtime::network::LiveContainer;
+use crate::runtime::keeper::{self, Lent};
+use crate::runtime::network::{LiveContainer, NameSockets};
 
 impl Supervisor {
     /// Takes over what an earlier engine left.
@@ -37,7 +39,7 @@ impl Supervisor {
         if keeps {
             self.watch_exits().await?;
         }
-        let mut live = Vec::new();
+        let (mut live, mut sockets_left) = (Vec::new(), HashMap::new());
         let kept = if keeps {
             self.keeper.list().await?
         } else {
@@ -50,13 +52,16 @@ impl Supervisor {
                 })
             });
             if known {
+                if let Some(sockets) = running.lent.as_ref().and_then(left_sockets) {
+                    sockets_left.insert(running.id.clone(), sockets);
+                }
                 live.push(LiveContainer { id: running.id });
             } else {
                 // A start (or a step of a build) that an engine before this one did not live to note.
                 self.end_in_keeper(&running.id).await;
             }
         }
-        tokio::task::block_in_place(|| self.networks().restore(&live))?;
+        tokio::task::block_in_place(|| self.networks().restore_on(&live, sockets_left))?;
         self.note_boots(&live);
         if was_running {
             self.settle_lost().await;
@@ -144,6 +149,15 @@ impl Supervisor {
         }
         Ok(())
     }
+}
+
+/// The sockets of a name server that the keeper has held.
+fn left_sockets(lent: &Lent) -> Option<NameSockets> {
+    let taken = keeper::take_lent(lent).inspect_err(
+        |error| tracing::warn!(%error, "cannot take the sockets of a name server back from the keeper"),
+    );
+    let [packets, streams] = <[_; 2]>::try_from(taken.ok()?).ok()?;
+    Some((packets.into(), streams.into()))
 }
 
 fn discard(path: &Path, error: &std::io::Error) {

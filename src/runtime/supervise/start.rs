@@ -25,7 +25,7 @@ use crate::runtime::container::request::{
 };
 use crate::runtime::container::{ResolveInput, resolve};
 use crate::runtime::error::{ErrorKind, RuntimeError, RuntimeResult};
-use crate::runtime::keeper::{FailureKind, KeeperError, Started};
+use crate::runtime::keeper::{FailureKind, KeeperError, Lent, Started};
 
 /// Exit code of a container that could not be started.
 const START_FAILED: i64 = 128;
@@ -118,14 +118,15 @@ impl Supervisor {
         let request = block_in_place(|| self.prepare(container, &mut record))?;
         let (request, held) = request;
         self.check_forward(container).await?;
-        let mut started = self.keeper.start(&request).await;
+        let lent = self.lent_sockets(container.id());
+        let mut started = self.keeper.start_lending(&request, lent.clone()).await;
         if started
             .as_ref()
             .is_err_and(|error| error.kind() == Some(FailureKind::AlreadyRunning))
         {
             // What runs there was never noted as started: see `end_stray`.
             self.end_in_keeper(container.id()).await;
-            started = self.keeper.start(&request).await;
+            started = self.keeper.start_lending(&request, lent).await;
         }
         let started = started.map_err(|error| LaunchFailure {
             code: i64::from(error.kind().map_or(128, FailureKind::exit_code)),
@@ -137,6 +138,14 @@ impl Supervisor {
         }
         container.update(|live| note_start(live, &record, &started))?;
         Ok(())
+    }
+
+    /// What the keeper is to hold for the engine after this one: the sockets of the container's name server.
+    fn lent_sockets(&self, id: &str) -> Option<Lent> {
+        Some(Lent {
+            process: i32::try_from(std::process::id()).ok()?,
+            sockets: self.networks().name_sockets(id)?.to_vec(),
+        })
     }
 
     /// Everything before the keeper's part.

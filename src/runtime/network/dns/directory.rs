@@ -11,6 +11,7 @@ use crate::runtime::network::endpoint;
 use crate::runtime::network::overlay;
 use crate::runtime::network::record::{EndpointRecord, NetworkRecord};
 use crate::runtime::network::request::ContainerNames;
+use crate::runtime::network::subnet::Family;
 
 /// The addresses of one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub(crate) struct Member {
 struct Names {
     network: String,
     members: HashMap<String, Vec<Member>>,
+    /// Whose turn it is, by name and family of addresses: a client asks for both at once, and each has its own round.
+    turns: HashMap<String, [AtomicUsize; 2]>,
     reverse: HashMap<IpAddr, String>,
 }
 
@@ -53,7 +56,6 @@ struct Contents {
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     contents: RwLock<Contents>,
-    turn: AtomicUsize,
 }
 
 /// Who may be asked about names that are not ours.
@@ -103,11 +105,9 @@ impl Directory {
             v6: endpoint.ipv6,
         };
         for name in endpoint.settings.dns_names.iter().flatten() {
-            names
-                .members
-                .entry(lower(name))
-                .or_default()
-                .push(member.clone());
+            let name = lower(name);
+            names.turns.entry(name.clone()).or_default();
+            names.members.entry(name).or_default().push(member.clone());
         }
         let addresses = [endpoint.ipv4.map(IpAddr::V4), endpoint.ipv6.map(IpAddr::V6)];
         for address in addresses.into_iter().flatten() {
@@ -135,6 +135,8 @@ impl Directory {
                 members.retain(|member| member.container != container);
                 !members.is_empty()
             });
+            let members = &names.members;
+            names.turns.retain(|name, _| members.contains_key(name));
             for member in gone {
                 let addresses = [member.v4.map(IpAddr::V4), member.v6.map(IpAddr::V6)];
                 for address in addresses.into_iter().flatten() {
@@ -153,11 +155,12 @@ impl Directory {
         self.write().views.remove(container);
     }
 
-    /// The members that a name means for a container, each time beginning with another one; `None` where the name is
-    /// nobody's.
-    pub(crate) fn find(&self, container: &str, name: &str) -> Option<Vec<Member>> {
+    /// The members that a name means for a container, for each family each time beginning with another one; `None` where
+    /// the name is nobody's.
+    pub(crate) fn find(&self, container: &str, name: &str, family: Family) -> Option<Vec<Member>> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
         let view = contents.views.get(container)?;
+        let mut turn = None;
         let mut found: Vec<Member> = view
             .networks
             .iter()
@@ -168,10 +171,12 @@ impl Directory {
                     let plain = name
                         .strip_suffix(&lower(&names.network))?
                         .strip_suffix('.')?;
-                    names.members.get(plain)
+                    names.members.get_key_value(plain)
                 };
                 let key = linked.map_or(name, String::as_str);
-                names.members.get(key).or_else(qualified)
+                let (key, members) = names.members.get_key_value(key).or_else(qualified)?;
+                turn = turn.or_else(|| names.turns.get(key));
+                Some(members)
             })
             .flatten()
             .cloned()
@@ -179,8 +184,15 @@ impl Directory {
         if found.is_empty() {
             return None;
         }
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % found.len();
-        found.rotate_left(turn);
+        let turn = turn.map_or(0, |turns| {
+            let place = match family {
+                Family::V4 => 0,
+                Family::V6 => 1,
+            };
+            turns[place].fetch_add(1, Ordering::Relaxed)
+        });
+        let count = found.len();
+        found.rotate_left(turn % count);
         Some(found)
     }
 

@@ -18,7 +18,7 @@ pub(crate) mod upstream;
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::runtime::sys::netns;
@@ -40,10 +40,20 @@ pub(crate) fn has_names(network: &NetworkRecord) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct NameServer {
     directory: Arc<Directory>,
-    serving: Mutex<HashMap<String, Serving>>,
+    serving: Mutex<HashMap<String, Served>>,
     /// What answers the engines of other hosts.
     meeting: Mutex<Option<Serving>>,
 }
+
+/// A running server, and the numbers of its sockets.
+#[derive(Debug)]
+struct Served {
+    _serving: Serving,
+    sockets: [RawFd; 2],
+}
+
+/// The sockets of a server.
+pub type NameSockets = (UdpSocket, TcpListener);
 
 impl NameServer {
     /// Who is called what.
@@ -72,12 +82,22 @@ impl NameServer {
     pub(crate) fn serve_on(
         &self,
         container: &str,
-        (udp, tcp): (UdpSocket, TcpListener),
+        (udp, tcp): NameSockets,
         background: &Background,
     ) {
+        let sockets = [udp.as_raw_fd(), tcp.as_raw_fd()];
         let work = server::run(udp, tcp, Arc::clone(&self.directory), container.to_owned());
         let serving = Serving::start(background, work);
-        self.lock().insert(container.to_owned(), serving);
+        let served = Served {
+            _serving: serving,
+            sockets,
+        };
+        self.lock().insert(container.to_owned(), served);
+    }
+
+    /// The numbers of the sockets of a container's server, as long as it is served.
+    pub(crate) fn sockets_of(&self, container: &str) -> Option<[RawFd; 2]> {
+        self.lock().get(container).map(|served| served.sockets)
     }
 
     /// Ends the server of a container.
@@ -104,13 +124,13 @@ impl NameServer {
         drop(meeting.take());
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Serving>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Served>> {
         self.serving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The sockets of a server, made in the namespace of the calling thread.
-pub(crate) fn sockets() -> io::Result<(UdpSocket, TcpListener)> {
+pub(crate) fn sockets() -> io::Result<NameSockets> {
     let address = SocketAddr::new(ADDRESS.into(), PORT);
     let udp = UdpSocket::bind(address)?;
     let tcp = TcpListener::bind(address)?;

@@ -1,7 +1,7 @@
 //! Namespaces and endpoints of containers.
 
 use std::collections::HashMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use bollard_stubs::models::EndpointSettings;
@@ -140,6 +140,12 @@ impl NetworkService {
             self.names.serve_on(container, sockets, &self.background);
         }
         self.lead_ports(state, container)
+    }
+
+    /// The numbers of the sockets of a container's name server, where it has one.
+    #[must_use]
+    pub fn name_sockets(&self, container: &str) -> Option<[RawFd; 2]> {
+        self.names.sockets_of(container)
     }
 
     /// Starts the container's name server.

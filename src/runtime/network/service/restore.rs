@@ -1,11 +1,11 @@
 //! After a start of the engine: what should stand, stands; what belongs to nobody, goes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use super::{NetworkService, State};
 use crate::runtime::network::bridge::owner_mark;
-use crate::runtime::network::dns;
+use crate::runtime::network::dns::{self, NameSockets};
 use crate::runtime::network::error::NetworkError;
 use crate::runtime::network::link;
 use crate::runtime::network::namespace;
@@ -25,6 +25,18 @@ impl NetworkService {
     /// # Errors
     /// When the kernel refuses.
     pub fn restore(&self, live: &[LiveContainer]) -> Result<(), NetworkError> {
+        self.restore_on(live, HashMap::new())
+    }
+
+    /// As [`Self::restore`], with sockets of name servers that an engine before this one has left, by container.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn restore_on(
+        &self,
+        live: &[LiveContainer],
+        mut sockets: HashMap<String, NameSockets>,
+    ) -> Result<(), NetworkError> {
         let live: HashSet<&str> = live.iter().map(|container| container.id.as_str()).collect();
         let mut state = self.lock();
         self.load_containers(&mut state, &live)?;
@@ -41,7 +53,7 @@ impl NetworkService {
         }
         let containers: Vec<_> = state.containers.values().cloned().collect();
         for record in &containers {
-            self.revive(&mut state, record)?;
+            self.revive(&mut state, record, sockets.remove(&record.names.id))?;
         }
         if containers.is_empty() {
             let failed = NetworkError::kernel("remove the firewall rules");
@@ -114,7 +126,12 @@ impl NetworkService {
     }
 
     /// Names, name server, ports of a container that runs on.
-    fn revive(&self, state: &mut State, record: &ContainerRecord) -> Result<(), NetworkError> {
+    fn revive(
+        &self,
+        state: &mut State,
+        record: &ContainerRecord,
+        sockets: Option<NameSockets>,
+    ) -> Result<(), NetworkError> {
         let id = &record.names.id;
         let mut has_names = false;
         for (network, endpoint) in ends(state, record) {
@@ -124,7 +141,12 @@ impl NetworkService {
             has_names |= dns::has_names(network);
         }
         if has_names && namespace::is_pinned(&record.namespace) {
-            self.serve_names(record)?;
+            if let Some(sockets) = sockets {
+                self.names.serve_on(id, sockets, &self.background);
+            } else if let Err(error) = self.serve_names(record) {
+                // The others are not to suffer for it.
+                tracing::warn!(%error, container = id, "the container has no names until it is started again");
+            }
         }
         let targets = targets(state, id);
         let mut holders = Vec::new();

@@ -8,6 +8,7 @@ use hickory_proto::rr::rdata::{A, AAAA, PTR};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use super::directory::{Directory, Member, Upstream};
+use crate::runtime::network::subnet::Family;
 
 /// Nobody remembers what may change at once.
 const TIME_TO_LIVE: u32 = 0;
@@ -61,8 +62,13 @@ pub(crate) fn decide(
         }
     };
     let name = text_of(question.name());
+    let family = if question.query_type() == RecordType::AAAA {
+        Family::V6
+    } else {
+        Family::V4
+    };
     if question.query_class() == DNSClass::IN {
-        if let Some(members) = directory.find(container, &name) {
+        if let Some(members) = directory.find(container, &name, family) {
             response.add_answers(records(question.name(), question.query_type(), &members));
             return encode(&response, transport, &query);
         }

@@ -93,6 +93,21 @@ fn an_alias_gives_all_replicas_in_turn() -> TestResult {
 }
 
 #[test]
+fn a_client_that_asks_for_both_families_gets_each_replica_in_turn() -> TestResult {
+    let (directory, _) = two_replicas();
+    let mut firsts = Vec::new();
+    for _ in 0..4 {
+        let answer = ask(&directory, "web1", "web.", RecordType::A)?;
+        firsts.extend(addresses(&answer).into_iter().take(1));
+        ask(&directory, "web1", "web.", RecordType::AAAA)?;
+        // Other names have rounds of their own.
+        ask(&directory, "web1", "web1.", RecordType::A)?;
+    }
+    assert_eq!(firsts, ["10.0.0.2", "10.0.0.3", "10.0.0.2", "10.0.0.3"]);
+    Ok(())
+}
+
+#[test]
 fn a_stopped_replica_is_gone_at_once() -> TestResult {
     let (directory, net) = two_replicas();
     directory.leave("web1", &net.id);
