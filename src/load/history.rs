@@ -24,14 +24,20 @@ pub(super) struct Event {
     pub(super) span: Span,
     /// What happened there.
     pub(super) text: String,
+    /// What led there: `, extended by …`.
+    pub(super) trail: String,
 }
 
 /// A value as it is written, with what led to it.
 struct Found<'n> {
     node: &'n Node,
-    /// The mapping or list around it.
-    owner: Span,
+    /// How its mapping came by it, where that is not by writing it.
+    way: &'static str,
 }
+
+/// What is said of values that a merge key brought, and of those that stand elsewhere.
+const MERGED: &str = ", brought by a merge key `<<`";
+const ALIASED: &str = ", through an alias";
 
 /// Reads the files again and tells what they say about one path.
 pub(super) struct History<'a> {
@@ -60,6 +66,23 @@ impl<'a> History<'a> {
         self.events.clear();
         self.files(files, path);
         std::mem::take(&mut self.events)
+    }
+
+    /// Finds what led to a value that has no path of its own, such as an element of a list: what led to the text around it.
+    pub(super) fn trail_of(
+        &mut self,
+        files: &[String],
+        path: &[String],
+        span: Span,
+    ) -> Option<String> {
+        let around = |event: &Event| {
+            let place = event.span;
+            place.source == span.source && place.start <= span.start && span.end <= place.end
+        };
+        (1..=path.len()).rev().find_map(|length| {
+            let events = self.of(files, &path[..length]);
+            events.into_iter().rfind(around).map(|event| event.trail)
+        })
     }
 
     fn files(&mut self, files: &[String], path: &[String]) {
@@ -98,11 +121,15 @@ impl<'a> History<'a> {
         let Some(found) = find(document, path) else {
             return;
         };
-        let text = self.sentence(&found, path);
-        let trail = self.trail.concat();
+        self.push(&found, path);
+    }
+
+    fn push(&mut self, found: &Found<'_>, path: &[String]) {
+        let text = self.sentence(found, path);
         self.events.push(Event {
             span: found.node.span,
-            text: text + &trail,
+            text,
+            trail: self.trail.concat(),
         });
     }
 
@@ -135,6 +162,7 @@ impl<'a> History<'a> {
                 self.events.push(Event {
                     span: found.node.span,
                     text: format!("cleared by `{word}` on `{above}`"),
+                    trail: String::new(),
                 });
             }
         }
@@ -157,7 +185,7 @@ impl<'a> History<'a> {
             Some(text) => Some(text),
             None => extends.find("service").and_then(Node::as_text),
         };
-        let (Some(base), "services", false) = (base, section.as_str(), rest.is_empty()) else {
+        let (Some(base), "services") = (base, section.as_str()) else {
             return;
         };
         let named = extends.find("file");
@@ -181,9 +209,7 @@ impl<'a> History<'a> {
                 self.cleared(document, &path);
                 self.extended(document, &file, &path);
                 if let Some(found) = find(document, &path) {
-                    let text = self.sentence(&found, &path) + &self.trail.concat();
-                    let span = found.node.span;
-                    self.events.push(Event { span, text });
+                    self.push(&found, &path);
                 }
             }
         }
@@ -205,15 +231,7 @@ impl<'a> History<'a> {
             (None, _) if merge::is_appended(path) => "appended",
             (None, _) => "replaced by",
         };
-        let inside = |span: Span| {
-            span.source == found.owner.source
-                && (found.owner.start..=found.owner.end).contains(&span.start)
-        };
-        let way = match (inside(node.key), inside(node.span)) {
-            (false, _) => ", brought by a merge key `<<`",
-            (true, false) => ", through an alias",
-            (true, true) => "",
-        };
+        let way = found.way;
         match self.written(node).as_str() {
             "" => format!("{word} nothing{way}"),
             written => format!("{word} `{written}`{way}"),
@@ -238,23 +256,31 @@ impl<'a> History<'a> {
 
 /// Finds a value as it is written; of a list of `KEY=value` the element with the key.
 fn find<'n>(document: &'n Node, path: &[String]) -> Option<Found<'n>> {
-    let owner = document.span;
-    in_map(document.as_map()?, owner, path)
+    in_map(document.as_map()?, document.span, "", path)
 }
 
-fn in_map<'n>(map: &'n Map, owner: Span, path: &[String]) -> Option<Found<'n>> {
+fn in_map<'n>(map: &'n Map, owner: Span, way: &'static str, path: &[String]) -> Option<Found<'n>> {
     (1..=path.len()).rev().find_map(|length| {
         let node = map.get(&path[..length].join("."))?;
-        in_node(node, owner, &path[length..])
+        let way = match (is_inside(owner, node.key), is_inside(owner, node.span)) {
+            (false, _) => MERGED,
+            (true, false) => ALIASED,
+            (true, true) => way,
+        };
+        in_node(node, way, &path[length..])
     })
 }
 
-fn in_node<'n>(node: &'n Node, owner: Span, path: &[String]) -> Option<Found<'n>> {
+fn is_inside(owner: Span, span: Span) -> bool {
+    span.source == owner.source && (owner.start..=owner.end).contains(&span.start)
+}
+
+fn in_node<'n>(node: &'n Node, way: &'static str, path: &[String]) -> Option<Found<'n>> {
     if path.is_empty() {
-        return Some(Found { node, owner });
+        return Some(Found { node, way });
     }
     match &node.value {
-        Value::Map(map) => in_map(map, node.span, path),
+        Value::Map(map) => in_map(map, node.span, way, path),
         Value::List(list) => {
             let key = path.join(".");
             let pair = |element: &&Node| {
@@ -262,10 +288,9 @@ fn in_node<'n>(node: &'n Node, owner: Span, path: &[String]) -> Option<Found<'n>
                 text.split_once('=').map_or(text, |(name, _)| name) == key
             };
             let found = list.iter().find(pair)?;
-            Some(Found {
-                node: found,
-                owner: node.span,
-            })
+            let alias = !is_inside(node.span, found.span);
+            let way = if alias { ALIASED } else { way };
+            Some(Found { node: found, way })
         }
         _ => None,
     }

@@ -136,8 +136,12 @@ impl<'r> Loader<'r> {
         if let Some(documents) = self.parsed.get(file) {
             return Ok(Rc::clone(documents));
         }
-        let text = source::read(file, named, self.request.stdin.as_ref())?;
+        let (text, broken) = match source::read(file, named, self.request.stdin.as_ref())? {
+            source::Content::Text(text) => (text, None),
+            source::Content::Broken(shown, at) => (shown, Some(at)),
+        };
         let (number, source) = self.report.add_source(file, text, SourceKind::Compose);
+        source::check_text(&source.text, number, broken)?;
         let parsed = document::read(&source.text, number);
         if !parsed.complete {
             self.marks.set_incomplete();

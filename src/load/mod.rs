@@ -165,6 +165,10 @@ pub fn load(request: &LoadRequest) -> Result<Loaded, LoadError> {
             links: loader.links,
             process: request.environment.clone(),
             environment: project.environment.clone(),
+            is_named: request
+                .project_name
+                .as_ref()
+                .is_some_and(|name| !name.is_empty()),
         },
         project,
         warnings,

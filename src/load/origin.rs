@@ -15,6 +15,7 @@ use super::{
     Label, Source, SourceKind,
     history::History,
     node::{Map, Node, Span, Value},
+    schema,
     template::{self, Variable},
 };
 
@@ -31,6 +32,8 @@ pub struct Origins {
     pub(super) links: HashMap<Span, Vec<String>>,
     pub(super) process: IndexMap<String, String>,
     pub(super) environment: IndexMap<String, String>,
+    /// Whether the project was named on the command line.
+    pub(super) is_named: bool,
 }
 
 /// One step on the way to a value.
@@ -104,15 +107,21 @@ impl Origins {
     /// Tells how the value of a dotted path came to be, first things first; `None` where there is no such value.
     #[must_use]
     pub fn explain(&self, path: &str) -> Option<Vec<Step>> {
-        let parts: Vec<String> = path
-            .replace('[', ".")
-            .replace(']', "")
-            .split('.')
-            .map(str::to_owned)
-            .collect();
+        let parts = split_path(path);
         let mut history = History::new(&self.sources, &self.links);
         let mut steps = Vec::new();
-        self.tell(&parts, &mut history, "", &mut steps);
+        if let [name] = parts.as_slice()
+            && name == "name"
+        {
+            steps = self.tell_name();
+            let decided = self.is_named || steps.iter().any(|step| step.text.starts_with('`'));
+            if !decided && !history.of(&self.files, &parts).is_empty() {
+                steps.clear();
+            }
+        }
+        if steps.is_empty() {
+            self.tell(&parts, &mut history, "", &mut steps);
+        }
         (!steps.is_empty()).then_some(steps)
     }
 
@@ -127,15 +136,16 @@ impl Origins {
         let known = node.is_none_or(|node| events.iter().any(|event| event.span == node.span));
         for event in &events {
             let place = place_of(&self.sources, event.span);
-            let text = event.text.clone();
+            let text = format!("{}{}", event.text, event.trail);
             steps.push(Step { place, text }.of(name));
             if node.is_none_or(is_scalar) {
                 steps.extend(self.variables_at(event.span));
             }
         }
         let Some(node) = node else { return };
-        if !known {
-            self.tell_node(node, name, steps);
+        let made = node.span.source == u32::MAX && !events.is_empty();
+        if !known && !made {
+            self.tell_node(node, path, history, name, steps);
         }
         if is_scalar(node) {
             steps.extend(self.inherited(path, node));
@@ -151,7 +161,7 @@ impl Origins {
                 let told = |span: Span| events.iter().any(|event| event.span == span);
                 let elements = list.iter().enumerate();
                 for (index, element) in elements.filter(|(_, element)| !told(element.span)) {
-                    self.tell_node(element, &inner(&index.to_string()), steps);
+                    self.tell_node(element, path, history, &inner(&index.to_string()), steps);
                 }
             }
             Value::List(list) => {
@@ -180,42 +190,101 @@ impl Origins {
 
     /// Tells a value by its own place and the places of what it replaced: an element of a list has no path in the
     /// files.
-    fn tell_node(&self, node: &Node, name: &str, steps: &mut Vec<Step>) {
+    fn tell_node(
+        &self,
+        node: &Node,
+        path: &[String],
+        history: &mut History<'_>,
+        name: &str,
+        steps: &mut Vec<Step>,
+    ) {
         let mut word = "set to";
         for span in node.earlier() {
-            steps.push(self.step(*span, word).of(name));
+            let trail = history.trail_of(&self.files, path, *span);
+            steps.push(self.step(*span, word, trail).of(name));
             word = "replaced by";
         }
         if !is_scalar(node) && !is_short(node) && node.earlier().is_empty() {
             word = "begins with";
         }
-        steps.push(self.step(node.span, word).of(name));
+        let trail = history.trail_of(&self.files, path, node.span);
+        steps.push(self.step(node.span, word, trail).of(name));
         steps.extend(self.variables_at(node.span));
     }
 
-    fn step(&self, span: Span, word: &str) -> Step {
+    fn step(&self, span: Span, word: &str, trail: Option<String>) -> Step {
         let Some((source, text)) = self.written(span) else {
             return Step {
                 place: String::new(),
                 text: "implied by the specification".to_owned(),
             };
         };
-        let named = self
-            .links
-            .iter()
-            .find(|(_, files)| files.contains(&source.name));
-        let named = match named {
-            Some((place, _)) if !self.files.contains(&source.name) => {
-                format!(", in a file named at {}", place_of(&self.sources, *place))
-            }
-            _ => String::new(),
-        };
+        let named = trail.or_else(|| self.only_name(source)).unwrap_or_default();
         let text = match text.lines().next() {
             None | Some("") => format!("{word} nothing{named}"),
             Some(first) => format!("{word} `{first}`{named}"),
         };
         let place = place_of(&self.sources, span);
         Step { place, text }
+    }
+
+    /// Says which place names a file, where only one does.
+    fn only_name(&self, source: &Source) -> Option<String> {
+        let mut naming = self
+            .links
+            .iter()
+            .filter(|(_, files)| files.contains(&source.name));
+        match (naming.next(), naming.next()) {
+            (Some((place, _)), None) if !self.files.contains(&source.name) => Some(format!(
+                ", in a file named at {}",
+                place_of(&self.sources, *place)
+            )),
+            _ => None,
+        }
+    }
+
+    /// Suggests the path that is most like one that leads to nothing.
+    #[must_use]
+    pub fn nearest(&self, path: &str) -> Option<String> {
+        let parts = split_path(path);
+        let found = |length: &usize| match length {
+            0 => Some(&self.tree),
+            length => find_in(&self.tree, &parts[..*length])?.as_map(),
+        };
+        let (length, map) = (0..parts.len())
+            .rev()
+            .find_map(|length| Some((length, found(&length)?)))?;
+        let keys: Vec<String> = map.iter().map(|(key, _)| key.to_string()).collect();
+        let key = schema::nearest_name(&parts[length], keys.iter().map(String::as_str))?;
+        let mut near = parts[..length].to_vec();
+        near.push(key.to_owned());
+        near.extend_from_slice(&parts[length + 1..]);
+        Some(near.join("."))
+    }
+
+    /// Tells where the name of the project comes from.
+    fn tell_name(&self) -> Vec<Step> {
+        const VARIABLE: &str = "COMPOSE_PROJECT_NAME";
+        let by = |text: &str| {
+            vec![Step {
+                place: String::new(),
+                text: text.to_owned(),
+            }]
+        };
+        if self.is_named {
+            return by("set by `-p`");
+        }
+        let process = self.process.get(VARIABLE).filter(|name| !name.is_empty());
+        match (process, self.dotenv_line(VARIABLE)) {
+            (Some(name), _) => by(&format!(
+                "`{VARIABLE}` is `{name}` in the environment of the process"
+            )),
+            (None, Some(place)) => vec![Step {
+                place,
+                text: format!("`{VARIABLE}` is set here"),
+            }],
+            (None, None) => by("the name of the project's folder"),
+        }
     }
 
     /// Tells which files of a service set a variable or a label; their values are not told.
@@ -310,13 +379,7 @@ impl Origins {
             (None, None) => match self.dotenv_line(name) {
                 // Only the files of an `include` see it.
                 Some(place) => (place, format!("`{name}` is set here")),
-                None => (
-                    String::new(),
-                    format!(
-                        "`{name}` is not set; `{}` stands in",
-                        variable.default_value
-                    ),
-                ),
+                None => (String::new(), not_set(variable)),
             },
         };
         Step { place, text }
@@ -348,6 +411,20 @@ impl Origins {
         let found = explicit.or_else(|| lines.first());
         found.map(|(_, line)| line.clone())
     }
+}
+
+fn not_set(variable: &Variable) -> String {
+    let name = &variable.name;
+    match variable.default_value.as_str() {
+        "" => format!("`{name}` is not set"),
+        default => format!("`{name}` is not set; `{default}` stands in"),
+    }
+}
+
+/// Splits a dotted path; an element of a list may be written `ports[0]`.
+fn split_path(path: &str) -> Vec<String> {
+    let path = path.replace('[', ".").replace(']', "");
+    path.split('.').map(str::to_owned).collect()
 }
 
 impl Step {

@@ -269,18 +269,26 @@ pub(super) fn similar_file(missing: &str) -> Option<String> {
     schema::nearest_file(name, names.iter().map(String::as_str))
 }
 
+/// What was read of a file.
+pub(super) enum Content {
+    Text(String),
+    /// What it shows instead of the bytes that are no text, and the place of the first of them.
+    Broken(String, usize),
+}
+
 /// Reads a file that is named at a place, or standard input.
 ///
 /// # Errors
-/// Fails where it cannot be read, or is not text.
-pub(super) fn read(file: &str, named: Span, stdin: Option<&String>) -> Result<String, Failure> {
+/// Fails where it cannot be read.
+pub(super) fn read(file: &str, named: Span, stdin: Option<&String>) -> Result<Content, Failure> {
     if file == "-" {
-        return stdin.cloned().ok_or_else(|| {
+        let text = stdin.cloned().ok_or_else(|| {
             Failure::new(
                 Code::File,
                 "standard input was not read, but `-` stands for it",
             )
         });
+        return text.map(Content::Text);
     }
     let bytes = bounded::read(file.as_ref()).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Failure::new(Code::File, "open ")
@@ -296,17 +304,36 @@ pub(super) fn read(file: &str, named: Span, stdin: Option<&String>) -> Result<St
                 .say(format!("`: {error}"))
         }
     })?;
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let before = String::from_utf8_lossy(&error.as_bytes()[..at]);
-        let line = before.matches('\n').count() + 1;
-        Failure::new(Code::YamlSyntax, "`")
-            .made(named, file)
-            .say(format!(
-                "` is not UTF-8 text: byte {at}, in line {line}, is wrong"
-            ))
-            .hint("save it as UTF-8")
-    })
+    Ok(String::from_utf8(bytes).map_or_else(
+        |error| {
+            let shown = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            Content::Broken(shown, error.utf8_error().valid_up_to())
+        },
+        Content::Text,
+    ))
+}
+
+/// Refuses a text that no YAML can be: with bytes that are no UTF-8 (the place of the first is given), or with a NUL, where
+/// readers of YAML believe it to end.
+///
+/// # Errors
+/// Fails with the first place.
+pub(super) fn check_text(text: &str, number: u32, broken: Option<usize>) -> Result<(), Failure> {
+    let (at, message, hint) = match (broken, text.find('\0')) {
+        (Some(at), _) => (at, "this is not UTF-8 text", "save the file as UTF-8"),
+        (None, Some(at)) => (at, "a NUL character cannot be in YAML", "remove it"),
+        (None, None) => return Ok(()),
+    };
+    let length = text[at..].chars().next().map_or(0, char::len_utf8);
+    let place = |at| u32::try_from(at).unwrap_or(u32::MAX);
+    let span = Span {
+        source: number,
+        start: place(at),
+        end: place(at + length),
+    };
+    Err(Failure::new(Code::YamlSyntax, message)
+        .at(span, "")
+        .hint(hint))
 }
 
 /// Finds the project's name: flag, variable, `name` of the files, directory.

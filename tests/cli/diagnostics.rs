@@ -142,3 +142,27 @@ fn the_end_of_a_long_path_is_told() -> TestResult {
     assert!(output.stderr.contains("settings.env not found"), "{output}");
     Ok(())
 }
+
+#[test]
+fn what_is_no_text_has_a_place() -> TestResult {
+    let env = TestEnvironment::new()?;
+    for (bytes, want) in [
+        (
+            &b"services:\n  a: {image: \xffx}\n"[..],
+            "2:14 this is not UTF-8 text",
+        ),
+        (
+            b"services:\n  a: {image: \"\0\"}\n",
+            "2:15 a NUL character cannot be in YAML",
+        ),
+    ] {
+        fs::write(env.path("compose.yaml"), bytes)?;
+        let output = env.run(["config", "-q", "--format", "json"])?;
+        assert_eq!(output.status, 1, "{output}");
+        let told = lines(&output.stderr)?;
+        let message = told[0]["message"].as_str().unwrap_or_default();
+        let shown = format!("{}:{} {message}", told[0]["line"], told[0]["column"]);
+        assert_eq!(shown, want);
+    }
+    Ok(())
+}

@@ -246,3 +246,106 @@ fn labels_that_two_files_give_a_volume_have_the_place_of_the_last() -> TestResul
     );
     Ok(())
 }
+
+#[test]
+fn each_extension_of_one_base_has_its_own_way() -> TestResult {
+    let main = "\
+include: [part/compose.yaml]
+services:
+  web:
+    extends: {file: base.yaml, service: mid}
+    cap_add: [KILL]
+";
+    let base = "\
+services:
+  mid: {extends: root, image: x}
+  root: {cap_add: [CHOWN], image: '${IMAGE}'}
+";
+    let part = "services:\n  other: {extends: {file: ../base.yaml, service: root}}\n";
+    let files = [
+        ("compose.yaml", main),
+        ("base.yaml", base),
+        ("part/compose.yaml", part),
+        (".env", "IMAGE=y\n"),
+    ];
+    let told = |path| explained(&files, &[], path);
+    assert_eq!(
+        told("services.web.cap_add.0")?,
+        "base.yaml:3:20: set to `CHOWN`, extended by `web` at compose.yaml:4:21, extended by `mid` at base.yaml:2:18\n"
+    );
+    assert_eq!(
+        told("services.other.cap_add")?,
+        "\
+base.yaml:3:19: begins with `[CHOWN]`, included at compose.yaml:1:11, extended by `other` at part/compose.yaml:2:27
+base.yaml:3:20: `0` set to `CHOWN`, included at compose.yaml:1:11, extended by `other` at part/compose.yaml:2:27
+"
+    );
+    let web = told("services.web")?;
+    assert!(
+        web.starts_with(
+            "\
+base.yaml:3:9: begins with `{cap_add: [CHOWN], image: '${IMAGE}'}`, extended by `web` at compose.yaml:4:21, extended by `mid` at base.yaml:2:18
+base.yaml:2:8: merged with `{extends: root, image: x}`, extended by `web` at compose.yaml:4:21
+compose.yaml:4:5: merged with `extends: {file: base.yaml, service: mid} …`
+"
+        ),
+        "{web}"
+    );
+    Ok(())
+}
+
+#[test]
+fn what_a_merge_key_brought_is_told_of_its_inside_too() -> TestResult {
+    let main = "\
+x-base: &base
+  logging: {driver: syslog}
+services:
+  web: {<<: *base, image: x}
+";
+    assert_eq!(
+        explained(
+            &[("compose.yaml", main)],
+            &[],
+            "services.web.logging.driver"
+        )?,
+        "compose.yaml:2:21: set to `syslog`, brought by a merge key `<<`\n"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_name_of_a_project_is_explained() -> TestResult {
+    let named = "name: written\nservices: {a: {image: x}}\n";
+    let plain = "services: {a: {image: x}}\n";
+    let told = |text, dotenv, flags: &[&str]| {
+        explained(&[("compose.yaml", text), (".env", dotenv)], flags, "name")
+    };
+    assert_eq!(
+        told(named, "", &[])?,
+        "compose.yaml:1:7: set to `written`\n"
+    );
+    assert_eq!(told(named, "", &["-p", "flag"])?, "  set by `-p`\n");
+    assert_eq!(
+        told(named, "COMPOSE_PROJECT_NAME=v\n", &[])?,
+        ".env:1:1: `COMPOSE_PROJECT_NAME` is set here\n"
+    );
+    assert_eq!(
+        told(plain, "", &[])?,
+        "  the name of the project's folder\n"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_path_to_nothing_has_a_suggestion() -> TestResult {
+    let env = TestEnvironment::new()?;
+    fs::write(env.path("compose.yaml"), "services: {web: {image: x}}\n")?;
+    let run = env.run(["config", "--explain", "services.wbe.image"])?;
+    assert_eq!(run.status, 1, "{run}");
+    assert!(
+        run.stderr
+            .contains("help: did you mean `services.web.image`?"),
+        "{run}"
+    );
+    Ok(())
+}

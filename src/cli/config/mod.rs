@@ -277,7 +277,13 @@ fn explanation_text(
     let path = args.explain.as_deref().unwrap_or_default();
     let loaded = load_files(ui, request)?;
     let steps = loaded.origins.explain(path);
-    let steps = steps.ok_or_else(|| CommandError::user(format!("nothing is set at `{path}`")))?;
+    let steps = steps.ok_or_else(|| {
+        let error = CommandError::user(format!("nothing is set at `{path}`"));
+        match loaded.origins.nearest(path) {
+            Some(near) => error.hinted(format!("did you mean `{near}`?")),
+            None => error,
+        }
+    })?;
     Ok(lines(steps.iter().map(|step| match step.place.as_str() {
         "" => format!("  {}", step.text),
         place => format!("{place}: {}", step.text),

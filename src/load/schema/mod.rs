@@ -367,9 +367,27 @@ pub(super) fn nearest_file<'w>(
     written: &str,
     known: impl Iterator<Item = &'w str>,
 ) -> Option<String> {
+    nearest_name(written, known).map(|name| format!("did you mean `{name}`?"))
+}
+
+/// Finds the name that is most like what was written, if one is.
+pub(super) fn nearest_name<'w>(
+    written: &str,
+    known: impl Iterator<Item = &'w str>,
+) -> Option<&'w str> {
+    // Of a short name one slip of a finger is a large part.
+    let slip = |name: &str| written.len() > 1 && strsim::damerau_levenshtein(written, name) == 1;
+    let likeness = |name: &str| {
+        let likeness = strsim::jaro_winkler(written, name);
+        if slip(name) {
+            likeness.max(0.9)
+        } else {
+            likeness
+        }
+    };
     let best = known
-        .map(|name| (strsim::jaro_winkler(written, name), name))
+        .map(|name| (likeness(name), name))
         .max_by(|one, other| one.0.total_cmp(&other.0));
     best.filter(|(likeness, _)| *likeness > 0.85)
-        .map(|(_, name)| format!("did you mean `{name}`?"))
+        .map(|(_, name)| name)
 }
