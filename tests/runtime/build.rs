@@ -413,6 +413,34 @@ fn a_build_goes_on_while_everything_is_pruned() -> TestResult {
 }
 
 #[test]
+fn a_history_tells_what_variables_stood_for() -> TestResult {
+    if !has_root("a_history_tells_what_variables_stood_for") {
+        return Ok(());
+    }
+    let bench = Bench::new(&[("f", "x")])?;
+    let built = bench.build(
+        "FROM base\nARG S=f\nENV T=/t U=\"a b\"\nCOPY --chown=1:${N:-7} $S ${T}/\nUSER ${N:-8}\nCMD echo $T\n",
+    )?;
+    let history = bench.config(&built)?.history;
+    let steps: Vec<_> = history
+        .iter()
+        .skip(1)
+        .map(|step| step.created_by.as_str())
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            "ARG S=f",
+            "ENV T=/t U=a b",
+            "COPY --chown=1:7 f /t/",
+            "USER 8",
+            "CMD echo $T"
+        ]
+    );
+    Ok(())
+}
+
+#[test]
 fn a_wrong_mount_is_found_before_anything_runs() -> TestResult {
     if !has_root("a_wrong_mount_is_found_before_anything_runs") {
         return Ok(());

@@ -31,6 +31,13 @@ pub(super) struct Copier<'a> {
     pub changes: &'a Changes,
 }
 
+/// When a directory of the target was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Made {
+    Before,
+    Now,
+}
+
 impl Copier<'_> {
     /// Copies a file or the content of a directory to a path of the target. With [`Shape::Directory`] a file goes
     /// into the directory of that path.
@@ -51,9 +58,15 @@ impl Copier<'_> {
                     .root
                     .open_at(path, OFlags::RDONLY | OFlags::DIRECTORY);
                 let fd = fd.map_err(failed("open", path))?;
-                let target = self.directory_for(to, Some((&fd, &stat)))?;
+                let (target, made) = self.directory_for(to)?;
                 let trail = Trail::new(self.source, path);
-                on_all_processors(|| self.children(&fd, &target, &trail))
+                on_all_processors(|| self.children(&fd, &target, &trail))?;
+                if made == Made::Now {
+                    // Only its time is the source's: owner and mode are those of any directory that is made.
+                    let result = rustix::fs::futimens(&target, &times(&stat));
+                    result.map_err(failed("set the time of", to))?;
+                }
+                Ok(())
             }
             FileType::RegularFile => {
                 let fd = self
@@ -76,6 +89,34 @@ impl Copier<'_> {
         }
     }
 
+    /// Makes the directories `below` the target that `--parents` keeps of a path, each like the source's own.
+    ///
+    /// # Errors
+    /// When one cannot be read or made.
+    pub(super) fn parents(&self, path: &Path, below: &Path, to: &Path) -> Result<(), BuildError> {
+        let inner = if path.ends_with(below) {
+            Some(path)
+        } else {
+            path.parent()
+        };
+        let pivot = inner.and_then(|inner| inner.ancestors().nth(below.components().count()));
+        let (mut from, mut to) = (pivot.unwrap_or(Path::new("")).to_owned(), to.to_owned());
+        for part in below.components() {
+            from.push(part);
+            to.push(part);
+            let (target, made) = self.directory_for(&to)?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            if made == Made::Before {
+                continue;
+            }
+            let source = self.source.root.open_at(&from, flags);
+            let source = source.map_err(failed("open", &from))?;
+            let stat = rustix::fs::fstat(&source).map_err(failed("look at", &from))?;
+            self.attributes(source.as_fd(), target.as_fd(), &stat, &to)?;
+        }
+        Ok(())
+    }
+
     /// The directory and name where a file goes.
     fn place(
         &self,
@@ -92,15 +133,11 @@ impl Copier<'_> {
             (false, Some(name)) => (to.parent().unwrap_or(Path::new("")), name),
             _ => (to, path.file_name().unwrap_or(OsStr::new("file"))),
         };
-        Ok((self.directory_for(directory, None)?, name.to_owned()))
+        Ok((self.directory_for(directory)?.0, name.to_owned()))
     }
 
-    /// Opens a directory of the target; what is missing is made, the last one like `model`.
-    fn directory_for(
-        &self,
-        path: &Path,
-        model: Option<(&OwnedFd, &Stat)>,
-    ) -> Result<OwnedFd, BuildError> {
+    /// Opens a directory of the target; what is missing is made.
+    fn directory_for(&self, path: &Path) -> Result<(OwnedFd, Made), BuildError> {
         match self
             .target
             .open_at(path, OFlags::RDONLY | OFlags::DIRECTORY)
@@ -112,21 +149,21 @@ impl Copier<'_> {
                     path.display()
                 )));
             }
-            result => return result.map_err(failed("open", path)),
+            result => {
+                let fd = result.map_err(failed("open", path))?;
+                return Ok((fd, Made::Before));
+            }
         }
         make_directories(
             self.target,
             path,
             self.changes.owner.unwrap_or(super::owner::ROOT),
+            self.changes.mode_of_new(),
         )?;
         let fd = self
             .target
             .open_at(path, OFlags::RDONLY | OFlags::DIRECTORY);
-        let fd = fd.map_err(failed("open", path))?;
-        if let Some((source, stat)) = model {
-            self.attributes(source.as_fd(), fd.as_fd(), stat, path)?;
-        }
-        Ok(fd)
+        Ok((fd.map_err(failed("open", path))?, Made::Now))
     }
 
     fn children(&self, from: &OwnedFd, to: &OwnedFd, at: &Trail) -> Result<(), BuildError> {

@@ -13,7 +13,9 @@ use rustix::fs::OFlags;
 use super::BuildError;
 use super::command::find_document;
 use super::copier::{Copier, Shape};
-use super::files::{Changes, Source, SourceOwner, failed, make_directories, within};
+use super::files::{
+    Changes, DIRECTORY_MODE, Source, SourceOwner, failed, make_directories, within,
+};
 use super::ignore::Ignore;
 use super::layer::{LayerSpace, view, write_file};
 use super::origin::Origin;
@@ -87,7 +89,7 @@ impl Worker<'_> {
 
     fn copy_once(&mut self, step: &Instruction) -> Result<(), BuildError> {
         let plan = self.plan(step)?;
-        let created_by = step.original.clone();
+        let created_by = self.spelled_out(step);
         let mut key = self.key(&created_by);
         key.add(plan.target.as_os_str().as_encoded_bytes());
         key.add(plan.chown.as_deref().unwrap_or_default().as_bytes());
@@ -186,6 +188,28 @@ impl Worker<'_> {
         })
     }
 
+    /// An instruction with what its variables stand for, as an image's history tells it.
+    pub(super) fn spelled_out(&self, step: &Instruction) -> String {
+        let spelled = |word: &str| {
+            let is_document = find_document(step, word).is_some();
+            let found = (!is_document).then(|| self.word(word, step).ok()).flatten();
+            found.unwrap_or_else(|| word.to_owned())
+        };
+        let flags = step.flags.iter().map(|flag| match &flag.value {
+            Some(value) => format!("--{}={}", flag.name, spelled(value)),
+            None => format!("--{}", flag.name),
+        });
+        let words = json_form(&step.rest)
+            .unwrap_or_else(|| split_words(&step.rest, self.shared.globals.escape));
+        let words = words.iter().map(|word| spelled(word));
+        let keyword = std::iter::once(step.keyword.clone());
+        keyword
+            .chain(flags)
+            .chain(words)
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
     pub(super) fn word(&self, word: &str, step: &Instruction) -> Result<String, BuildError> {
         self.state
             .scope
@@ -193,7 +217,7 @@ impl Worker<'_> {
     }
 
     /// A path of the image, relative to its root.
-    fn in_image(&self, path: &str) -> PathBuf {
+    pub(super) fn in_image(&self, path: &str) -> PathBuf {
         if path.starts_with('/') {
             return within(path);
         }
@@ -326,16 +350,17 @@ impl Worker<'_> {
             match item {
                 Item::Path(path, below) => {
                     let to = plan.target.join(below);
-                    if plan.archives != Archives::None
-                        && unpacked(&source, path, &target, &to, &changes)?
-                    {
-                        continue;
-                    }
                     let copier = Copier {
                         source: &source,
                         target: &target,
                         changes: &changes,
                     };
+                    copier.parents(path, below, &plan.target)?;
+                    if plan.archives != Archives::None
+                        && unpacked(&source, path, &target, &to, &changes)?
+                    {
+                        continue;
+                    }
                     copier.copy(path, &to, plan.shape)?;
                 }
                 Item::Document { name, text } => {
@@ -450,7 +475,7 @@ fn unpacked(
     if !is_archive(file) {
         return Ok(false);
     }
-    make_directories(target, to, changes.owner.unwrap_or(ROOT))?;
+    make_directories(target, to, changes.owner.unwrap_or(ROOT), DIRECTORY_MODE)?;
     let directory = target
         .open_at(to, OFlags::RDONLY | OFlags::DIRECTORY)
         .map_err(failed("open", to))?;

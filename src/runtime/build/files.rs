@@ -64,6 +64,20 @@ pub(super) struct Changes {
     pub exclude: Ignore,
 }
 
+/// The mode of a directory that is made on the way to something.
+pub(super) const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
+
+impl Changes {
+    /// The mode of the directories that are made for what is copied: of `--chmod`, where it is a number.
+    #[must_use]
+    pub(super) fn mode_of_new(&self) -> Mode {
+        match self.mode {
+            Some(ModeChange::Set(bits)) => Mode::from_raw_mode(bits & 0o777),
+            Some(ModeChange::Clauses(_)) | None => DIRECTORY_MODE,
+        }
+    }
+}
+
 /// An error of a system call on a path.
 pub(super) fn failed<'p>(
     action: &'static str,
@@ -244,7 +258,12 @@ pub(super) fn on_all_processors<T: Send>(
 ///
 /// # Errors
 /// When one cannot be made.
-pub(super) fn make_directories(root: &Root, path: &Path, owner: Owner) -> Result<(), BuildError> {
+pub(super) fn make_directories(
+    root: &Root,
+    path: &Path,
+    owner: Owner,
+    mode: Mode,
+) -> Result<(), BuildError> {
     let mut so_far = PathBuf::new();
     for part in path.components() {
         let parent = root.open_at(&so_far, OFlags::RDONLY | OFlags::DIRECTORY);
@@ -257,8 +276,7 @@ pub(super) fn make_directories(root: &Root, path: &Path, owner: Owner) -> Result
             continue;
         }
         let name = part.as_os_str();
-        rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))
-            .map_err(failed("make directory", &so_far))?;
+        rustix::fs::mkdirat(&parent, name, mode).map_err(failed("make directory", &so_far))?;
         let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
         rustix::fs::chownat(
             &parent,
@@ -270,8 +288,7 @@ pub(super) fn make_directories(root: &Root, path: &Path, owner: Owner) -> Result
         .map_err(failed("set the owner of", &so_far))?;
         // The process's mask does not hold for images.
         let made = open_directory(parent.as_fd(), name, &so_far)?;
-        rustix::fs::fchmod(&made, Mode::from_raw_mode(0o755))
-            .map_err(failed("set the mode of", &so_far))?;
+        rustix::fs::fchmod(&made, mode).map_err(failed("set the mode of", &so_far))?;
     }
     Ok(())
 }

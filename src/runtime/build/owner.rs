@@ -40,11 +40,16 @@ pub(super) fn resolve_numbers(text: &str) -> Result<Owner, String> {
 
 fn resolve_in(text: &str, image: Option<&Root>) -> Result<Owner, String> {
     let (user, group) = match text.split_once(':') {
-        Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
+        Some((user, group)) => (user, Some(group)),
         None => (text, None),
     };
-    let (uid, own_group) = find_user(user, image)?;
+    let (uid, own_group) = match user {
+        // `:group` leaves the user to be root, and `user:` the group.
+        "" if group.is_some() => (ROOT.uid, ROOT.gid),
+        user => find_user(user, image)?,
+    };
     let gid = match group {
+        Some("") => ROOT.gid,
         Some(group) => find_group(group, image)?,
         None => own_group,
     };
@@ -245,6 +250,8 @@ mod tests {
         assert_eq!(owner("app:extra"), Ok((1000, 2000)));
         assert_eq!(owner("7"), Ok((7, 7)));
         assert_eq!(owner("7:8"), Ok((7, 8)));
+        assert_eq!(owner(":extra"), Ok((0, 2000)));
+        assert_eq!(owner("app:"), Ok((1000, 0)));
         assert!(owner("none").is_err() && owner("app:none").is_err());
         Ok(())
     }

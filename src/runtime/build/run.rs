@@ -54,8 +54,12 @@ impl Worker<'_> {
         let config = self.state.config();
         let mut mounts = Vec::new();
         for text in step.flag_values("mount") {
-            let flag =
+            let mut flag =
                 MountFlag::parse(&self.word(text, step)?).map_err(|message| step.error(message))?;
+            if !flag.target.is_empty() {
+                let target = self.in_image(&flag.target);
+                flag.target = format!("/{}", target.display());
+            }
             let has_files = flag.kind == MountFlagKind::Bind || flag.from.is_some();
             let origin = has_files
                 .then(|| self.origin(flag.from.as_deref()))

@@ -10,7 +10,7 @@
 use bollard_stubs::models::ImageConfig;
 
 use super::cache::KeyMaker;
-use super::files::{make_directories, within};
+use super::files::{DIRECTORY_MODE, make_directories, within};
 use super::layer::{LayerSpace, view};
 use super::owner::{self, ROOT};
 use super::parse::{Instruction, parse_line};
@@ -111,7 +111,10 @@ impl<'a> Worker<'a> {
     /// An instruction that changes the config only.
     fn configure(&mut self, step: &Instruction) -> Result<(), BuildError> {
         let config = self.configured(step)?;
-        let created_by = format!("{} {}", step.keyword, step.rest);
+        let created_by = match step.keyword.as_str() {
+            "ENV" | "LABEL" | "USER" | "EXPOSE" | "VOLUME" | "STOPSIGNAL" => self.spelled_out(step),
+            keyword => format!("{keyword} {}", step.rest),
+        };
         if step.keyword == "MAINTAINER" {
             step.rest.clone_into(&mut self.state.file.author);
         }
@@ -178,7 +181,7 @@ impl<'a> Worker<'a> {
             Some(user) => owner::resolve(user, &root).map_err(BuildError::Invalid)?,
             None => ROOT,
         };
-        make_directories(&root, &path, owner)?;
+        make_directories(&root, &path, owner, DIRECTORY_MODE)?;
         drop(root);
         space.keep(self.shared, below).map(Some)
     }
