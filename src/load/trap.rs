@@ -1,5 +1,5 @@
 //! Plain scalars that are not what they look like: numbers, dates and booleans where text is meant, modes that are not
-//! octal, and words that other readers of YAML understand otherwise. Each is told, with the way out; what stands in
+//! octal, numbers that are, and words that other readers of YAML understand otherwise. Each is told, with the way out; what stands in
 //! quotes never is.
 //!
 //! Called for each document as it was parsed, because only then is known what was written.
@@ -27,6 +27,8 @@ enum Place {
     Texts,
     /// Permission bits.
     Mode,
+    /// A number.
+    Number,
 }
 
 static PLACES: LazyLock<Rules<Place>> = LazyLock::new(|| {
@@ -41,27 +43,49 @@ static PLACES: LazyLock<Rules<Place>> = LazyLock::new(|| {
         ("services.*.build.args", Place::Texts),
         ("services.*.build.labels", Place::Texts),
         ("services.*.build.secrets.*.mode", Place::Mode),
+        ("services.*.build.shm_size", Place::Number),
         ("services.*.command", Place::Text),
         ("services.*.command.*", Place::Text),
         ("services.*.configs.*.mode", Place::Mode),
+        ("services.*.cpu_count", Place::Number),
+        ("services.*.cpu_period", Place::Number),
+        ("services.*.cpu_quota", Place::Number),
+        ("services.*.cpu_shares", Place::Number),
         ("services.*.deploy.labels", Place::Texts),
+        ("services.*.deploy.replicas", Place::Number),
         ("services.*.entrypoint.*", Place::Text),
         ("services.*.environment", Place::Texts),
         ("services.*.expose.*", Place::Colons),
+        ("services.*.group_add.*", Place::Number),
         ("services.*.healthcheck.interval", Place::Colons),
+        ("services.*.healthcheck.retries", Place::Number),
         ("services.*.healthcheck.start_period", Place::Colons),
         ("services.*.healthcheck.timeout", Place::Colons),
         ("services.*.hostname", Place::Text),
         ("services.*.labels", Place::Texts),
         ("services.*.logging.options", Place::Texts),
+        ("services.*.mem_limit", Place::Number),
+        ("services.*.mem_reservation", Place::Number),
+        ("services.*.mem_swappiness", Place::Number),
+        ("services.*.memswap_limit", Place::Number),
+        ("services.*.oom_score_adj", Place::Number),
+        ("services.*.pids_limit", Place::Number),
         ("services.*.ports.*", Place::Colons),
+        ("services.*.ports.*.published", Place::Number),
+        ("services.*.ports.*.target", Place::Number),
         ("services.*.profiles.*", Place::Text),
         ("services.*.restart", Place::Text),
+        ("services.*.scale", Place::Number),
         ("services.*.secrets.*.mode", Place::Mode),
+        ("services.*.shm_size", Place::Number),
         ("services.*.stop_grace_period", Place::Colons),
         ("services.*.sysctls", Place::Texts),
+        ("services.*.ulimits.*", Place::Number),
+        ("services.*.ulimits.*.hard", Place::Number),
+        ("services.*.ulimits.*.soft", Place::Number),
         ("services.*.user", Place::Colons),
         ("services.*.volumes.*.tmpfs.mode", Place::Mode),
+        ("services.*.volumes.*.tmpfs.size", Place::Number),
         ("volumes", Place::Names),
         ("volumes.*.driver_opts", Place::Texts),
         ("volumes.*.labels", Place::Texts),
@@ -134,6 +158,7 @@ impl Walk<'_> {
         };
         let failure = match (&node.value, place) {
             (Value::Int(number), Place::Mode) => mode(&written, *number, path),
+            (Value::Int(number), Place::Number) => octal(&written, *number, path),
             (
                 Value::Int(_) | Value::Big(_) | Value::Float(_) | Value::Bool(_),
                 Place::Text | Place::Colons,
@@ -189,6 +214,27 @@ fn mode(written: &str, number: i64, path: Path<'_>) -> Option<Failure> {
         ))
         .hint(format!(
             "write `0{written}` for the mode that it looks like"
+        ))
+    })
+}
+
+/// Tells a number whose leading zero makes it an octal one.
+fn octal(written: &str, number: i64, path: Path<'_>) -> Option<Failure> {
+    let digits = written.trim_start_matches(['-', '+']);
+    let decimal = digits.trim_start_matches('0');
+    let is_octal = digits.starts_with('0')
+        && !decimal.is_empty()
+        && decimal.bytes().all(|digit| digit.is_ascii_digit())
+        && decimal
+            .parse()
+            .is_ok_and(|decimal: i64| decimal != number.abs());
+    is_octal.then(|| {
+        let sign = if number < 0 { "-" } else { "" };
+        told(format!(
+            "`{path}` is the octal number `{written}`, which is {number}"
+        ))
+        .hint(format!(
+            "write `{sign}{decimal}` for the number that it looks like"
         ))
     })
 }

@@ -125,3 +125,28 @@ fn tells_nothing_where_all_is_clear() {
         );
     }
 }
+
+#[test]
+fn tells_numbers_whose_zero_makes_them_octal() {
+    for (attribute, told) in [
+        (
+            "ports: [{target: 010}]",
+            "4:22 `services.web.ports[0].target` is the octal number `010`, which is 8 | write `10` for the number that it looks like",
+        ),
+        (
+            "oom_score_adj: -0100",
+            "4:20 `services.web.oom_score_adj` is the octal number `-0100`, which is -64 | write `-100` for the number that it looks like",
+        ),
+    ] {
+        assert_eq!(warnings(&format!("    {attribute}")), [told]);
+    }
+    for attribute in [
+        "cpu_shares: 08",
+        "scale: 07",
+        "scale: 0",
+        "pids_limit: 0x10",
+        "shm_size: '0100'",
+    ] {
+        assert_eq!(warnings(&format!("    {attribute}")), Vec::<String>::new());
+    }
+}

@@ -349,7 +349,7 @@ pub(super) fn nearest<'w>(written: &str, known: impl Iterator<Item = &'w str>) -
         .map(|word| {
             let likeness = strsim::jaro_winkler(&lower, word);
             (
-                if is_part(word) {
+                if is_part(word) || is_slip(&lower, word) {
                     likeness.max(0.9)
                 } else {
                     likeness
@@ -370,16 +370,19 @@ pub(super) fn nearest_file<'w>(
     nearest_name(written, known).map(|name| format!("did you mean `{name}`?"))
 }
 
+/// Says whether a word is another one with one slip of a finger, which is a large part of a short one.
+fn is_slip(written: &str, word: &str) -> bool {
+    written.len() > 1 && word.len() > 2 && strsim::damerau_levenshtein(written, word) == 1
+}
+
 /// Finds the name that is most like what was written, if one is.
 pub(super) fn nearest_name<'w>(
     written: &str,
     known: impl Iterator<Item = &'w str>,
 ) -> Option<&'w str> {
-    // Of a short name one slip of a finger is a large part.
-    let slip = |name: &str| written.len() > 1 && strsim::damerau_levenshtein(written, name) == 1;
     let likeness = |name: &str| {
         let likeness = strsim::jaro_winkler(written, name);
-        if slip(name) {
+        if is_slip(written, name) {
             likeness.max(0.9)
         } else {
             likeness
