@@ -139,8 +139,10 @@ fn path(user: bool) -> Result<PathBuf, CommandError> {
         return Ok(Path::new("/etc/systemd/system").join(NAME));
     }
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
+    // As the XDG specification has it: a relative path, or none, counts as unset.
     let config = std::env::var_os("XDG_CONFIG_HOME")
         .map(PathBuf::from)
+        .filter(|config| config.is_absolute())
         .or(home);
     config
         .map(|config| config.join("systemd/user").join(NAME))
@@ -166,7 +168,11 @@ fn systemctl(user: bool, arguments: &[&str]) -> Result<(), CommandError> {
     let output = Command::new("systemctl")
         .args(scope)
         .args(arguments)
-        .output()?;
+        .output()
+        .map_err(|error| {
+            let text = format!("cannot run `systemctl {}`: {error}", arguments.join(" "));
+            CommandError::user(io::Error::new(error.kind(), text))
+        })?;
     if output.status.success() {
         return Ok(());
     }

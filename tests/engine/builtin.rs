@@ -348,6 +348,47 @@ fn a_start_that_a_killed_engine_did_not_finish_is_undone() -> TestResult {
     engine.stop()
 }
 
+/// The parent of a process.
+fn parent(pid: i32) -> Result<i32, Box<dyn Error>> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields = stat.rsplit_once(") ").ok_or("no name")?.1;
+    Ok(fields.split(' ').nth(1).ok_or("no parent")?.parse()?)
+}
+
+#[test]
+fn an_end_is_noticed_though_no_keeper_could_be_started_for_a_while() -> TestResult {
+    if !has_root("builtin engine") {
+        return Ok(());
+    }
+    let engine = OwnEngine::start()?;
+    let id = engine.create("exec sleep 600")?;
+    let started = engine.ask("POST", &format!("/containers/{id}/start"), None)?;
+    assert_eq!(started.0, 204, "{}", started.1);
+    let process = i32::try_from(engine.state(&id)?["Pid"].as_i64().ok_or("no pid")?)?;
+    let keeper = parent(process)?;
+    let guard = parent(keeper)?;
+    // A new keeper cannot listen where a folder with something in it is in its way.
+    let obstacle = engine.env.path("run/keeper.sock");
+    std::fs::remove_file(&obstacle)?;
+    std::fs::create_dir_all(obstacle.join("in the way"))?;
+    for pid in [guard, keeper] {
+        kill_process(Pid::from_raw(pid).ok_or("no pid")?, Signal::KILL)?;
+    }
+    let log = engine.env.path("root/engine.log");
+    let patience = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    while !std::fs::read_to_string(&log)?.contains("no keeper can be started") {
+        assert!(std::time::Instant::now() < patience, "it did not even try");
+    }
+    kill_process(Pid::from_raw(process).ok_or("no pid")?, Signal::KILL)?;
+    std::fs::remove_dir_all(&obstacle)?;
+    // Whoever waits is told, and nothing else was asked of the engine.
+    let waited = engine.ask("POST", &format!("/containers/{id}/wait"), None)?;
+    assert_eq!(waited.0, 200, "{}", waited.1);
+    assert_eq!(engine.state(&id)?["Status"], "exited");
+    engine.ask("DELETE", &format!("/containers/{id}"), None)?;
+    engine.stop()
+}
+
 #[test]
 fn the_engine_goes_with_the_last_project_and_no_command_meets_a_closed_door() -> TestResult {
     if !has_root("builtin engine") {

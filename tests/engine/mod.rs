@@ -10,6 +10,7 @@ mod docker;
 mod dockerfile;
 mod health;
 mod hooks;
+mod install;
 mod lock;
 mod logs;
 mod migrate;

@@ -23,16 +23,33 @@ use crate::runtime::container::channel::Message;
 use crate::runtime::container::launch::{self, Launched};
 use crate::runtime::container::oci;
 use crate::runtime::container::request::{ContainerRequest, ExecRequest, Stdin};
+use crate::runtime::sys::process;
 
 /// Output waits until the start is answered: its first client comes with the answer. Said once, then not again.
 const WAITING: EventFlags = EventFlags::IN.union(EventFlags::ONESHOT);
 
 impl Keeper {
     pub(super) fn start(&mut self, token: u64, request: &ContainerRequest, lent: Option<&Lent>) {
+        // The folder of one that runs is not this start's to remove.
+        if let Err(failure) = self.check_id("container", &request.id) {
+            return self.refuse(token, failure);
+        }
         if let Err(failure) = self.try_start(token, request, lent) {
             fs::remove_dir_all(&request.run_dir).unwrap_or_default();
             self.refuse(token, failure);
         }
+    }
+
+    fn check_id(&self, kind: &str, id: &str) -> Result<(), Failure> {
+        if self.tasks.contains_key(id) {
+            let text = format!("{kind} {id} is running already");
+            return Err(Failure::new(FailureKind::AlreadyRunning, text));
+        }
+        if !is_plain_id(id) {
+            let text = format!("`{id}` is no id");
+            return Err(Failure::new(FailureKind::Refused, text));
+        }
+        Ok(())
     }
 
     fn try_start(
@@ -41,16 +58,6 @@ impl Keeper {
         request: &ContainerRequest,
         lent: Option<&Lent>,
     ) -> Result<(), Failure> {
-        if self.tasks.contains_key(&request.id) {
-            let text = format!("container {} is running already", request.id);
-            return Err(Failure::new(FailureKind::AlreadyRunning, text));
-        }
-        if !is_plain_id(&request.id) {
-            return Err(Failure::new(
-                FailureKind::Refused,
-                "not an id of a container",
-            ));
-        }
         task::make_run_dir(&request.run_dir)
             .map_err(|error| Failure::step("cannot make the run folder", error))?;
         let mut log = open_log(request.log.as_ref())?;
@@ -75,17 +82,33 @@ impl Keeper {
         let mut launched = launch::start(request, &self.host, child)?;
         self.watch_helper(launched.helper.take());
         record.started = describe(&launched);
-        // Without the record a later keeper would kill what it does not know, which is better than losing it.
-        record.save().map_err(saving)?;
         let group = CgroupHandle::new(&self.host, &request.cgroup.path);
-        let mut task = new_task(record, None, launched, token, group, log);
-        task.spool = spool;
-        // Without them the container runs as well: only the next engine makes sockets of its own.
-        task.held = lent
-            .and_then(|lent| lend::take(lent).ok())
-            .unwrap_or_default();
-        self.add_task(task, input, outputs)
-            .map_err(|error| Failure::step("cannot watch the container", error))
+        let pid = launched.pid;
+        // Without the record a later keeper would kill what it does not know, which is better than losing it.
+        let started = record.save().map_err(saving).and_then(|()| {
+            let mut task = new_task(record, None, launched, token, group.clone(), log);
+            task.spool = spool;
+            // Without them the container runs as well: only the next engine makes sockets of its own.
+            task.held = lent
+                .and_then(|lent| lend::take(lent).ok())
+                .unwrap_or_default();
+            self.add_task(task, input, outputs)
+                .map_err(|error| Failure::step("cannot watch the container", error))
+        });
+        if started.is_err() {
+            self.abandon(pid, group);
+        }
+        started
+    }
+
+    /// Ends a process that was made and cannot be kept: its start is said to have failed.
+    fn abandon(&mut self, pid: i32, group: CgroupHandle) {
+        // A child that is not reaped yet: the pid is its own.
+        process::send_signal(pid, libc::SIGKILL).unwrap_or_default();
+        let child = Pid::from_raw(pid)
+            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+        self.watch_helper(child);
+        self.removals.push(group);
     }
 
     /// A helper that cannot be watched stays a zombie until the keeper ends, which harms nobody.
@@ -111,6 +134,7 @@ impl Keeper {
     }
 
     fn try_exec(&mut self, token: u64, request: &ExecRequest) -> Result<(), Failure> {
+        self.check_id("exec", &request.id)?;
         let running = self
             .tasks
             .get(&request.container)

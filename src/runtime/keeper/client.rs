@@ -163,7 +163,7 @@ impl KeeperClient {
     /// # Errors
     /// When the keeper does not answer.
     pub async fn list(&self) -> Result<Vec<Running>, KeeperError> {
-        match self.ask(&Request::List).await? {
+        match self.insist(&Request::List).await? {
             Reply::Listed(running) => Ok(running),
             other => Err(unexpected(other)),
         }
@@ -222,10 +222,21 @@ impl KeeperClient {
     }
 
     async fn done(&self, request: &Request) -> Result<(), KeeperError> {
-        match self.ask(request).await? {
+        match self.insist(request).await? {
             Reply::Done => Ok(()),
             other => Err(unexpected(other)),
         }
+    }
+
+    /// Asks the next keeper where one dies before it answers; for what may as well be asked twice.
+    async fn insist(&self, request: &Request) -> Result<Reply, KeeperError> {
+        for _ in 0..2 {
+            match self.ask(request).await {
+                Err(KeeperError::Connection(_)) => {}
+                answered => return answered,
+            }
+        }
+        self.ask(request).await
     }
 
     async fn ask(&self, request: &Request) -> Result<Reply, KeeperError> {
@@ -240,13 +251,17 @@ impl KeeperClient {
             return Ok(stream);
         }
         let mut result = self.spawn().await;
-        // Another keeper may hold the lock already and not listen yet.
-        for _ in 0..100 {
+        // Another keeper may hold the lock already and not listen yet, or hold it still and listen no more: that one
+        // is waited for, and then a new one is started.
+        for attempt in 1..=100 {
             match UnixStream::connect(&socket).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => result = result.and(Err(error)),
             }
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            if attempt % 10 == 0 {
+                result = self.spawn().await;
+            }
         }
         let source = result
             .err()

@@ -244,7 +244,7 @@ impl Keeper {
         if task.ended.is_some() {
             return;
         }
-        let status = match reap(task, &self.paths) {
+        let status = match end_of(task, &self.paths) {
             Ok(status) => status,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(_) => None,
@@ -279,7 +279,7 @@ impl Keeper {
         }
     }
 
-    /// Writes the exit record, tells everybody, and removes every trace.
+    /// Writes the exit record, reaps, tells everybody, and removes every trace.
     pub(super) fn finish_task(&mut self, id: &str) {
         let Some(mut task) = self.tasks.remove(id) else {
             return;
@@ -291,8 +291,13 @@ impl Keeper {
         }
         self.close_task(&task);
         let notice = notice(&task);
+        if task.container.is_none() && task.starter.is_none() {
+            // Readers look for this file; without it the engine reports an unknown end.
+            record::save_exit(&task.record.exit_record, &notice).unwrap_or_default();
+        }
+        reap(&task);
         if task.container.is_none() {
-            self.clean_up(&task, &notice);
+            self.clean_up(&task);
         }
         if let Some(token) = task.starter {
             let failure = task
@@ -328,11 +333,7 @@ impl Keeper {
         self.unwatch_exit(&task.id, task.pidfd.as_fd());
     }
 
-    fn clean_up(&mut self, task: &Task, notice: &ExitNotice) {
-        if task.starter.is_none() {
-            // Readers look for this file; without it the engine reports an unknown end.
-            record::save_exit(&task.record.exit_record, notice).unwrap_or_default();
-        }
+    fn clean_up(&mut self, task: &Task) {
         task.group.kill_all();
         if task.group.remove().is_err() {
             self.removals.push(task.group.clone());
@@ -356,9 +357,10 @@ impl Keeper {
     }
 }
 
-/// The status of an ended process; none when it cannot be known.
-fn reap(task: &Task, paths: &KeeperPaths) -> io::Result<Option<(i32, Option<i32>)>> {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+/// The status of an ended process; none when it cannot be known. It is not reaped yet: a keeper that dies before it has
+/// written the status down leaves a child that the guard can still ask.
+fn end_of(task: &Task, paths: &KeeperPaths) -> io::Result<Option<(i32, Option<i32>)>> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     match rustix::process::waitid(WaitId::PidFd(task.pidfd.as_fd()), options) {
         Ok(None) => Err(io::Error::from(io::ErrorKind::WouldBlock)),
         Ok(Some(status)) => {
@@ -372,6 +374,12 @@ fn reap(task: &Task, paths: &KeeperPaths) -> io::Result<Option<(i32, Option<i32>
         Err(Errno::CHILD) => Ok(end_of_another_s_child(task, paths)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Lets go of an ended process whose status is on disk; another keeper's child is the guard's.
+fn reap(task: &Task) {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    let _reaped = rustix::process::waitid(WaitId::PidFd(task.pidfd.as_fd()), options);
 }
 
 /// The kernel tells it from 6.15 on, once the guard has reaped it; on older ones the guard has written it down.

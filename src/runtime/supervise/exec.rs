@@ -7,6 +7,7 @@
 //! of its end.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bollard_stubs::models::ExecConfig;
 use tokio::sync::mpsc;
@@ -22,6 +23,8 @@ use crate::runtime::error::{ErrorKind, RuntimeError, RuntimeResult};
 use crate::runtime::keeper::{Input, OutputItem, Session};
 
 const QUEUE: usize = 32;
+/// How long it is known how a command ended; dockerd looks every five minutes for those to forget.
+const MEMORY: Duration = Duration::from_mins(10);
 
 /// Where a command is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +55,7 @@ pub struct Exec {
     /// What was asked for.
     pub config: ExecConfig,
     state: Mutex<ExecState>,
+    ended: Mutex<Option<Instant>>,
 }
 
 /// The streams of a command.
@@ -70,8 +74,30 @@ impl Exec {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes the one start that there is.
+    fn begin(&self) -> RuntimeResult<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if *state != ExecState::Created {
+            return Err(RuntimeError::conflict(format!(
+                "Error: Exec command {} has already run",
+                self.id
+            )));
+        }
+        *state = ExecState::Running { pid: 0 };
+        Ok(())
+    }
+
     fn set(&self, state: ExecState) {
+        if matches!(state, ExecState::Ended { .. }) {
+            *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Whether it ended so long ago that nobody asks how any more.
+    fn is_stale(&self) -> bool {
+        let ended = *self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.is_some_and(|ended| ended.elapsed() > MEMORY)
     }
 
     fn command(&self) -> String {
@@ -99,8 +125,12 @@ impl Supervisor {
             container: container.id().to_owned(),
             config,
             state: Mutex::new(ExecState::Created),
+            ended: Mutex::default(),
         });
-        self.lock_execs().insert(exec.id.clone(), Arc::clone(&exec));
+        let mut execs = self.lock_execs();
+        execs.retain(|_, exec| !exec.is_stale());
+        execs.insert(exec.id.clone(), Arc::clone(&exec));
+        drop(execs);
         let action = format!("exec_create: {}", exec.command());
         self.publish(container, action, [("execID", exec.id.clone())]);
         Ok(exec)
@@ -137,12 +167,6 @@ impl Supervisor {
     ) -> RuntimeResult<ExecStreams> {
         let container = self.container(&exec.container)?;
         container.allows(Operation::Exec)?;
-        if exec.state() != ExecState::Created {
-            return Err(RuntimeError::conflict(format!(
-                "Error: Exec command {} has already run",
-                exec.id
-            )));
-        }
         let base: ContainerRequest = read_json(&container.request_path()).map_err(|source| {
             RuntimeError::internal("cannot read what the container runs", source)
         })?;
@@ -150,7 +174,7 @@ impl Supervisor {
         if let (Some(wanted), Some(terminal)) = (size, &mut request.process.terminal) {
             *terminal = wanted;
         }
-        exec.set(ExecState::Running { pid: 0 });
+        exec.begin()?;
         let action = format!("exec_start: {}", exec.command());
         self.publish(&container, action, [("execID", exec.id.clone())]);
         match self.keeper().exec(&request).await {

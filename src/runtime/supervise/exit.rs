@@ -3,7 +3,8 @@
 //! ```text
 //! notice -> release network and volumes -> record (exited | restarting) -> oom, die -> remove | restart after a delay
 //! ```
-//! When the keeper dies, the watcher gets a new one and compares: what runs no more is settled from its exit record.
+//! When the keeper dies, the watcher gets a new one, however often that takes, and compares: what runs no more is settled
+//! from its exit record.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -26,6 +27,24 @@ pub(super) enum Watching {
     No,
     /// It does.
     Yes,
+}
+
+/// The pause before the second attempt to get a keeper that tells of exits.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What an attempt to listen to a new keeper came to.
+#[derive(Debug)]
+enum Again {
+    /// These are its notices.
+    Listens(Notices),
+    /// Another task listens already.
+    Another,
+    /// The engine goes.
+    Leaving,
+    /// There is no keeper.
+    Failed(KeeperError),
 }
 
 /// What becomes of a container that has ended.
@@ -64,24 +83,49 @@ impl Supervisor {
         }
     }
 
-    /// After the keeper's death: a new one, and what happened in between.
+    /// After the keeper's death: a new one, and what happened in between. None when the engine goes, or somebody else
+    /// listens by now.
     async fn new_notices(self: &Arc<Self>, error: &KeeperError) -> Option<Notices> {
+        tracing::warn!(%error, "the keeper has gone; starting another");
+        *self.watching.lock().await = Watching::No;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.listen_again().await {
+                Again::Listens(notices) => {
+                    self.settle_lost().await;
+                    return Some(notices);
+                }
+                Again::Another => {
+                    self.settle_lost().await;
+                    return None;
+                }
+                Again::Leaving => return None,
+                Again::Failed(error) => tracing::error!(%error, "no keeper can be started"),
+            }
+            let mut shutdown = self.shutdown();
+            let leaving = super::Shutdown::requested(&mut shutdown);
+            if tokio::time::timeout(pause, leaving).await.is_ok() {
+                return None;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// One attempt. Between attempts a start of a container may listen in its own right.
+    async fn listen_again(&self) -> Again {
         let mut watching = self.watching.lock().await;
         if *self.shutdown.borrow() == super::Shutdown::Requested {
-            return None;
+            return Again::Leaving;
         }
-        tracing::warn!(%error, "the keeper has gone; starting another");
+        if *watching == Watching::Yes {
+            return Again::Another;
+        }
         match self.keeper.subscribe_engine(self.revival.clone()).await {
             Ok(notices) => {
-                drop(watching);
-                self.settle_lost().await;
-                Some(notices)
+                *watching = Watching::Yes;
+                Again::Listens(notices)
             }
-            Err(error) => {
-                tracing::error!(%error, "no keeper can be started");
-                *watching = Watching::No;
-                None
-            }
+            Err(error) => Again::Failed(error),
         }
     }
 
