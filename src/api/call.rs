@@ -8,6 +8,7 @@ use hyper::header::{CONTENT_TYPE, UPGRADE};
 use hyper::{HeaderMap, Method, Request};
 use serde::de::DeserializeOwned;
 use std::io;
+use tokio_util::sync::CancellationToken;
 
 use super::version::{ApiVersion, negotiate};
 use crate::runtime::error::{RuntimeError, RuntimeResult};
@@ -27,6 +28,8 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     /// The version that the client speaks.
     pub(crate) version: ApiVersion,
+    /// Cancelled when the client has closed its connection whole.
+    pub(crate) gone: CancellationToken,
     request: Request<Incoming>,
 }
 
@@ -101,7 +104,10 @@ fn is_true(value: &str) -> bool {
 
 impl Call {
     /// Takes a request apart and checks its version.
-    pub(crate) fn parse(request: Request<Incoming>) -> RuntimeResult<Self> {
+    pub(crate) fn parse(
+        request: Request<Incoming>,
+        gone: CancellationToken,
+    ) -> RuntimeResult<Self> {
         let (version, rest) = negotiate(request.uri().path())?;
         // Empty segments inside are kept: they are part of a name like `rootfs:/`.
         let segments = rest.trim_matches('/').split('/');
@@ -113,6 +119,7 @@ impl Call {
             path,
             query: Query::parse(request.uri().query().unwrap_or_default()),
             version,
+            gone,
             request,
         })
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::call::Call;
 use super::image::{answer_lines, publish};
@@ -25,12 +26,12 @@ pub(crate) async fn pull(engine: &Arc<Supervisor>, call: &Call) -> RouteResult {
         platform: Platform::parse(call.query.text("platform").unwrap_or_default())?,
         credential: credential(call)?,
     };
-    let engine = Arc::clone(engine);
+    let (engine, gone) = (Arc::clone(engine), call.gone.clone());
     let (lines, receiver) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         let registries = engine.registries();
         let pulling = registries.pull(engine.images(), &request, teller(lines.clone()));
-        if let Some(pulled) = while_heard(&lines, pulling).await {
+        if let Some(pulled) = while_heard((&lines, &gone), pulling).await {
             let result = pulled.map(drop);
             finish(&engine, &request.reference, "pull", result, &lines);
         }
@@ -48,12 +49,12 @@ pub(crate) async fn push(engine: &Arc<Supervisor>, name: &str, call: &Call) -> R
         },
         credential: credential(call)?,
     };
-    let engine = Arc::clone(engine);
+    let (engine, gone) = (Arc::clone(engine), call.gone.clone());
     let (lines, receiver) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         let registries = engine.registries();
         let pushing = registries.push(engine.images(), &request, teller(lines.clone()));
-        if let Some(pushed) = while_heard(&lines, pushing).await {
+        if let Some(pushed) = while_heard((&lines, &gone), pushing).await {
             let result = pushed.map(drop);
             finish(&engine, &request.reference, "push", result, &lines);
         }
@@ -81,10 +82,14 @@ fn teller(lines: Lines) -> impl FnMut(PullEvent) + Send + 'static {
 }
 
 /// What a transfer comes to; `None` where the client left before, which ends it as Docker's does.
-async fn while_heard<T>(lines: &Lines, transfer: impl Future<Output = T>) -> Option<T> {
+async fn while_heard<T>(
+    (lines, gone): (&Lines, &CancellationToken),
+    transfer: impl Future<Output = T>,
+) -> Option<T> {
     tokio::select! {
         result = transfer => Some(result),
         () = lines.closed() => None,
+        () = gone.cancelled() => None,
     }
 }
 

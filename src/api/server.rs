@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +17,10 @@ use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use thiserror::Error;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
 
 use super::call::Call;
 use super::reply::{Reply, failure};
@@ -114,25 +118,55 @@ fn welcome(stream: UnixStream, supervisor: &Arc<Supervisor>) {
 }
 
 async fn connection(stream: UnixStream, supervisor: Arc<Supervisor>, presence: ClientPresent) {
-    let service = service_fn(|request| answer(request, Arc::clone(&supervisor)));
-    let served = http1::Builder::new()
+    let gone = CancellationToken::new();
+    let hung_up = hung_up(stream.as_fd().try_clone_to_owned());
+    let service = service_fn(|request| answer(request, Arc::clone(&supervisor), gone.clone()));
+    let serving = http1::Builder::new()
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
+        .with_upgrades();
+    let mut serving = std::pin::pin!(serving);
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = hung_up => {
+            gone.cancel();
+            serving.await
+        }
+    };
     if let Err(error) = served {
         tracing::debug!(%error, "a client left");
     }
     drop(presence);
 }
 
+/// Ends when the client has closed its connection whole. One that has closed only its half still listens, so that the end
+/// of what it sends tells nothing, and an answer in which nothing is written finds out by itself too late.
+#[expect(
+    deprecated,
+    reason = "the new name is unsafe for types whose descriptor may change; an `OwnedFd` keeps its own"
+)]
+async fn hung_up(connection: io::Result<OwnedFd>) {
+    let watched = connection.and_then(|fd| AsyncFd::with_interest(fd, Interest::PRIORITY));
+    if let Ok(watched) = watched {
+        while let Ok(mut ready) = watched.ready(Interest::PRIORITY).await {
+            if ready.ready().is_read_closed() {
+                return;
+            }
+            ready.clear_ready();
+        }
+    }
+    // It cannot be told.
+    std::future::pending::<()>().await;
+}
+
 async fn answer(
     request: Request<Incoming>,
     supervisor: Arc<Supervisor>,
+    gone: CancellationToken,
 ) -> Result<Reply, Infallible> {
     let is_head = request.method() == Method::HEAD;
     let line = format!("{} {}", request.method(), request.uri());
-    let result = match Call::parse(request) {
+    let result = match Call::parse(request, gone) {
         Ok(call) => route(&supervisor, call).await,
         Err(error) => Err(error),
     };

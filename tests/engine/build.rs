@@ -2,7 +2,10 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use crate::common::env::{CommandOutput, TestEnvironment, output};
 use crate::common::registry::{Access, Server};
@@ -58,6 +61,35 @@ impl Yard {
         let _stopped = self.env.run(["engine", "stop"])?.success();
         Ok(())
     }
+}
+
+#[test]
+fn a_build_whose_client_leaves_ends_a_step_that_says_nothing() -> TestResult {
+    let Some(yard) = Yard::new("a_build_whose_client_leaves_ends_a_step_that_says_nothing")? else {
+        return Ok(());
+    };
+    yard.write(
+        "compose.yaml",
+        "services:\n  app:\n    build:\n      context: .\n      dockerfile_inline: |\n        FROM base\n        RUN echo begun; busybox tail -f /dev/null\n",
+    )?;
+    let mut command = yard.env.command(["build"]);
+    let mut client = command.stdout(Stdio::piped()).spawn()?;
+    let mut lines = BufReader::new(client.stdout.take().ok_or("no output")?).lines();
+    while !lines.next().ok_or("the build ended")??.ends_with("begun") {}
+    client.kill()?;
+    client.wait()?;
+    let start = Instant::now();
+    // The directory of the step goes when it has ended.
+    while fs::read_dir(yard.env.path("root/staging"))?
+        .next()
+        .is_some()
+    {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "the step runs on"
+        );
+    }
+    yard.stop()
 }
 
 #[test]

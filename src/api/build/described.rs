@@ -16,7 +16,6 @@ use futures_util::StreamExt;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
-use tokio_util::sync::CancellationToken;
 
 use super::narrator::Narrator;
 use super::{QUEUE, credentials, extra_hosts, network};
@@ -101,7 +100,7 @@ pub(crate) async fn described(engine: &Arc<Supervisor>, mut call: Call) -> Route
     let mut warnings = Vec::new();
     let mut request = request(description, &mut warnings)?;
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let cancelled = CancellationToken::new();
+    let cancelled = call.gone.child_token();
     let guard = cancelled.clone().drop_guard();
     let engine = Arc::clone(engine);
     let presence = engine.client_present();

@@ -21,7 +21,6 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::{block_in_place, spawn_blocking};
-use tokio_util::sync::CancellationToken;
 
 pub(crate) use described::described;
 use printer::{Printer, Verbosity};
@@ -83,7 +82,7 @@ fn build(engine: &Arc<Supervisor>, call: Call) -> RouteResult {
         Verbosity::All
     };
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let cancelled = CancellationToken::new();
+    let cancelled = call.gone.child_token();
     // The answer's stream goes when it has been sent whole, or when the client has left.
     let guard = cancelled.clone().drop_guard();
     let engine = Arc::clone(engine);
