@@ -276,6 +276,8 @@ pub(super) fn environment(env: &[String], identity: &Identity) -> Vec<String> {
 /// Splits off process 1, which never comes back.
 pub(super) fn own_init(terminal: bool) -> Result<(), Failure> {
     process::set_signal_mask(process::SignalMask::Full);
+    // Before there is anyone to look; the program's own name comes when it runs.
+    process::set_name(c"hoist-init");
     let child = process::fork_plain()
         .map_err(|error| Failure::step("cannot start the init process", error))?;
     if child != 0 {

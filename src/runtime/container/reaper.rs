@@ -7,7 +7,6 @@ use rustix::process::{Pid, WaitOptions, WaitStatus};
 /// Runs as process 1 until `child` ends, and ends with its code. All signals must be blocked.
 pub(super) fn run(child: i32) -> ! {
     process::close_from(3).unwrap_or_default();
-    process::set_name(c"hoist-init");
     loop {
         match process::wait_for_signal() {
             Ok(libc::SIGCHLD) => {

@@ -395,20 +395,18 @@ impl CgroupHandle {
     /// When the kernel refuses, or they do not stop within ten seconds.
     pub fn freeze(&self) -> io::Result<()> {
         match (self.v1("freezer"), self.v2()) {
-            (Some(folder), _) => {
-                fs::write(folder.join("freezer.state"), "FROZEN")?;
-                wait_for(&folder.join("freezer.state"), |text| {
-                    text.trim() == "FROZEN"
-                })
-            }
+            (Some(folder), _) => freeze_v1(&folder.join("freezer.state")),
             (None, Some(folder)) => {
                 fs::write(folder.join("cgroup.freeze"), "1")?;
-                wait_for(&folder.join("cgroup.events"), |text| {
-                    text.contains("frozen 1")
+                wait_for(|| {
+                    let events = fs::read_to_string(folder.join("cgroup.events"))?;
+                    Ok(events.contains("frozen 1"))
                 })
             }
             (None, None) => Err(no_group()),
         }
+        // A member that is stuck in freezing could not even be killed.
+        .inspect_err(|_| self.thaw().unwrap_or_default())
     }
 
     /// Lets all members run on.
@@ -515,10 +513,24 @@ fn inherit_cpuset(mount: &Path, path: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// A member that forks at this moment keeps version 1 in `FREEZING` for ever, until it is asked once more; one that does
+/// so again and again needs to be let go in between.
+fn freeze_v1(state: &Path) -> io::Result<()> {
+    let mut tries = 0_u32;
+    wait_for(|| {
+        tries += 1;
+        if tries.is_multiple_of(50) {
+            fs::write(state, "THAWED")?;
+        }
+        fs::write(state, "FROZEN")?;
+        Ok(fs::read_to_string(state)?.trim() == "FROZEN")
+    })
+}
+
 /// The kernel has no event for these files everywhere, so they are read again until the state is reached.
-fn wait_for(file: &Path, reached: impl Fn(&str) -> bool) -> io::Result<()> {
+fn wait_for(mut reached: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
     let end = Instant::now() + Duration::from_secs(10);
-    while !reached(&fs::read_to_string(file)?) {
+    while !reached()? {
         if Instant::now() > end {
             return Err(io::Error::from(io::ErrorKind::TimedOut));
         }
