@@ -8,13 +8,14 @@ use clap::{Args, Subcommand};
 use hoist::model::{Port, Project, Service};
 use hoist::plan::resolve::image_name;
 
+use crate::cli::generate::{GenerateArgs, cmd_generate};
 use crate::cli::publish::{PublishArgs, cmd_publish};
 use crate::cli::{CommandError, CommandResult, Context, ExitStatus};
 use crate::ui::Ui;
 
 /// What to do instead.
-const INSTEAD: &str = "`publish` and `viz` are here, `scale` and `watch` go without `alpha`, `--dry-run` is a flag, and \
-    `generate` is docker compose's only";
+const INSTEAD: &str = "`generate`, `publish` and `viz` are here, `scale` and `watch` go without `alpha`, and `--dry-run` is a \
+    flag";
 
 /// Arguments of `alpha`.
 #[derive(Debug, Args)]
@@ -25,6 +26,8 @@ pub(super) struct AlphaArgs {
 
 #[derive(Debug, Subcommand)]
 enum AlphaCommand {
+    /// Print a Compose file made of containers that exist
+    Generate(GenerateArgs),
     /// Publish the project in a registry
     Publish(PublishArgs),
     /// Print a graph of the services and of what they depend on, for Graphviz
@@ -66,6 +69,7 @@ pub(super) async fn cmd_alpha(ui: &Ui, context: &Context, args: &AlphaArgs) -> C
             ui.print(graph(&project, args, separator))?;
             Ok(ExitStatus::SUCCESS)
         }
+        Some(AlphaCommand::Generate(args)) => cmd_generate(ui, context, args).await,
         Some(AlphaCommand::Publish(args)) => cmd_publish(ui, context, args).await,
         Some(AlphaCommand::Other(words)) => {
             let command = words.first().map_or("", String::as_str);

@@ -25,6 +25,7 @@ mod error;
 mod events;
 mod exec;
 mod export;
+mod generate;
 mod global;
 mod image;
 mod images;
@@ -293,7 +294,8 @@ fn report(ui: &Ui, error: &CommandError) -> ExitCode {
 fn instead_of(command: &str) -> Option<String> {
     let text = match command {
         "bridge" => {
-            "hoist makes no Kubernetes manifests; `hoist config` prints the model for a tool that does"
+            "it hands the model to images of Docker's that write Kubernetes manifests or Helm charts, and hoist brings none: \
+             `hoist config` prints the same model for a tool that makes them"
         }
         _ => return None,
     };

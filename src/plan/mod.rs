@@ -20,6 +20,7 @@ mod dag;
 mod derive;
 mod down;
 pub mod explain;
+pub mod generate;
 mod hash;
 mod image;
 mod lifecycle;

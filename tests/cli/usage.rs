@@ -233,12 +233,12 @@ networks: {front: {}, back: {}}
         r#"<font point-size="10"><br/><br/><b>Image:</b><br/>nginx:1</font>>];"#,
     );
     assert!(full.stdout.lines().any(|line| line == web), "{full}");
-    let missing = env.run(["alpha", "generate"])?;
+    let missing = env.run(["alpha", "dry-run"])?;
     assert_eq!(missing.status, 1, "{missing}");
     assert!(
         missing
             .stderr
-            .contains("help: `publish` and `viz` are here"),
+            .contains("help: `generate`, `publish` and `viz` are here"),
         "{missing}"
     );
     Ok(())

@@ -8,6 +8,7 @@ mod credentials;
 mod delivery;
 mod docker;
 mod dockerfile;
+mod generate;
 mod health;
 mod hooks;
 mod install;
