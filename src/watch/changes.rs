@@ -11,6 +11,7 @@ use indexmap::IndexSet;
 use notify::event::{EventKind, ModifyKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// How long it has to be quiet before a batch is complete, as in docker compose: editors write many files at once.
 const QUIET: Duration = Duration::from_millis(500);
@@ -107,11 +108,16 @@ impl Changes {
         wanted: impl Fn(&Path) -> bool,
     ) -> Result<IndexSet<PathBuf>, ChangesError> {
         let mut paths = IndexSet::new();
+        // What nobody wants does not delay what somebody does.
+        let mut quiet = Instant::now();
         loop {
             let event = if paths.is_empty() {
                 self.news.recv().await
+            } else if Instant::now() >= quiet {
+                // News that wait already would be taken before the clock is looked at.
+                return Ok(paths);
             } else {
-                match tokio::time::timeout(QUIET, self.news.recv()).await {
+                match tokio::time::timeout_at(quiet, self.news.recv()).await {
                     Ok(event) => event,
                     Err(_) => return Ok(paths),
                 }
@@ -127,6 +133,7 @@ impl Changes {
             for path in self.paths_of(&event)? {
                 if wanted(&path) {
                     paths.insert(path);
+                    quiet = Instant::now() + QUIET;
                 }
             }
         }
@@ -167,6 +174,10 @@ impl Changes {
                         .filter(|root| root.starts_with(path))
                         .flat_map(|root| below(root)),
                 );
+            }
+            // The folder above is watched for the roots themselves only.
+            if !self.roots.iter().any(|root| path.starts_with(root)) {
+                continue;
             }
             match (path.is_dir(), came) {
                 // Files may have been made before the new folder was watched.
@@ -243,6 +254,28 @@ mod tests {
         assert!(found.contains(&root.join("deep/er/b")), "{found:?}");
         fs::remove_file(root.join("a"))?;
         assert_eq!(next(&mut changes).await?, [root.join("a")]);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn what_is_written_beside_all_the_time_delays_nothing() -> Outcome {
+        let folder = tempfile::tempdir()?;
+        let (root, beside) = (folder.path().join("root"), folder.path().join("log"));
+        fs::create_dir(&root)?;
+        let mut changes = Changes::below([root.clone()])?;
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let ended = std::sync::Arc::clone(&stop);
+        let noise = std::thread::spawn(move || -> std::io::Result<()> {
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                fs::write(&beside, "x")?;
+            }
+            Ok(())
+        });
+        fs::write(root.join("a"), "1")?;
+        let found = next(&mut changes).await;
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        noise.join().map_err(|_| "a panic")??;
+        assert_eq!(found?, [root.join("a")]);
         Ok(())
     }
 
