@@ -9,7 +9,7 @@ use hoist::runtime::keeper::{ExitNotice, FailureKind, KeeperClient, KeeperPaths}
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-use super::fixture::{Cage, TestResult};
+use super::fixture::{Cage, TestResult, collect};
 
 /// The lines of a log, as `(stream, line)`.
 fn log(path: &Path) -> Result<Vec<(String, String)>, Box<dyn std::error::Error>> {
@@ -65,10 +65,20 @@ async fn a_slow_client_gets_everything() -> TestResult {
     let Some(cage) = Cage::new("a_slow_client").await? else {
         return Ok(());
     };
-    let request = cage.request(&["sh", "-c", "seq 1 300000"])?;
-    let ran = cage.run(&request).await?;
-    assert_eq!(ran.stdout.lines().count(), 300_000);
-    assert_eq!(ran.stdout.lines().last(), Some("300000"));
+    let request = cage.request(&["seq", "1", "300000"])?;
+    let session = cage.keeper.attach(&request.id).await?;
+    let started = cage.keeper.start(&request).await?;
+    // Nothing is read until the process is held back: it sleeps in a write to its pipe however often one looks.
+    let place = format!("/proc/{}/wchan", started.pid);
+    let mut seen = 0;
+    while seen < 1000 {
+        let sleeps = fs::read_to_string(&place)?.contains("pipe_write");
+        seen = if sleeps { seen + 1 } else { 0 };
+        tokio::task::yield_now().await;
+    }
+    let (stdout, ..) = collect(session.output).await?;
+    assert_eq!(stdout.lines().count(), 300_000);
+    assert_eq!(stdout.lines().last(), Some("300000"));
     cage.close().await
 }
 

@@ -237,11 +237,19 @@ impl Keeper {
     fn serve(&mut self, token: u64, flags: EventFlags) {
         if flags.contains(EventFlags::OUT) {
             self.with_connection(token, Connection::flush);
+            self.resume_source(token);
         }
         if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
             self.read_connection(token, flags);
         }
         self.refresh(token);
+    }
+
+    /// Room again: a process that was held back because of this client goes on.
+    fn resume_source(&mut self, token: u64) {
+        if let Some(Use::Streaming(id)) = self.connections.get(&token).map(|it| it.usage.clone()) {
+            self.pause_if_crowded(&id);
+        }
     }
 
     fn read_connection(&mut self, token: u64, flags: EventFlags) {
