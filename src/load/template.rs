@@ -1,7 +1,7 @@
 //! The `${VAR:-default}` grammar (behaviours.md B049-B054), used by Compose files and by dotenv files.
 //!
-//! A braced expression reaches to the last `}` of its line, and its operator is the one that occurs first in that
-//! text: both are docker compose's, and both show in what people's files yield.
+//! A braced expression reaches to its own `}`, or to the last one of its line where none is its own; its operator
+//! follows its name. Both are docker compose's, and both show in what people's files yield.
 
 use std::collections::BTreeMap;
 
