@@ -431,9 +431,12 @@ pub(crate) fn retire(endpoint: &EndpointRecord) -> Result<(), NetworkError> {
     let outcome = Netlink::route()
         .map(|mut netlink| netlink.run(vec![link::retire_port(&endpoint.host_link)]));
     match outcome {
-        Ok(Err(Refusal { source, .. })) if !link::is_gone(&source) => Err(failed(source)),
-        Err(source) => Err(failed(source)),
-        Ok(_) => Ok(()),
+        // Where somebody has removed the bridge, nobody is led there any more either.
+        Ok(Err(Refusal { source, .. })) if link::is_gone(&source) || link::is_no_port(&source) => {
+            Ok(())
+        }
+        Ok(Err(Refusal { source, .. })) | Err(source) => Err(failed(source)),
+        Ok(Ok(())) => Ok(()),
     }
 }
 

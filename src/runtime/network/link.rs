@@ -363,6 +363,11 @@ pub(crate) fn is_gone(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
 }
 
+/// Whether the kernel says that a link is under no bridge.
+pub(crate) fn is_no_port(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error())
+}
+
 /// Removes links by name; what is gone already counts as removed.
 pub(crate) fn delete_all(names: &[String]) -> io::Result<()> {
     let mut netlink = Netlink::route()?;

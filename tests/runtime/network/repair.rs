@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hoist::runtime::network::Repair;
+use hoist::runtime::network::{NetworkService, Repair};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_sys::protocols::NETLINK_NETFILTER;
@@ -88,6 +88,27 @@ fn removed_rules_come_back_by_themselves() -> TestResult {
         flush_ruleset()?;
         assert!(soon(|| has_table(&table))?, "no table again");
         assert_eq!(bench.service.repair()?, Repair::NotNeeded);
+        Ok(())
+    })
+}
+
+#[test]
+fn an_engine_starts_where_bridges_were_removed_while_it_was_away() -> TestResult {
+    on_own_host(|| {
+        let mut bench = Bench::new()?;
+        bench.network("net")?;
+        bench.join("dead", "net")?;
+        bench.join("also-dead", "net")?;
+        let paths = bench.paths.clone();
+        // Its folder is needed on; what watches over the bridge is not.
+        bench.service = NetworkService::open(paths)?;
+        let bridge = links()?.into_iter().find(|name| name.starts_with("br-"));
+        let mut gone = LinkMessage::default();
+        gone.attributes
+            .push(LinkAttribute::IfName(bridge.ok_or("no bridge")?));
+        request(&route_socket()?, RouteNetlinkMessage::DelLink(gone))?;
+        bench.service.restore(&[])?;
+        assert!(links()?.is_empty(), "{:?}", links()?);
         Ok(())
     })
 }

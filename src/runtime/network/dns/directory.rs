@@ -155,8 +155,8 @@ impl Directory {
         self.write().views.remove(container);
     }
 
-    /// The members that a name means for a container, for each family each time beginning with another one; `None` where
-    /// the name is nobody's.
+    /// The members with an address of the family that a name means for a container, each time beginning with another one;
+    /// `None` where the name is nobody's.
     pub(crate) fn find(&self, container: &str, name: &str, family: Family) -> Option<Vec<Member>> {
         let contents = self.contents.read().unwrap_or_else(PoisonError::into_inner);
         let view = contents.views.get(container)?;
@@ -184,6 +184,11 @@ impl Directory {
         if found.is_empty() {
             return None;
         }
+        // Those that have no such address have no turn.
+        found.retain(|member| match family {
+            Family::V4 => member.v4.is_some(),
+            Family::V6 => member.v6.is_some(),
+        });
         let turn = turn.map_or(0, |turns| {
             let place = match family {
                 Family::V4 => 0,
@@ -191,7 +196,7 @@ impl Directory {
             };
             turns[place].fetch_add(1, Ordering::Relaxed)
         });
-        let count = found.len();
+        let count = found.len().max(1);
         found.rotate_left(turn % count);
         Some(found)
     }

@@ -52,6 +52,13 @@ impl NetworkService {
             self.stand_up(&mut state, &network)?;
         }
         let containers: Vec<_> = state.containers.values().cloned().collect();
+        // All names before the first look-up that has waited is answered.
+        for record in &containers {
+            for (network, endpoint) in ends(&state, record) {
+                let directory = self.names.directory();
+                directory.join(&record.names, endpoint, network);
+            }
+        }
         for record in &containers {
             self.revive(&mut state, record, sockets.remove(&record.names.id))?;
         }
@@ -125,7 +132,7 @@ impl NetworkService {
         link::delete_all(&strange).map_err(failed())
     }
 
-    /// Names, name server, ports of a container that runs on.
+    /// Name server and ports of a container that runs on.
     fn revive(
         &self,
         state: &mut State,
@@ -133,13 +140,9 @@ impl NetworkService {
         sockets: Option<NameSockets>,
     ) -> Result<(), NetworkError> {
         let id = &record.names.id;
-        let mut has_names = false;
-        for (network, endpoint) in ends(state, record) {
-            self.names
-                .directory()
-                .join(&record.names, endpoint, network);
-            has_names |= dns::has_names(network);
-        }
+        let has_names = ends(state, record)
+            .into_iter()
+            .any(|(network, _)| dns::has_names(network));
         if has_names && namespace::is_pinned(&record.namespace) {
             if let Some(sockets) = sockets {
                 self.names.serve_on(id, sockets, &self.background);
