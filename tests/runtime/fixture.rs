@@ -16,7 +16,9 @@ use hoist::runtime::container::request::{
 use hoist::runtime::container::seccomp::default_program;
 use rustix::process::{Pid, Signal, kill_process};
 
-use hoist::runtime::keeper::{ExitNotice, KeeperClient, KeeperPaths, Output, OutputItem, Started};
+use hoist::runtime::keeper::{
+    ExitNotice, FailureKind, KeeperClient, KeeperPaths, Output, OutputItem, Started,
+};
 
 pub(super) type TestResult = Result<(), Box<dyn Error>>;
 
@@ -243,10 +245,16 @@ impl Cage {
         }
     }
 
-    /// Ends everything that still runs, and the keeper.
+    /// Ends everything that still runs, and the keeper, which stays until its last container has gone.
     pub(super) async fn close(self) -> TestResult {
         for running in self.keeper.list().await? {
-            self.kill(&running.id).await?;
+            // What ends by itself at this moment is as good.
+            match self.keeper.kill(&running.id, 9).await {
+                Err(error) if error.kind() != Some(FailureKind::NotRunning) => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
         }
         while self.keeper.stop().await.is_err() {
             tokio::task::yield_now().await;
