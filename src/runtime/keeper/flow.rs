@@ -387,13 +387,15 @@ fn end_of_another_s_child(task: &Task, paths: &KeeperPaths) -> Option<(i32, Opti
     let (pid, start_time) = task.record.awaited();
     // The guard may be pausing after a keeper that lived shortly.
     for _ in 0..(guard::PAUSE + PATIENCE).as_millis() {
+        // Looked at first: it is written down before it is reaped, so what is gone has been told of.
+        let is_gone = record::start_time(pid) != Some(start_time);
         let told = guard::recorded(paths, pid, start_time)
             .or_else(|| process::exit_status_of(task.pidfd.as_fd()).ok().map(decode));
         if told.is_some() {
             guard::forget(paths, pid, start_time);
             return told;
         }
-        if record::start_time(pid) != Some(start_time) {
+        if is_gone {
             return None;
         }
         std::thread::sleep(std::time::Duration::from_millis(1));
