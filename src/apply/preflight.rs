@@ -9,6 +9,7 @@ use bollard_stubs::models::ContainerSummary;
 
 use crate::engine::{ContainerFilter, Engine, EngineResult, label};
 use crate::model::Project;
+use crate::plan::UpdateOrder;
 use crate::plan::preflight::{HostPort, Need, Needed, Refusal, port_clashes};
 
 /// The machine that the engine runs on.
@@ -118,7 +119,7 @@ fn starts_first(project: &Project, need: &Need) -> bool {
     let service = project.services.get(&need.service);
     let deploy = service.and_then(|service| service.deploy.as_ref());
     let update = deploy.and_then(|deploy| deploy.update_config.as_ref());
-    update.is_some_and(|update| update.order == "start-first")
+    update.is_some_and(|update| UpdateOrder::parse(&update.order) == UpdateOrder::StartFirst)
 }
 
 /// A port that the old container of a service holds until the new one has proved itself, which it cannot without it.

@@ -82,7 +82,11 @@ pub(super) async fn cmd_generate(ui: &Ui, context: &Context, args: &GenerateArgs
             .logging_driver
             .unwrap_or_default(),
     };
-    let file = generate(&seen, &options);
+    let made = generate(&seen, &options);
+    for missing in &made.left_out {
+        ui.warn(format_args!("not written to the file: {missing}"));
+    }
+    let file = made.document;
     match args.format {
         Format::Json => ui.print(format_args!("{file:#}\n"))?,
         Format::Yaml => {

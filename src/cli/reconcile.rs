@@ -193,15 +193,23 @@ impl<'a> Session<'a> {
         &self,
         options: &ImageOptions,
     ) -> Result<ObservedState, CommandError> {
-        self.refuse_directory_images()?;
-        self.claim().await?;
-        let observed = self.observe().await?;
-        let plan = plan::plan_images(&self.project, &observed, options);
+        let (observed, plan) = self.plan_images(options).await?;
         if plan.is_empty() {
             return Ok(observed);
         }
         self.run("up", plan, None).await?;
         self.observe().await
+    }
+
+    async fn plan_images(
+        &self,
+        options: &ImageOptions,
+    ) -> Result<(ObservedState, Plan), CommandError> {
+        self.refuse_directory_images()?;
+        self.claim().await?;
+        let observed = self.observe().await?;
+        let plan = plan::plan_images(&self.project, &observed, options);
+        Ok((observed, plan))
     }
 
     /// As [`Session::prepare_images`], but where an image is not to be had, services that can do without it go on: the
@@ -210,10 +218,7 @@ impl<'a> Session<'a> {
         &self,
         options: &ImageOptions,
     ) -> Result<ObservedState, CommandError> {
-        self.refuse_directory_images()?;
-        self.claim().await?;
-        let observed = self.observe().await?;
-        let plan = plan::plan_images(&self.project, &observed, options);
+        let (observed, plan) = self.plan_images(options).await?;
         if plan.is_empty() {
             return Ok(observed);
         }

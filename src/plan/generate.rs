@@ -45,9 +45,18 @@ struct Source {
     image: Value,
 }
 
-/// Makes the document; `$` is doubled in it, so that a reader substitutes nothing.
+/// What was made of containers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generated {
+    /// The document; `$` is doubled in it, so that a reader substitutes nothing.
+    pub document: Value,
+    /// What services have that is not in it: `service: attributes`.
+    pub left_out: Vec<String>,
+}
+
+/// Makes the document.
 #[must_use]
-pub fn generate(seen: &[Seen], options: &GenerateOptions) -> Value {
+pub fn generate(seen: &[Seen], options: &GenerateOptions) -> Generated {
     let sources: Vec<Source> = seen.iter().map(Source::new).collect();
     let names: IndexMap<&str, String> = sources
         .iter()
@@ -55,6 +64,7 @@ pub fn generate(seen: &[Seen], options: &GenerateOptions) -> Value {
         .collect();
     let mut services: IndexMap<String, (Value, usize)> = IndexMap::new();
     let (mut networks, mut volumes) = (Map::new(), Map::new());
+    let mut left_out = Vec::new();
     for source in &sources {
         let name = source.service_name();
         // Further replicas are as the first.
@@ -69,6 +79,10 @@ pub fn generate(seen: &[Seen], options: &GenerateOptions) -> Value {
         for key in source.volume_names() {
             volumes.insert(key.clone(), json!({ "name": key, "external": true }));
         }
+        let missing = source.left_out();
+        if !missing.is_empty() {
+            left_out.push(format!("{name}: {}", missing.join(", ")));
+        }
         services.insert(name, (service, 1));
     }
     let services = services.into_iter().map(|(name, (mut service, count))| {
@@ -82,7 +96,10 @@ pub fn generate(seen: &[Seen], options: &GenerateOptions) -> Value {
     document.insert("services".to_owned(), Value::Object(services.collect()));
     put(&mut document, "networks", Value::Object(networks));
     put(&mut document, "volumes", Value::Object(volumes));
-    doubled(Value::Object(document))
+    Generated {
+        document: doubled(Value::Object(document)),
+        left_out,
+    }
 }
 
 impl Source {
@@ -386,6 +403,39 @@ impl Source {
         }
     }
 
+    /// What the container has that a file can say, and that is not made.
+    fn left_out(&self) -> Vec<&'static str> {
+        let attributes = [
+            ("volumes_from", "VolumesFrom"),
+            ("gpus", "DeviceRequests"),
+            ("device_cgroup_rules", "DeviceCgroupRules"),
+            ("storage_opt", "StorageOpt"),
+            ("cpu_rt_period", "CpuRealtimePeriod"),
+            ("cpu_rt_runtime", "CpuRealtimeRuntime"),
+            ("blkio_config", "BlkioWeight"),
+            ("blkio_config", "BlkioWeightDevice"),
+            ("blkio_config", "BlkioDeviceReadBps"),
+            ("blkio_config", "BlkioDeviceWriteBps"),
+            ("blkio_config", "BlkioDeviceReadIOps"),
+            ("blkio_config", "BlkioDeviceWriteIOps"),
+        ];
+        let host = &self.host;
+        let mut found: Vec<_> = attributes
+            .into_iter()
+            .filter(|(_, key)| !is_nothing(&host[*key]))
+            .map(|(attribute, _)| attribute)
+            .collect();
+        let of_container = |key: &str| text(&host[key]).starts_with("container:");
+        found.extend(Some("pid").filter(|_| of_container("PidMode")));
+        found.extend(Some("ipc").filter(|_| of_container("IpcMode")));
+        let profile = texts(&host["SecurityOpt"])
+            .iter()
+            .any(|option| option.contains('{'));
+        found.extend(Some("security_opt (a profile)").filter(|_| profile));
+        found.dedup();
+        found
+    }
+
     fn put_rights(&self, service: &mut Map<String, Value>) {
         let attributes = [
             ("privileged", "Privileged"),
@@ -539,7 +589,7 @@ fn doubled(value: Value) -> Value {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{GenerateOptions, Seen, generate, relative};
+    use super::{GenerateOptions, Generated, Seen, generate, relative};
 
     type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -578,7 +628,11 @@ mod tests {
             logging_driver: "json-file".to_owned(),
             ..GenerateOptions::default()
         };
-        let made = generate(&[seen(container, image)?], &options);
+        let Generated {
+            document: made,
+            left_out,
+        } = generate(&[seen(container, image)?], &options);
+        assert_eq!(left_out, Vec::<String>::new());
         let wanted = json!({
             "services": {"web": {
                 "image": "nginx:1",
@@ -625,11 +679,27 @@ mod tests {
             of("2", "db", "")?,
             of("3", "side", "")?,
         ];
-        let made = generate(&all, &GenerateOptions::default());
+        let made = generate(&all, &GenerateOptions::default()).document;
         let db = json!({"condition": "service_healthy", "restart": true});
         assert_eq!(made["services"]["web"]["depends_on"], json!({ "db": db }));
         assert_eq!(made["services"]["web"]["scale"], 2);
         assert_eq!(made["services"]["side"]["network_mode"], "service:db");
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_not_written_is_named() -> TestResult {
+        let container = json!({
+            "Id": "1", "Name": "/web", "Config": {"Image": "a"},
+            "HostConfig": {
+                "NetworkMode": "none", "VolumesFrom": ["data"], "PidMode": "container:2", "IpcMode": "private",
+                "BlkioWeight": 300, "BlkioDeviceReadBps": [{"Path": "/dev/sda", "Rate": 1}],
+                "SecurityOpt": ["no-new-privileges", "seccomp={}"],
+            },
+        });
+        let made = generate(&[seen(container, json!({}))?], &GenerateOptions::default());
+        let want = "web: volumes_from, blkio_config, pid, security_opt (a profile)";
+        assert_eq!(made.left_out, [want]);
         Ok(())
     }
 
